@@ -1,0 +1,1 @@
+"""What a network is: the registry, the heads, and one file per architecture."""

@@ -1,0 +1,272 @@
+"""Reads PyTorch and safetensors checkpoints that nobody vouches for: no torch needed, nothing in the file executed.
+
+A `.pt` file is a pickle, and a pickle is a program that may call any function it can import. The unpickler here lends it
+five functions and the names of the storage types. Tensors stay descriptions (storage, offset, shape, strides) until the
+program has ended; only then are they checked against the bytes that are there, and made views of them.
+"""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_BFLOAT16 = "bfloat16"  # the upper half of a float32; NumPy has no such type
+_STORAGE_DTYPES = {
+    "DoubleStorage": "<f8",
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": _BFLOAT16,
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "|i1",
+    "ByteStorage": "|u1",
+    "BoolStorage": "|b1",
+}
+_SAFETENSORS_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": _BFLOAT16,
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "|i1",
+    "U8": "|u1",
+    "BOOL": "|b1",
+}
+# Opcodes that make instances, look up registered extensions, or allocate a length before reading it.
+_TAKEN_AWAY = {
+    *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),
+    *(pickle.EXT1, pickle.EXT2, pickle.EXT4),
+    *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER),
+}
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+
+class CheckpointError(ValueError):
+    """A weight file that cannot be read: damaged, of another format, or not a state dict."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A pickle that asks for more than a state dict needs; refused before anything of it ran."""
+
+
+class _StorageType(NamedTuple):
+    dtype: str
+
+
+class _Storage(NamedTuple):
+    key: str
+    dtype: str
+    count: int
+
+
+class _Tensor(NamedTuple):
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the tensors of a `.pt` or `.pth` file (zip format or the older one) or of a `.safetensors` file.
+
+    A dict around the state dict (`{"state_dict": ...}`, `{"model": ...}`) and the prefix `module.`, which DataParallel puts
+    before every name, are taken off.
+
+    Returns:
+        The tensors by name, in the file's order and dtypes (bfloat16 as float32), as read-only arrays.
+
+    Raises:
+        UnsafeCheckpointError: if the file asks for a class or function that a state dict does not need.
+        CheckpointError: if it is truncated, damaged, of another format, or holds something other than tensors by name.
+    """
+    path = Path(path)
+    content = path.read_bytes()
+    try:
+        if path.suffix == ".safetensors":
+            tensors = _read_safetensors(content)
+        elif content.startswith(b"PK\x03\x04"):
+            tensors = _read_zip(content)
+        else:
+            tensors = _read_legacy(content)
+    except CheckpointError as error:
+        raise type(error)(f"{path} cannot be read as a checkpoint: {error}") from error
+    except Exception as error:  # a hostile file makes the readers below raise nearly anything
+        reason = f"it is truncated or damaged ({type(error).__name__}: {error})."
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
+    if tensors and all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _read_safetensors(content: bytes) -> dict[str, np.ndarray]:
+    tensors = {}
+    for name, entry in safetensors.deserialize(content):
+        if entry["dtype"] not in _SAFETENSORS_DTYPES:
+            known = ", ".join(_SAFETENSORS_DTYPES)
+            raise CheckpointError(f"dtypes must be among {known}. Received: {name} of dtype {entry['dtype']}.")
+        dtype = _SAFETENSORS_DTYPES[entry["dtype"]]
+        tensors[name] = _decoded(bytes(entry["data"]), dtype).reshape(entry["shape"])
+    return tensors
+
+
+def _read_zip(content: bytes) -> dict[str, np.ndarray]:
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    # torch.save never compresses; members that add up to more than the file are a decompression bomb.
+    if sum(member.file_size for member in archive.infolist()) > len(content):
+        raise CheckpointError("its members claim more bytes than the file has.")
+    programs = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+    if len(programs) != 1:
+        raise CheckpointError("it is a zip archive, but not one that torch.save wrote (no data.pkl in it).")
+    root = programs[0].removesuffix("data.pkl")
+    if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+        raise CheckpointError("it was written on a big-endian machine; save it again on another.")
+    unpickler = _StateDictUnpickler(archive.read(programs[0]))
+    described = unpickler.load()
+    storages = {key: _stored(archive.read(f"{root}data/{key}"), storage) for key, storage in unpickler.storages.items()}
+    return _materialised(described, storages)
+
+
+def _read_legacy(content: bytes) -> dict[str, np.ndarray]:
+    """Read the format of torch.save before version 1.6: five pickles, then each storage as its length and its bytes."""
+    stream = io.BytesIO(content)
+    if _StateDictUnpickler(stream).load() != _LEGACY_MAGIC:
+        raise CheckpointError("it does not begin as a file of torch.save does.")
+    _StateDictUnpickler(stream).load()  # protocol version
+    if _StateDictUnpickler(stream).load().get("little_endian") is not True:
+        raise CheckpointError("it was written on a big-endian machine; save it again on another.")
+    unpickler = _StateDictUnpickler(stream)
+    described = unpickler.load()
+    keys = _StateDictUnpickler(stream).load()
+    if sorted(keys) != sorted(unpickler.storages):
+        raise CheckpointError("it is damaged: its list of storages is not the one that its tensors refer to.")
+    storages = {}
+    for key in keys:
+        storage = unpickler.storages[key]
+        if int.from_bytes(stream.read(8), "little") != storage.count:
+            raise CheckpointError(f"it is truncated or damaged at storage {key}.")
+        storages[key] = _stored(stream.read(storage.count * _itemsize(storage.dtype)), storage)
+    return _materialised(described, storages)
+
+
+class _StateDictUnpickler(pickle._Unpickler):
+    """Runs a pickle that may build containers, numbers, strings, and descriptions of tensors, and nothing else.
+
+    It extends the unpickler in pure Python: the one in C allocates whatever memo table a few hostile bytes ask for, and
+    does not let opcodes be taken away.
+    """
+
+    dispatch = {
+        opcode: method for opcode, method in pickle._Unpickler.dispatch.items() if bytes([opcode]) not in _TAKEN_AWAY
+    }
+
+    def __init__(self, program: bytes | io.BytesIO):
+        super().__init__(io.BytesIO(program) if isinstance(program, bytes) else program)
+        self.storages: dict[str, _Storage] = {}
+
+    def find_class(self, module: str, name: str):
+        if (module, name) in _ADMITTED:
+            return _ADMITTED[module, name]
+        if module == "torch" and name in _STORAGE_DTYPES:
+            return _StorageType(_STORAGE_DTYPES[name])
+        raise UnsafeCheckpointError(
+            f"it asks for {module}.{name}, which a state dict does not need; nothing of it was executed. "
+            "If the file is your own, save the tensors alone: torch.save(model.state_dict(), path)."
+        )
+
+    def persistent_load(self, identity) -> _Storage:
+        match identity:
+            case ("storage", _StorageType(dtype), str(key), _, int(count), *view) if count >= 0 and view in (
+                [],
+                [None],
+            ):
+                storage = _Storage(key, dtype, count)
+            case _:
+                raise CheckpointError("it is damaged: a tensor refers to something that is not a storage.")
+        if self.storages.setdefault(key, storage) != storage:
+            raise CheckpointError(f"it is damaged: storage {key} is described in two ways.")
+        return storage
+
+    def load_build(self):
+        self.stack.pop()  # a state dict's `_metadata`, the versions of its modules: of no use here
+
+    # BUILD sets attributes, and so could alter the classes that the pickle is lent.
+    dispatch[pickle.BUILD[0]] = load_build
+
+
+def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
+    numbers = (offset, *shape, *strides)
+    if not isinstance(storage, _Storage) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise CheckpointError(
+            "it is damaged: a tensor without storage, or with a shape or strides that are no numbers."
+        )
+    return _Tensor(storage, offset, tuple(shape), tuple(strides))
+
+
+def _rebuild_parameter(tensor, *_) -> _Tensor:
+    return tensor
+
+
+_ADMITTED = {
+    ("collections", "OrderedDict"): dict,
+    ("torch", "Size"): tuple,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+}
+
+
+def _itemsize(dtype: str) -> int:
+    return 2 if dtype == _BFLOAT16 else np.dtype(dtype).itemsize
+
+
+def _stored(content: bytes, storage: _Storage) -> np.ndarray:
+    expected = storage.count * _itemsize(storage.dtype)
+    if len(content) != expected:
+        raise CheckpointError(f"it is truncated: storage {storage.key} needs {expected} bytes and has {len(content)}.")
+    return _decoded(content, storage.dtype)
+
+
+def _decoded(content: bytes, dtype: str) -> np.ndarray:
+    """Return the bytes as a read-only 1-D array; bfloat16 widened to float32, which is exact."""
+    if dtype != _BFLOAT16:
+        return np.frombuffer(content, dtype)
+    widened = (np.frombuffer(content, "<u2").astype("<u4") << 16).view("<f4")
+    widened.flags.writeable = False
+    return widened
+
+
+def _materialised(described, storages: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Find the state dict in what the pickle built, and turn its descriptions into arrays."""
+    state_dict = described
+    for _ in range(len(_WRAPPERS)):  # bounded, because a pickle can build a dict that holds itself
+        wrapped = [state_dict[name] for name in _WRAPPERS if isinstance(state_dict, dict) and name in state_dict]
+        state_dict = next((inner for inner in wrapped if isinstance(inner, dict)), state_dict)
+    if not isinstance(state_dict, dict) or not state_dict:
+        raise CheckpointError(f"a state dict was expected. Received: {type(state_dict).__name__}.")
+    for name, tensor in state_dict.items():
+        if not isinstance(name, str) or not isinstance(tensor, _Tensor):
+            received = (
+                f"{name!r}: {type(tensor).__name__}" if isinstance(name, str) else f"a {type(name).__name__} as name"
+            )
+            raise CheckpointError(f"tensors by name were expected. Received: {received}.")
+    return {name: _view(name, tensor, storages[tensor.storage.key]) for name, tensor in state_dict.items()}
+
+
+def _view(name: str, tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
+    if 0 in tensor.shape:
+        return np.empty(tensor.shape, storage.dtype)
+    steps = zip(tensor.shape, tensor.strides, strict=True)
+    last = tensor.offset + sum((size - 1) * stride for size, stride in steps)
+    if last >= len(storage):
+        raise CheckpointError(f"it is damaged: {name} reaches element {last} of a storage of {len(storage)}.")
+    byte_strides = [stride * storage.itemsize for stride in tensor.strides]
+    # A view, not a copy: any number of tensors, and strides of 0, cost no memory beyond the storage.
+    return np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, byte_strides, writeable=False)

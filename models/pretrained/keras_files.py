@@ -1,0 +1,197 @@
+"""Carries weights from a Keras file into a model, layer by layer, by name.
+
+Read are `.weights.h5`, `.keras` (a zip archive with such a file inside) and the HDF5 files of Keras Applications. The
+arrays are taken out by h5py: no layer or function that the file describes is ever built.
+"""
+
+import json
+import logging
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import keras
+import numpy as np
+
+from models.pretrained.checkpoints import CheckpointError
+from models.pretrained.mismatch import WeightsMismatchError, require_same_shapes
+
+logger = logging.getLogger(__name__)
+
+# What a layer computes beyond its weights: weights trained under another value fit and answer wrongly.
+_CONVENTION = ("epsilon", "padding", "scale", "offset", "mean", "variance")
+
+
+class KerasFile(NamedTuple):
+    """What a file holds: arrays by layer name and index ("Conv1/0"; "attention/query/0" inside a composite layer), and
+    layer configs by name, None where the format has none (`.weights.h5` and Keras Applications' files).
+    """
+
+    arrays: dict[str, np.ndarray]
+    configs: dict[str, dict] | None
+
+
+def load_keras_file(model: keras.Model, path: str | Path) -> None:
+    """Assign the weights in a Keras file to the layers of the same names.
+
+    The backbone must fit as a whole. The layers named `head_*` are loaded if all of them fit, else left alone, with a line
+    in the log; layers named `preprocess_*` are not loaded, because they are constants of the architecture.
+
+    Raises:
+        WeightsMismatchError: if the backbone's weights differ in name, number or shape, or the file's network adds another
+            epsilon, pads or scales in another way. The model is unchanged then.
+        CheckpointError: if the file is truncated, damaged or of another format.
+    """
+    file = read_keras_file(path)
+    variables = _variables(model)
+    arrays = {name: array for name, array in file.arrays.items() if not name.startswith("preprocess_")}
+    backbone, head = (_part(variables, is_head) for is_head in (False, True))
+    file_backbone, file_head = (_part(arrays, is_head) for is_head in (False, True))
+    require_same_shapes(model.name, _shapes(backbone), _shapes(file_backbone))
+    if file.configs is not None:
+        _require_same_convention(model, file.configs)
+    loaded = backbone
+    if file_head:
+        try:
+            require_same_shapes(f"the head of {model.name}", _shapes(head), _shapes(file_head))
+            loaded = variables
+        except WeightsMismatchError as error:
+            logger.warning("Loaded the backbone in %s and left out its head. %s", path, error)
+    for name, variable in loaded.items():
+        variable.assign(arrays[name])
+
+
+def _part(named: dict, is_head: bool) -> dict:
+    return {name: value for name, value in named.items() if name.startswith("head_") == is_head}
+
+
+def _shapes(named: dict) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in named.items()}
+
+
+def read_keras_file(path: str | Path) -> KerasFile:
+    """Read the arrays of a Keras file, and its layers' configs if it is a `.keras` archive.
+
+    Raises:
+        CheckpointError: if the file is truncated, damaged, or of another format.
+    """
+    try:
+        with _opened(Path(path)) as (file, configs):
+            return KerasFile(_legacy_arrays(file) if _is_legacy(file) else _arrays(file), configs)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} cannot be read as a Keras file: {error}") from error
+    except Exception as error:  # a hostile or damaged file makes h5py and zipfile raise nearly anything
+        reason = f"it is truncated, damaged or of another format ({type(error).__name__}: {error})."
+        raise CheckpointError(f"{path} cannot be read as a Keras file: {reason}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[h5py.File, dict[str, dict] | None]]:
+    if not zipfile.is_zipfile(path):
+        with h5py.File(path, "r") as file:
+            yield file, None
+        return
+    with zipfile.ZipFile(path) as archive:
+        configs = _configs(archive.read("config.json"))
+        with archive.open("model.weights.h5") as member, h5py.File(member, "r") as file:
+            yield file, configs
+
+
+def _configs(model_json: str | bytes) -> dict[str, dict]:
+    return {layer["config"]["name"]: layer["config"] for layer in json.loads(model_json)["config"]["layers"]}
+
+
+def _is_legacy(file: h5py.File) -> bool:
+    return "layer_names" in file.attrs
+
+
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return the datasets of a file by path. `visititems` follows no link into another file."""
+    found = {}
+
+    def visit(path: str, entry: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(entry, h5py.Dataset):
+            if entry.external or entry.is_virtual:
+                raise CheckpointError(f"{path} takes its values from another file.")
+            if entry.nbytes > max(entry.id.get_storage_size(), 1024):
+                raise CheckpointError(f"{path} claims {entry.nbytes} bytes and holds {entry.id.get_storage_size()}.")
+            if entry.dtype.kind not in "fiu":
+                raise CheckpointError(f"{path} must hold numbers. Received: dtype {entry.dtype}.")
+            found[path] = entry
+
+    file.visititems(visit)
+    return found
+
+
+def _arrays(file: h5py.File) -> dict[str, np.ndarray]:
+    """Read the format of `save_weights`: `layers/<kind>_<count>/.../vars/<index>`, the name an attribute of `vars`."""
+    names = {}
+
+    def visit(path: str, entry: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(entry, h5py.Group) and path.endswith("/vars") and isinstance(entry.attrs.get("name"), str):
+            names[path.removesuffix("/vars")] = entry.attrs["name"]
+
+    file.visititems(visit)
+    arrays = {}
+    for path, dataset in _datasets(file).items():
+        # Also stored: optimizer and metric states, and the seeds of dropout layers, which are no weights.
+        match = re.fullmatch(r"(layers/.+)/vars/(\d+)", path)
+        if match and "seed_generator" not in path:
+            folder = match[1]
+            if folder not in names:
+                raise CheckpointError(f"it has no layer names ({folder}); save it again with Keras 3.12 or newer.")
+            parents = [folder[: slash.start()] for slash in re.finditer("/", folder)] + [folder]
+            layer = "/".join(names[parent] for parent in parents if parent in names)
+            arrays[f"{layer}/{match[2]}"] = dataset[()]
+    if not arrays:
+        raise CheckpointError("it holds no layer with weights.")
+    return arrays
+
+
+def _legacy_arrays(file: h5py.File) -> dict[str, np.ndarray]:
+    """Read the format of Keras Applications: attributes list the layers and, for each layer, its weights in order."""
+    datasets = _datasets(file)
+    arrays = {}
+    for layer in map(_text, file.attrs["layer_names"]):
+        for index, name in enumerate(file[layer].attrs["weight_names"]):
+            arrays[f"{layer}/{index}"] = datasets[f"{layer}/{_text(name)}"][()]
+    return arrays
+
+
+def _text(attribute: str | bytes) -> str:
+    return attribute.decode() if isinstance(attribute, bytes) else str(attribute)
+
+
+def _variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Return the weights of the backbone and the head under the names that the arrays of a file get."""
+    variables = {}
+    for layer in model.layers:
+        if not layer.name.startswith("preprocess_"):
+            counts: dict[str, int] = {}
+            for variable in layer.weights:
+                inner = variable.path.rpartition("/")[0].removeprefix(layer.name)
+                folder = f"{layer.name}{inner}"
+                counts[folder] = counts.get(folder, -1) + 1
+                variables[f"{folder}/{counts[folder]}"] = variable
+    return variables
+
+
+def _require_same_convention(model: keras.Model, configs: dict[str, dict]) -> None:
+    ours = _configs(model.to_json())
+    for name in sorted(ours.keys() ^ configs.keys()):
+        if name.startswith("preprocess_"):
+            side = "the file's network lacks" if name in ours else "the file's network has besides"
+            raise WeightsMismatchError(
+                f"The file's network scales its input in another way than {model.name}: {side} {name}."
+            )
+    for name in (name for name in ours if name in configs and not name.startswith("head_")):
+        for key in _CONVENTION:
+            if configs[name].get(key) != ours[name].get(key):
+                raise WeightsMismatchError(
+                    f"{name} of {model.name} must have the {key} that the file's weights were trained with, "
+                    f"{configs[name].get(key)}. Received: {key}={ours[name].get(key)}"
+                )

@@ -1,0 +1,122 @@
+"""The registry: models by name, each a spec that says how to build it and where its weights come from."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+import models
+from models.heads import attach_head
+from models.pretrained.sources import Pretrained, load_weights
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What the registry knows of a model before it is built.
+
+    Attributes:
+        name: the name that `create_model` and `--model` take.
+        backbone: `(image_size, convention) -> keras.Model`, from raw RGB (batch, S, S, 3) in 0..255 to a feature map; its
+            scaling layers are named `preprocess_*`. `convention` is "pytorch" or "keras".
+        image_size: S, the default side of the input in pixels.
+        minimum_size: the smallest S at which the backbone still has a feature map.
+        normalisation: the scaling inside the model, in words.
+        heads: the heads that fit, by name; the first is the default.
+        pretrained: where its pretrained weights come from; by default nowhere, and the model is trained from scratch.
+        unfreeze: default N, the number of backbone layers that phase "finetune" trains, counted from the backbone's end.
+    """
+
+    name: str
+    backbone: Callable[[int, str], keras.Model]
+    image_size: int
+    minimum_size: int
+    normalisation: str
+    heads: tuple[str, ...]
+    pretrained: Pretrained = Pretrained()
+    unfreeze: int = 0
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The names of its pretrained weights, the default first: of "imagenet" and "keras" those that it declares."""
+        return tuple(name for name in ("imagenet", "keras") if getattr(self.pretrained, name))
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases that the model can be trained in: two with pretrained weights, one without."""
+        return ("head", "finetune") if self.weights else ("scratch",)
+
+
+_SPECS: dict[str, ModelSpec] = {}
+
+
+def register_model(spec: ModelSpec) -> None:
+    """Add a spec to the registry; its module is found by standing in the folder `models`."""
+    if spec.name in _SPECS:
+        raise ValueError(f"A model of this name is registered already. Received: name={spec.name!r}")
+    _SPECS[spec.name] = spec
+
+
+def list_models() -> list[str]:
+    """Return the names of all registered models, sorted."""
+    for module in pkgutil.iter_modules(models.__path__):
+        importlib.import_module(f"models.{module.name}")
+    return sorted(_SPECS)
+
+
+def model_spec(name: str) -> ModelSpec:
+    """Return the spec of a registered model.
+
+    Raises:
+        ValueError: if there is none of that name; the message lists the names and the nearest one.
+    """
+    names = list_models()
+    if name not in _SPECS:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"model must be one of {', '.join(names)}. Received: model={name!r}.{hint}")
+    return _SPECS[name]
+
+
+def create_model(
+    name: str,
+    *,
+    classes: int = 10,
+    weights: str | Path | None = "default",
+    head: str | None = None,
+    image_size: int | None = None,
+) -> keras.Model:
+    """Build a model as one flat functional graph: scaling, backbone, head.
+
+    Args:
+        name: a name from `list_models()`.
+        classes: the number of classes.
+        weights: "imagenet", "keras", the path of a weight file, None for random ones, or "default" for the spec's first.
+        head: a name from the spec's `heads`; None takes the first.
+        image_size: the side of the square input in pixels; None takes the spec's.
+
+    Returns:
+        A model from raw RGB (batch, S, S, 3), 0..255, to softmax probabilities (batch, classes), float32.
+
+    Raises:
+        ValueError: if an argument is out of its range; the message says what is allowed.
+        WeightsUnavailableError, WeightsMismatchError: if the weights cannot be had, or belong to another network.
+    """
+    spec = model_spec(name)
+    size = spec.image_size if image_size is None else image_size
+    if size < spec.minimum_size:
+        raise ValueError(f"image_size must be at least {spec.minimum_size} for {name}. Received: image_size={size}")
+    head = spec.heads[0] if head is None else head
+    if head not in spec.heads:
+        raise ValueError(f"head must be one of {', '.join(spec.heads)} for {name}. Received: head={head!r}")
+    if weights == "default":
+        weights = spec.weights[0] if spec.weights else None
+
+    backbone = spec.backbone(size, "keras" if weights == "keras" else "pytorch")
+    probabilities = attach_head(head, backbone.output, classes)
+    model = keras.Model(backbone.inputs[0], probabilities, name=name)
+    load_weights(model, weights, spec.pretrained)
+    return model

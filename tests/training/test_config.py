@@ -1,0 +1,60 @@
+"""Run settings: what is left open is filled in, what is wrong is told."""
+
+import json
+
+import pytest
+
+from training.config import TrainingConfig, make_config
+
+
+def test_the_default_is_both_phases_of_the_reference_recipe():
+    config = make_config()
+    assert (config.model, config.weights, config.head, config.image_size, config.unfreeze) == (
+        "mobilenet_v2", "imagenet", "dense", 160, 50,
+    )  # fmt: skip
+    assert [(phase.name, phase.learning_rate, phase.batch_size) for phase in config.phases] == [
+        ("head", 1e-3, 32),
+        ("finetune", 1e-5, 32),
+    ]
+    assert config.phases[1].epochs == 10
+
+
+def test_options_override_the_recipe():
+    config = make_config("finetune", epochs=2, batch_size=64, augment="flip", unfreeze="block_13", weights="none")
+    assert [phase.epochs for phase in config.phases] == [20, 2]
+    assert [phase.batch_size for phase in config.phases] == [64, 64]
+    assert config.augment == ("flip",)
+    assert config.weights is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "nonsense"}, "model must be one of .*mobilenet_v2.*Received: model='nonsense'"),
+        ({"model": "mobilenet"}, "Did you mean 'mobilenet_v2'"),
+        ({"recipe": "secret"}, "recipe must be one of reference.*Received: recipe='secret'"),
+        ({"phase": "scratch"}, "phase must be head or finetune for mobilenet_v2"),
+        ({"model": "custom_cnn", "phase": "head"}, "phase must be scratch for custom_cnn"),
+        ({"epochs": 0}, "epochs must be at least 1. Received: epochs=0"),
+        ({"batch_size": -4}, "batch_size must be at least 1. Received: batch_size=-4"),
+        ({"augment": "flip,blur"}, "flip.*crop.*cutmix.*blur"),
+        ({"limit": 5}, "limit must be at least 100 images. Received: limit=5"),
+        ({"cache_dtype": "int8"}, "cache_dtype must be float16 or float32"),
+    ],
+)
+def test_a_wrong_value_is_told(options, message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        make_config(**options)
+
+
+def test_a_config_comes_back_from_its_file(tmp_path):
+    config = make_config(augment="flip,crop", unfreeze="block_13", limit=200)
+    config.save(tmp_path / "config.json", {"command": "train"})
+    assert TrainingConfig.load(tmp_path / "config.json") == config
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"config": {"model": "custom_cnn", "colour": 1}})])
+def test_a_file_that_is_no_config_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="is not a training config"):
+        TrainingConfig.load(tmp_path / "config.json")

@@ -1,0 +1,248 @@
+import json
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from training.artifacts import SavedModel
+from training.evaluation import (
+    apply_temperature,
+    calibration,
+    evaluate,
+    evaluate_saved,
+    expected_calibration_error,
+    fit_temperature,
+    format_metrics,
+    predict_probabilities,
+)
+from training.pipeline import resize
+
+NAMES = ("cat", "dog", "frog")
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture
+def answers():
+    random = np.random.default_rng(0)
+    return softmax(random.normal(0, 2, (500, 3))).astype(np.float32), random.integers(0, 3, 500)
+
+
+class ColourModel:
+    """Answers the mean of each colour channel as the probability of a class, and remembers what it was given."""
+
+    output_shape = (None, 3)
+
+    def __init__(self):
+        self.batches = []
+
+    def predict_on_batch(self, x):
+        self.batches.append(x)
+        means = x.mean(axis=(1, 2)) + 1
+        return means / means.sum(axis=1, keepdims=True)
+
+
+class TestEvaluate:
+    def test_agrees_with_the_definitions(self, answers):
+        probabilities, labels = answers
+        found = evaluate(probabilities, labels, NAMES)
+        predicted = probabilities.argmax(1)
+        assert found["accuracy"] == pytest.approx((predicted == labels).mean())
+        assert found["loss"] == pytest.approx(-np.log(probabilities[np.arange(500), labels]).mean(), rel=1e-6)
+        for i, name in enumerate(NAMES):
+            hits = ((predicted == i) & (labels == i)).sum()
+            precision, recall = hits / (predicted == i).sum(), hits / (labels == i).sum()
+            row = found["per_class"][name]
+            assert row["precision"] == pytest.approx(precision)
+            assert row["recall"] == pytest.approx(recall)
+            assert row["f1"] == pytest.approx(2 * precision * recall / (precision + recall))
+            assert row["support"] == (labels == i).sum()
+        for key in ("precision", "recall", "f1"):
+            assert found["macro"][key] == pytest.approx(np.mean([found["per_class"][name][key] for name in NAMES]))
+
+    def test_rows_of_the_matrix_are_the_true_classes(self):
+        always_dog = np.tile(np.array([[0.1, 0.8, 0.1]]), (3, 1))
+        found = evaluate(always_dog, np.array([0, 0, 2]), NAMES)
+        assert found["confusion_matrix"] == [[0, 2, 0], [0, 0, 0], [0, 1, 0]]
+        assert found["per_class"]["frog"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
+        assert found["per_class"]["dog"]["support"] == 0
+
+    def test_holds_nothing_but_what_json_knows(self, answers):
+        found = evaluate(*answers, NAMES)
+        assert json.loads(json.dumps(found)) == found
+
+    def test_float32_rounding_of_a_softmax_is_no_warning(self, answers):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            evaluate(*answers, NAMES)
+
+    @pytest.mark.parametrize(
+        ("probabilities", "labels", "message"),
+        [
+            (np.full((2, 4), 0.25), [0, 1], r"shape \(n, 3\).*Received: \(2, 4\)"),
+            (np.full((2, 3), 1 / 3), [0], r"labels must have the shape \(2,\).*Received: \(1,\)"),
+            (np.full((2, 3), 1 / 3), [0, 3], r"0\.\.2.*Received: 0\.\.3"),
+            (np.array([[2.0, -1.0, 0.0]]), [0], "sum to 1"),
+            (np.array([[np.nan, 0.5, 0.5]]), [0], "finite"),
+            (np.array([[3.0, 1.0, 2.0]]), [0], "sum to 1"),  # logits
+            (np.empty((0, 3)), [], "n > 0"),
+        ],
+    )
+    def test_refuses_what_is_no_answer(self, probabilities, labels, message):
+        with pytest.raises(ValueError, match=message):
+            evaluate(probabilities, np.array(labels), NAMES)
+
+
+class TestCalibration:
+    @pytest.fixture
+    def overconfident(self):
+        """Labels drawn from softmax(z), answers of softmax(2.5 z): the temperature that mends them is 2.5."""
+        random = np.random.default_rng(1)
+        logits = random.normal(0, 1.5, (20_000, 5))
+        honest = softmax(logits)
+        labels = (honest.cumsum(axis=1) < random.random((len(honest), 1))).sum(axis=1)
+        return softmax(2.5 * logits), labels
+
+    def test_finds_the_temperature_that_made_the_answers_overconfident(self, overconfident):
+        assert fit_temperature(*overconfident) == pytest.approx(2.5, rel=0.03)
+
+    def test_no_temperature_nearby_is_better(self, overconfident):
+        probabilities, labels = overconfident
+        best = fit_temperature(probabilities, labels)
+        losses = [calibration(probabilities, labels, best * factor)["loss_after"] for factor in (0.97, 1, 1.03)]
+        assert min(losses) == losses[1]
+
+    def test_mends_the_calibration_error_and_no_prediction_changes(self, overconfident):
+        probabilities, labels = overconfident
+        found = calibration(probabilities, labels, fit_temperature(probabilities, labels))
+        assert found["ece_before"] > 0.1
+        assert found["ece_after"] < 0.015
+        assert found["loss_after"] < found["loss_before"]
+        calibrated = apply_temperature(probabilities, found["temperature"])
+        assert (calibrated.argmax(1) == probabilities.argmax(1)).all()
+        np.testing.assert_allclose(calibrated.sum(axis=1), 1)
+
+    def test_temperature_one_changes_nothing(self, answers):
+        np.testing.assert_allclose(apply_temperature(answers[0], 1), answers[0], rtol=1e-5)
+
+    def test_survives_a_softmax_that_underflowed(self):
+        certain = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+        assert np.isfinite(fit_temperature(certain, np.array([0, 1, 2, 1])))
+
+    def test_refuses_a_temperature_of_zero(self, answers):
+        with pytest.raises(ValueError, match="greater than 0.*temperature=0"):
+            apply_temperature(answers[0], 0)
+
+    def test_error_by_hand(self):
+        # Confidences 0.9, 0.9 (one right) and 0.6 (right): (2/3)|0.5 - 0.9| + (1/3)|1 - 0.6|.
+        probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]])
+        assert expected_calibration_error(probabilities, np.array([0, 1, 0])) == pytest.approx(0.4)
+
+    def test_certain_and_right_is_calibrated(self):
+        assert expected_calibration_error(np.eye(3), np.arange(3)) == 0
+
+
+class TestPredict:
+    def test_sees_every_image_in_order_resized_as_in_training(self):
+        images = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
+        model = ColourModel()
+        found = predict_probabilities(model, images, image_size=16, batch_size=3)
+        assert [len(batch) for batch in model.batches] == [3, 3, 1]
+        np.testing.assert_array_equal(np.concatenate(model.batches), resize(images, 16))
+        assert found.shape == (7, 3)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, ColourModel().predict_on_batch(resize(images, 16).numpy()))
+
+    def test_shows_progress_only_when_asked(self, capsys):
+        images = np.zeros((4, 8, 8, 3), np.uint8)
+        predict_probabilities(ColourModel(), images, 8)
+        assert capsys.readouterr().err == ""
+        predict_probabilities(ColourModel(), images, 8, progress=True)
+        assert "4/4" in capsys.readouterr().err
+
+    def test_refuses_no_images(self):
+        with pytest.raises(ValueError, match="at least one image"):
+            predict_probabilities(ColourModel(), np.zeros((0, 8, 8, 3), np.uint8), 8)
+
+
+class TestEvaluateSaved:
+    def saved(self, model=None, card=None, **facts):
+        return SavedModel(model or ColourModel(), Path("model.keras"), 8, card, **facts)
+
+    def card(self, dataset, **facts):
+        defaults = {"name": "colours", "labels": dataset.class_names, "seed": 3, "temperature": 1.5}
+        return SimpleNamespace(**{**defaults, **facts})
+
+    def test_measures_the_test_split(self, dataset):
+        found = evaluate_saved(self.saved(), dataset)
+        direct = ColourModel().predict_on_batch(dataset.x_test.astype(np.float32))
+        assert found["accuracy"] == (direct.argmax(1) == dataset.y_test).mean()
+        assert (found["model"], found["data"], found["split"]) == ("model", "tiny", "test")
+        assert found["images"] == len(dataset.x_test)
+        assert "calibration" not in found
+
+    def test_reports_the_calibration_that_the_card_claims(self, dataset):
+        found = evaluate_saved(self.saved(card=self.card(dataset)), dataset)
+        assert found["calibration"]["temperature"] == 1.5
+        assert found["model"] == "colours"
+
+    def test_outputs_in_another_order_are_put_right(self, dataset):
+        class Turned(ColourModel):
+            def predict_on_batch(self, x):
+                return super().predict_on_batch(x)[:, [2, 0, 1]]
+
+        labels = [dataset.class_names[i] for i in (2, 0, 1)]
+        found = evaluate_saved(self.saved(Turned(), self.card(dataset, labels=labels)), dataset)
+        assert found["confusion_matrix"] == evaluate_saved(self.saved(), dataset)["confusion_matrix"]
+
+    def test_validation_is_the_split_of_the_run(self, dataset):
+        model = ColourModel()
+        evaluate_saved(self.saved(model, self.card(dataset)), dataset, split="validation")
+        _, validation = dataset.split(3, len(dataset.x_train) // 10)
+        np.testing.assert_array_equal(np.concatenate(model.batches), dataset.x_train[validation])
+
+    def test_validation_of_a_limited_run_holds_no_image_that_it_trained_on(self, dataset):
+        model = ColourModel()
+        evaluate_saved(self.saved(model, self.card(dataset), limit=120), dataset, split="validation")
+        _, validation = dataset.limited(120).split(3, 12)
+        np.testing.assert_array_equal(np.concatenate(model.batches), dataset.x_train[validation])
+
+    def test_a_given_seed_goes_before_the_cards(self, dataset):
+        model = ColourModel()
+        evaluate_saved(self.saved(model, self.card(dataset)), dataset, split="validation", seed=9)
+        _, validation = dataset.split(9, len(dataset.x_train) // 10)
+        np.testing.assert_array_equal(np.concatenate(model.batches), dataset.x_train[validation])
+
+    def test_validation_without_a_seed_is_refused(self, dataset):
+        with pytest.raises(ValueError, match="no card.json.*Give the seed"):
+            evaluate_saved(self.saved(), dataset, split="validation")
+
+    def test_another_number_of_classes_is_refused(self, dataset):
+        model = ColourModel()
+        model.output_shape = (None, 1000)
+        with pytest.raises(ValueError, match="answers 1000 classes, and tiny has 3"):
+            evaluate_saved(self.saved(model), dataset)
+
+    def test_other_class_names_are_refused(self, dataset):
+        with pytest.raises(ValueError, match="names the classes a, b, c; tiny has colour 0"):
+            evaluate_saved(self.saved(card=self.card(dataset, labels=("a", "b", "c"))), dataset)
+
+    def test_an_unknown_split_is_refused(self, dataset):
+        with pytest.raises(ValueError, match="split='train'"):
+            evaluate_saved(self.saved(), dataset, split="train")
+
+
+def test_table_lines_up_and_says_everything(answers):
+    found = evaluate(*answers, NAMES)
+    table = format_metrics(found | {"calibration": calibration(*answers, 2.0)})
+    lines = table.splitlines()
+    rows = [line for line in lines if line.startswith((*NAMES, "macro", " "))]
+    assert len({len(line) for line in rows}) == 1
+    assert f"{found['per_class']['dog']['f1']:.4f}" in lines[2]
+    assert f"accuracy {found['accuracy']:.4f}" in table
+    assert "at temperature 2.000" in table

@@ -1,0 +1,156 @@
+"""The two-phase trainer: the suffix learns what the full model would, and what is frozen does not move."""
+
+import logging
+
+import keras
+import numpy as np
+import pytest
+
+from models.registry import create_model
+from training.checkpoint import TrainingState, assign, values
+from training.config import PhaseConfig, make_config
+from training.freeze import choose_cut, freeze, prefix_model, suffix_model
+from training.phases import NonFiniteLossError, Split, make_feed, prepare_caches, run_phase, thaw
+
+
+@pytest.fixture
+def split(dataset):
+    return Split(dataset, *dataset.split(0, 24))
+
+
+def train(model, config, split, tmp_path):
+    caches = prepare_caches(model, config, config.phases, split.dataset.x_train)
+    state = TrainingState()
+    for phase in config.phases:
+        feed = make_feed(model, config, phase, split, caches.get(phase.name))
+        assert (feed.cut is None) == (phase.name not in caches)
+        run_phase(model, phase, feed, state, images=len(split.training), checkpoint_path=tmp_path / "checkpoint.npz")
+    return state
+
+
+@pytest.mark.parametrize("unfreeze", [0, 1, 4, 5])
+def test_loss_and_gradients_of_the_suffix_are_those_of_the_full_model(tiny_network, unfreeze):
+    import tensorflow as tf
+
+    model = create_model(tiny_network, classes=3, weights=None, head="linear")
+    model.get_layer("head_dropout").rate = 0.0
+    freeze(model, unfreeze)
+    cut = choose_cut(model)
+    images = np.random.default_rng(0).uniform(0, 255, (8, 16, 16, 3)).astype("float32")
+    labels = np.eye(3, dtype="float32")[np.arange(8) % 3]
+    boundary = prefix_model(model, [cut]).predict_on_batch(images)
+
+    def loss_and_gradients(network, inputs):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(keras.losses.categorical_crossentropy(labels, network(inputs, training=True)))
+        gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+        return float(loss), [np.asarray(gradient) for gradient in gradients]
+
+    loss, gradients = loss_and_gradients(model, images)
+    suffix_loss, suffix_gradients = loss_and_gradients(suffix_model(model, cut), boundary)
+    assert len(gradients) >= 2
+    assert suffix_loss == pytest.approx(loss, abs=1e-5)
+    for expected, found in zip(gradients, suffix_gradients, strict=True):
+        assert np.abs(expected).max() > 0
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_what_is_frozen_is_bit_identical_after_training(tiny_network, split, cache, tmp_path, cached):
+    model = create_model(tiny_network, classes=3, weights=None)
+    config = make_config("finetune", tiny_network, epochs=2, batch_size=16, cache=cached)
+    thaw(model, config, config.phases[-1])
+    learning = {variable.path for variable in model.trainable_variables}
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    train(model, config, split, tmp_path)
+    moved = {weight.path for weight in model.weights if not np.array_equal(before[weight.path], weight.numpy())}
+    assert moved == learning
+    assert any("conv" in path for path in moved)
+    assert not any("BN" in path for path in moved)
+
+
+def test_scratch_trains_everything_and_its_batch_norm(tiny_network, dataset):
+    model = create_model(tiny_network, classes=3, weights=None)
+    config = make_config("scratch", "custom_cnn")
+    thaw(model, config, config.phases[0])
+    assert {weight.path for weight in model.trainable_weights} == {
+        weight.path for weight in model.weights if "moving" not in weight.path
+    }
+
+
+def test_cached_and_plain_training_give_the_same_model(tiny_network, split, cache, tmp_path):
+    results = []
+    for cached in (True, False):
+        keras.utils.set_random_seed(1)
+        model = create_model(tiny_network, classes=3, weights=None)
+        config = make_config("finetune", tiny_network, epochs=3, cache=cached, cache_dtype="float32")
+        results.append((train(model, config, split, tmp_path), model.get_weights()))
+    (state, cached_weights), (plain_state, plain_weights) = results
+    assert [row["epoch"] for row in state.history] == [row["epoch"] for row in plain_state.history]
+    for row, plain in zip(state.history, plain_state.history, strict=True):
+        assert row["val_loss"] == pytest.approx(plain["val_loss"], abs=1e-4)
+    for found, expected in zip(cached_weights, plain_weights, strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_the_network_learns(tiny_network, split, cache, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = create_model(tiny_network, classes=3, weights=None)
+    state = train(model, make_config("head", tiny_network, epochs=40, augment="flip"), split, tmp_path)
+    assert max(row["val_accuracy"] for row in state.history) > 0.9
+
+
+def test_augmentation_that_cannot_be_enumerated_runs_uncached_and_says_so(tiny_network, split, cache, tmp_path, caplog):
+    model = create_model(tiny_network, classes=3, weights=None)
+    with caplog.at_level(logging.WARNING):
+        train(model, make_config("head", tiny_network, epochs=1, augment="flip,crop"), split, tmp_path)
+    assert "No cache: flip, crop cannot be enumerated" in caplog.text
+    assert not list(cache.glob("boundary/*/*.npy"))
+
+
+def test_without_room_for_the_cache_training_goes_on_uncached(
+    tiny_network, split, cache, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("THAW_CACHE_GB", "1e-6")
+    model = create_model(tiny_network, classes=3, weights=None)
+    state = train(model, make_config("head", tiny_network, epochs=1), split, tmp_path)
+    assert "No cache, so the frozen layers run again in every epoch" in caplog.text
+    assert len(state.history) == 1
+
+
+def test_the_best_epoch_is_kept_and_the_phase_stops_without_progress(tiny_network, split, cache, tmp_path):
+    model = create_model(tiny_network, classes=3, weights=None)
+    config = make_config("head", tiny_network)
+    phase = PhaseConfig("head", learning_rate=30.0, epochs=20, patience=2)  # far too high: the loss soon rises
+    feed = make_feed(model, config, phase, split)
+    state = TrainingState()
+    seen = []
+    run_phase(
+        model, phase, feed, state, images=len(split.training), checkpoint_path=tmp_path / "checkpoint.npz",
+        on_epoch=lambda _: seen.append(values(model.trainable_variables)),
+    )  # fmt: skip
+    losses = [row["val_loss"] for row in state.history]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 1 + 2 < 20
+    for kept, then in zip(values(model.trainable_variables), seen[best], strict=True):
+        np.testing.assert_array_equal(kept, then)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_an_explanation(tiny_network, split, cache, tmp_path):
+    model = create_model(tiny_network, classes=3, weights=None)
+    config = make_config("head", tiny_network)
+    feed = make_feed(model, config, config.phases[0], split)
+    kernel = model.get_layer("head_probabilities").weights[0]
+    kernel.assign(kernel * np.nan)
+    with pytest.raises(NonFiniteLossError, match="learning rate"):
+        run_phase(model, config.phases[0], feed, TrainingState(), images=216, checkpoint_path=tmp_path / "c.npz")
+    assert not (tmp_path / "c.npz").exists()
+
+
+def test_values_can_be_assigned_back(tiny_network):
+    model = create_model(tiny_network, classes=3, weights=None)
+    before = values(model.variables)
+    assign(model.variables, [array * 0 for array in before])
+    assign(model.variables, before)
+    for variable, array in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), array)

@@ -1,0 +1,127 @@
+"""Train a CIFAR-10 classifier: freeze an ImageNet backbone, train its head, thaw its last layers.
+
+python train.py --phase finetune                      MobileNetV2, both phases (the default)
+python train.py --phase head --seed 1                 the head alone, on a frozen backbone
+python train.py --model custom_cnn --augment flip     a small CNN from scratch
+python train.py --phase finetune --limit 2000         a quick look, on 2,000 images
+python train.py --resume                              go on with the run that was interrupted last
+"""
+
+import os
+
+os.environ.setdefault(
+    "TF_CPP_MIN_LOG_LEVEL", "2"
+)  # before TensorFlow is imported, which would talk over the progress bars
+
+import argparse
+import logging
+import shlex
+import sys
+from pathlib import Path
+
+from models.pretrained.mismatch import WeightsMismatchError
+from models.pretrained.sources import WeightsUnavailableError
+from models.registry import list_models
+from training.checkpoint import CheckpointMismatchError
+from training.config import PHASES, RECIPES, TrainingConfig, make_config
+from training.datasets import DataUnavailableError
+from training.phases import NonFiniteLossError
+from training.run import Run, finished_head, new_folder, unfinished_run
+
+RUNS = Path("runs")
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--phase", choices=PHASES, help="the last phase to run; finetune runs head first (default: the model's last)")
+    add("--model", default="mobilenet_v2", help=f"one of {', '.join(list_models())} (default: %(default)s)")
+    add("--recipe", default="reference", help=f"one of {', '.join(RECIPES)} (default: %(default)s)")
+    add("--head", help="the layers behind the backbone: dense, linear or flatten (default: the model's)")
+    add("--epochs", type=int, help="the most epochs of the last phase (default: the recipe's)")
+    add("--batch-size", type=int, help="images in one step (default: the recipe's, 32 for transfer)")
+    add("--unfreeze", help="what finetune trains: a number of layers counted from the backbone's end, a layer or block "
+        "name such as block_13, or all (default: the model's, 50 for mobilenet_v2)")  # fmt: skip
+    add("--image-size", type=int, help="side of the model's input in pixels (default: the model's, 160 for transfer)")
+    add("--augment", default="none", help="comma-separated: flip, crop, cutout, mixup, cutmix; flip alone keeps the "
+        "cache (default: %(default)s)")  # fmt: skip
+    add("--seed", type=int, default=0, help="of split, weights, order and augmentation (default: %(default)s)")
+    add("--data-dir", help="CIFAR-10 as cifar-10-python.tar.gz, its folder, or an .npz (default: fetched and cached)")
+    add("--weights", help="imagenet, keras, none, or a file: .keras, .weights.h5, .pt, .pth, .safetensors")
+    add("--limit", type=int, help="use the first n training and test images only, for a quick look")
+    add(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="run the frozen layers again in every step, the plain way",
+    )
+    add("--cache-dtype", choices=("float16", "float32"), help="precision of cached activations (default: float16)")
+    add("--output", type=Path, help="folder of the run (default: runs/<model>-<recipe>-<phase>-seed<seed>)")
+    add("--resume", nargs="?", type=Path, const=Path(), metavar="RUN",
+        help="go on with an interrupted run, by default the latest; other options are taken from it")  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def prepare(options: argparse.Namespace, command: str) -> Run:
+    """Return the run that the options ask for: a new one, or one to go on with."""
+    if options.resume is not None:
+        folder = unfinished_run(RUNS) if options.resume == Path() else options.resume
+        if not (folder / "config.json").exists():
+            raise FileNotFoundError(f"{folder} holds no run to resume: it has no config.json.")
+        config = TrainingConfig.load(folder / "config.json")
+        return Run(config, folder, data_dir=options.data_dir, command=command)
+
+    config = make_config(
+        options.phase, options.model, options.recipe,
+        epochs=options.epochs, batch_size=options.batch_size, augment=options.augment, head=options.head,
+        weights=options.weights, unfreeze=options.unfreeze, image_size=options.image_size, seed=options.seed,
+        limit=options.limit, cache=options.cache, cache_dtype=options.cache_dtype,
+    )  # fmt: skip
+    folder = options.output or new_folder(config, RUNS)
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty. Go on with it by --resume {folder}, or name another --output.")
+    return Run(config, folder, data_dir=options.data_dir, command=command, head_run=finished_head(config, RUNS))
+
+
+def summary(run: Run, metrics: dict) -> str:
+    """Return the last lines that a person sees."""
+    seconds = metrics["seconds"]
+    stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if name != "total" and value >= 1)
+    return (
+        f"\nTest accuracy {metrics['accuracy']:.2%} on {metrics['images']:,} images "
+        f"(validation {metrics['validation_accuracy']:.2%}), macro F1 {metrics['macro']['f1']:.4f}\n"
+        f"{seconds['total']:.0f} s in all: {stages}\n"
+        f"Model, metrics and plots: {run.folder}"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, and return the exit status: 0 done, 1 failed, 2 bad option, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parse_arguments(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for noisy in ("absl", "tensorflow", "h5py", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        run = prepare(options, shlex.join(["python", "train.py", *arguments]))
+    except (ValueError, OSError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    try:
+        metrics = run.complete()
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. Go on with: python train.py --resume {run.folder}", file=sys.stderr)
+        return 130
+    except (
+        CheckpointMismatchError, DataUnavailableError, NonFiniteLossError, WeightsMismatchError, WeightsUnavailableError,
+        ValueError, OSError,
+    ) as error:  # fmt: skip
+        print(f"train.py: {error}", file=sys.stderr)
+        return 1
+    print(summary(run, metrics))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

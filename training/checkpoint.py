@@ -1,0 +1,135 @@
+"""Where a run stands, on disk after every epoch: enough to go on after `kill -9` as if nothing had happened."""
+
+import dataclasses
+import json
+import math
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from models.storage import written_whole
+
+
+class CheckpointMismatchError(ValueError):
+    """A checkpoint is damaged, or belongs to another network."""
+
+
+@dataclass
+class TrainingState:
+    """Where a run stands between two epochs.
+
+    Attributes:
+        phase: the index of the phase under way.
+        epoch: the epochs of that phase that are finished.
+        best_loss: the phase's lowest validation loss.
+        best_epoch: the epoch (from 1) that had it; 0 before the first.
+        history: one row an epoch, over all phases.
+        seconds: wall-clock time by stage, over all sittings.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    history: list[dict] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def finish_epoch(self, row: dict) -> bool:
+        """Take in an epoch's row (it holds `val_loss`); return whether it is the best one of the phase so far."""
+        self.epoch += 1
+        self.history.append(row)
+        improved = row["val_loss"] < self.best_loss
+        if improved:
+            self.best_loss, self.best_epoch = row["val_loss"], self.epoch
+        return improved
+
+    def finish_phase(self) -> None:
+        """Move on to the start of the next phase."""
+        self.phase, self.epoch, self.best_loss, self.best_epoch = self.phase + 1, 0, math.inf, 0
+
+    def is_over(self, epochs: int, patience: int) -> bool:
+        """Whether the phase has had all its `epochs`, or `patience` of them without a lower validation loss."""
+        return self.epoch >= epochs or self.epoch - self.best_epoch >= patience
+
+    def add_seconds(self, stage: str, seconds: float) -> None:
+        """Add wall-clock time to a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+
+@dataclass
+class Checkpoint:
+    """A run's state with its arrays.
+
+    Attributes:
+        state: where the run stands.
+        model: every variable of the full model, the random states of its Dropout layers included.
+        optimizer: every variable of the phase's optimizer; empty between phases.
+        best: the trainable variables of the phase's best epoch; empty between phases.
+    """
+
+    state: TrainingState
+    model: list[np.ndarray]
+    optimizer: list[np.ndarray]
+    best: list[np.ndarray]
+
+    @classmethod
+    def capture(cls, state: TrainingState, model: keras.Model, optimizer=None, best=()) -> "Checkpoint":
+        """Copy the values out of a model and, within a phase, its optimizer."""
+        return cls(state, values(model.variables), values(optimizer.variables) if optimizer else [], list(best))
+
+    def save(self, path: Path) -> None:
+        """Write one file, whole or not at all."""
+        arrays = {
+            f"{kind}-{index:04d}": array
+            for kind in ("model", "optimizer", "best")
+            for index, array in enumerate(getattr(self, kind))
+        }
+        state = np.frombuffer(json.dumps(dataclasses.asdict(self.state)).encode(), np.uint8)
+        with written_whole(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, state=state, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Read a checkpoint; nothing in it is executed.
+
+        Raises:
+            CheckpointMismatchError: if the file is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                state = TrainingState(**json.loads(stored["state"].tobytes()))
+                names = sorted(stored.files)
+                kinds = ("model", "optimizer", "best")
+                return cls(state, *([stored[name] for name in names if name.startswith(kind)] for kind in kinds))
+        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise CheckpointMismatchError(
+                f"The checkpoint {path} is damaged ({error}). Delete its folder and train again."
+            ) from error
+
+
+def values(variables) -> list[np.ndarray]:
+    """Copy the values of Keras variables to NumPy, on any backend."""
+    return [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
+
+
+def assign(variables, arrays: list[np.ndarray]) -> None:
+    """Assign arrays to Keras variables, all or none.
+
+    Raises:
+        CheckpointMismatchError: if their number or a shape disagrees; the first disagreement is named.
+    """
+    if len(variables) != len(arrays):
+        raise CheckpointMismatchError(
+            f"The checkpoint belongs to another network: expected {len(variables)} variables. Received: {len(arrays)}"
+        )
+    for variable, array in zip(variables, arrays, strict=True):
+        if tuple(variable.shape) != array.shape:
+            raise CheckpointMismatchError(
+                f"The checkpoint belongs to another network: {variable.path} has shape {tuple(variable.shape)}. "
+                f"Received: {array.shape}"
+            )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)

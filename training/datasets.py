@@ -1,0 +1,133 @@
+"""What a labelled image data set is to everything downstream: arrays, class names, sums and splits."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+class DataUnavailableError(RuntimeError):
+    """No source could supply a data set; the message lists every source with its reason, and what to do by hand."""
+
+
+def array_sha256(array: np.ndarray) -> str:
+    """Return the SHA-256 of an array's raw bytes in C order as 64 hexadecimal digits."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Labelled images with a training part and a test part, as plain NumPy arrays.
+
+    Attributes:
+        name: Short name, such as `cifar10`.
+        class_names: One name per class, in label order.
+        x_train: uint8 (n, H, W, 3), RGB, 0..255.
+        y_train: int64 (n,), labels 0..classes-1.
+        x_test: uint8 (m, H, W, 3).
+        y_test: int64 (m,).
+        source: Where the bytes came from, in words.
+        sha256: Sum of each of the four arrays: raw C-order bytes, labels as uint8 where there are at most 256 classes.
+
+    Raises:
+        ValueError: shapes, dtypes, lengths or labels do not agree with the above.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    source: str
+    sha256: dict[str, str]
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            images, labels = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+                raise ValueError(
+                    f"x_{part} must be uint8 of shape (n, H, W, 3). Received: {images.dtype} of shape {images.shape}"
+                )
+            if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+                raise ValueError(
+                    f"y_{part} must be int64 of shape {images.shape[:1]}, one label an image. "
+                    f"Received: {labels.dtype} of shape {labels.shape}"
+                )
+            if len(labels) and not 0 <= labels.min() <= labels.max() < self.classes:
+                raise ValueError(
+                    f"y_{part} must hold labels 0..{self.classes - 1}, one for each class name. "
+                    f"Received: labels {labels.min()}..{labels.max()}"
+                )
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise ValueError(
+                "x_train and x_test must hold images of one shape. "
+                f"Received: {self.x_train.shape[1:]} and {self.x_test.shape[1:]}"
+            )
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels (3) of every image."""
+        return self.x_train.shape[1:]
+
+    def limited(self, n: int) -> "ImageDataset":
+        """Return the data set of the first `n` training and the first `n` test images (all of a shorter part).
+
+        Its sums are those of the shortened arrays, so that nothing computed from them is taken for the whole set's.
+
+        Raises:
+            ValueError: `n` is less than 1.
+        """
+        if n < 1:
+            raise ValueError(f"The number of images to keep must be at least 1. Received: n={n}")
+        parts = {key: getattr(self, key)[:n] for key in ("x_train", "y_train", "x_test", "y_test")}
+        label_type = np.min_scalar_type(self.classes - 1)  # uint8 up to 256 classes
+        sums = {key: array_sha256(part if key[0] == "x" else part.astype(label_type)) for key, part in parts.items()}
+        return replace(self, **parts, sha256=sums, source=f"{self.source}, first {n} images of each part")
+
+    def split(self, seed: int, validation: int = 5000) -> tuple[np.ndarray, np.ndarray]:
+        """Divide the training part into training and validation, each class in proportion.
+
+        Args:
+            seed: 0 or more; the same seed gives the same split with every NumPy version.
+            validation: Number of validation images. Every class that is present keeps at least one training image.
+
+        Returns:
+            (training indices, validation indices) into `x_train`, each int64, sorted and without repetition; together
+            they name every training image once.
+
+        Raises:
+            ValueError: `seed` is negative, or `validation` is less than 1 or leaves a class without training images.
+        """
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more. Received: seed={seed}")
+        counts = np.bincount(self.y_train, minlength=self.classes)
+        most = int(np.maximum(counts - 1, 0).sum())
+        if not 1 <= validation <= most:
+            raise ValueError(
+                f"validation must be between 1 and {most}, so that each class of the {len(self.y_train)} training "
+                f"images keeps one to train on; a tenth of the images is usual. Received: validation={validation}"
+            )
+        # Raw generator output is the one stream that NumPy promises never to change.
+        keys = np.random.PCG64(seed).random_raw(len(self.y_train))
+        order = np.argsort(keys, kind="stable")
+        chosen = [
+            order[self.y_train[order] == label][:share] for label, share in enumerate(_shares(counts, validation))
+        ]
+        held_out = np.zeros(len(self.y_train), bool)
+        held_out[np.concatenate(chosen)] = True
+        return np.flatnonzero(~held_out).astype(np.int64), np.flatnonzero(held_out).astype(np.int64)
+
+
+def _shares(counts: np.ndarray, total: int) -> np.ndarray:
+    """Deal `total` places in proportion to `counts`, largest remainder first, leaving one of each class behind."""
+    shares = counts * total // counts.sum()
+    while shares.sum() < total:
+        missing = np.where(shares < counts - 1, counts * total - shares * counts.sum(), np.iinfo(np.int64).min)
+        shares[np.argmax(missing)] += 1
+    return shares

@@ -1,0 +1,204 @@
+"""The two-phase trainer: one phase is frozen layers computed once, and a suffix trained over them epoch by epoch."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from training.augment import views_of
+from training.boundary_cache import Activations, CacheSpaceError, boundary_activations
+from training.checkpoint import Checkpoint, TrainingState, assign, values
+from training.config import PhaseConfig, TrainingConfig
+from training.datasets import ImageDataset
+from training.freeze import Cut, choose_cut, freeze, resolve_unfreeze, suffix_model
+from training.pipeline import FeatureBatches, image_batches
+from training.progress import EpochBar
+
+log = logging.getLogger(__name__)
+
+VALIDATION_BATCH = 100
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The training loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set with the rows of its training arrays that train and the ones that validate, int64 each."""
+
+    dataset: ImageDataset
+    training: np.ndarray
+    validation: np.ndarray
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a phase trains, and on what.
+
+    Attributes:
+        trainee: the suffix over cached activations, or the full model.
+        training: epoch (from 0) → batches of (inputs, one-hot labels), a pure function of the run's seed and the epoch.
+        validation: batches of the validation split.
+        cut: where the trainee begins; None for the full model.
+    """
+
+    trainee: keras.Model
+    training: Callable[[int], Iterable]
+    validation: Iterable
+    cut: Cut | None = None
+
+
+def thaw(model: keras.Model, config: TrainingConfig, phase: PhaseConfig) -> None:
+    """Set which layers of the model learn in a phase."""
+    if phase.name == "scratch":
+        freeze(model, resolve_unfreeze(model, "all"), train_batch_norm=True)
+    else:
+        freeze(model, resolve_unfreeze(model, config.unfreeze) if phase.name == "finetune" else 0)
+
+
+def prepare_caches(
+    model: keras.Model, config: TrainingConfig, phases: Iterable[PhaseConfig], images: np.ndarray
+) -> dict[str, tuple[Cut, Activations]]:
+    """Compute the frozen layers' activations for several phases in one pass over the images.
+
+    Call it while the layers before every phase's cut still hold the values that they keep.
+
+    Returns:
+        By phase name its cut and activations; a phase that has to run uncached is absent, and the log says why.
+    """
+    if not config.cache:
+        return {}
+    views = views_of(config.augment)
+    if views is None:
+        log.warning("No cache: %s cannot be enumerated as fixed views of an image.", ", ".join(config.augment))
+        return {}
+    cuts = {}
+    for phase in phases:
+        thaw(model, config, phase)
+        cut = choose_cut(model)
+        if cut.has_weights:
+            cuts[phase.name] = cut
+    try:
+        activations = boundary_activations(model, list(cuts.values()), images, views=views, dtype=config.cache_dtype)
+    except CacheSpaceError as error:
+        log.warning("No cache, so the frozen layers run again in every epoch: %s", error)
+        return {}
+    return {name: (cut, each) for (name, cut), each in zip(cuts.items(), activations, strict=True)}
+
+
+def make_feed(
+    model: keras.Model,
+    config: TrainingConfig,
+    phase: PhaseConfig,
+    split: Split,
+    cached: tuple[Cut, Activations] | None = None,
+) -> Feed:
+    """Return the feed of a phase: the suffix over `cached` activations, or without them the full model over images."""
+    thaw(model, config, phase)
+    dataset = split.dataset
+    classes = dataset.classes
+    if cached is not None:
+        cut, activations = cached
+
+        def training(epoch: int) -> Iterable:
+            return FeatureBatches(
+                activations.views, split.training, dataset.y_train, classes=classes,
+                batch_size=phase.batch_size, seed=config.seed, epoch=epoch, shuffle=True,
+            )  # fmt: skip
+
+        validation = FeatureBatches(
+            activations.views, split.validation, dataset.y_train, classes=classes, batch_size=VALIDATION_BATCH
+        )
+        return Feed(suffix_model(model, cut), training, validation, cut)
+
+    images, labels = dataset.x_train[split.training], dataset.y_train[split.training]
+
+    def training(epoch: int) -> Iterable:
+        return image_batches(
+            images, labels, classes=classes, image_size=config.image_size, batch_size=phase.batch_size,
+            augment=config.augment, seed=config.seed, epoch=epoch, shuffle=True,
+        )  # fmt: skip
+
+    validation = image_batches(
+        dataset.x_train[split.validation], dataset.y_train[split.validation],
+        classes=classes, image_size=config.image_size, batch_size=VALIDATION_BATCH,
+    )  # fmt: skip
+    return Feed(model, training, validation)
+
+
+def run_phase(
+    model: keras.Model,
+    phase: PhaseConfig,
+    feed: Feed,
+    state: TrainingState,
+    *,
+    images: int,
+    checkpoint_path: Path,
+    resumed: Checkpoint | None = None,
+    on_epoch: Callable[[TrainingState], None] = lambda state: None,
+) -> None:
+    """Train one phase to its end, from `state.epoch` on, and leave the best epoch's weights in the model.
+
+    Args:
+        model: the full model, whose layers the feed's trainee shares.
+        phase: its settings.
+        feed: from `make_feed`.
+        state: advanced in place, and saved after every epoch.
+        images: the number of training images, for the progress bar.
+        checkpoint_path: where the checkpoint goes.
+        resumed: the checkpoint to go on from, inside this phase.
+        on_epoch: called after each epoch.
+
+    Raises:
+        NonFiniteLossError: if the loss became NaN or infinite; the last checkpoint stays.
+    """
+    trainee = feed.trainee
+    optimizer = keras.optimizers.Adam(phase.learning_rate)
+    trainee.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
+    optimizer.build(trainee.trainable_variables)
+    best = values(trainee.trainable_variables)
+    if resumed is not None and resumed.optimizer:
+        assign(optimizer.variables, resumed.optimizer)
+        best = resumed.best
+
+    while not state.is_over(phase.epochs, phase.patience):
+        started = time.perf_counter()
+        bar = EpochBar(phase.name, state.epoch + 1, phase.epochs, images)
+        logs = trainee.fit(
+            feed.training(state.epoch),
+            validation_data=feed.validation,
+            shuffle=False,
+            verbose=0,
+            callbacks=[bar, _StopAtNonFiniteLoss(phase)],
+        ).history
+        seconds = time.perf_counter() - started
+        row = {"phase": phase.name, "epoch": state.epoch + 1, **{name: each[-1] for name, each in logs.items()}}
+        if state.finish_epoch({**row, "seconds": seconds}):
+            best = values(trainee.trainable_variables)
+        state.add_seconds(phase.name, seconds)
+        Checkpoint.capture(state, model, optimizer, best).save(checkpoint_path)
+        on_epoch(state)
+
+    assign(trainee.trainable_variables, best)
+    state.finish_phase()
+    Checkpoint.capture(state, model).save(checkpoint_path)
+
+
+class _StopAtNonFiniteLoss(keras.callbacks.Callback):
+    def __init__(self, phase: PhaseConfig):
+        super().__init__()
+        self.phase = phase
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise NonFiniteLossError(
+                f"The loss became {logs['loss']} at step {batch + 1} of an epoch of phase {self.phase.name!r}. The usual "
+                f"causes are a learning rate that is too high (it is {self.phase.learning_rate:g}) and weights that do "
+                "not fit the scaling of the input. The last good epoch is kept; nothing was saved from this one."
+            )

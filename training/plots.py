@@ -1,0 +1,172 @@
+"""The pictures of a run: confusion matrix, learning curves and a grid of training images, each written whole as PNG.
+
+Colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), which colour-blind readers tell apart, and each line has a
+style of its own for print. Figures are built without pyplot, so that nothing global is left behind.
+"""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from models.storage import written_whole
+
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#595959"
+DPI = 150
+CAPTION_WIDTH = 15  # characters that fit above one sample
+MOST_COUNTED_CLASSES = 40  # beyond it, a count no longer fits its cell
+MOST_SAMPLES = 40
+
+
+def plot_confusion_matrix(
+    matrix: Sequence[Sequence[int]] | np.ndarray, class_names: Sequence[str], path: str | Path, title: str | None = None
+) -> None:
+    """Draw counts (classes, classes), rows true and columns predicted; the colour is the share of the true class.
+
+    The colour scale is that of the square root, because mistakes of a good model would all look white on a linear one.
+    """
+    matrix = np.asarray(matrix)
+    classes = len(class_names)
+    if matrix.shape != (classes, classes):
+        raise ValueError(f"matrix must have the shape ({classes}, {classes}). Received: {matrix.shape}")
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)  # a class without images stays 0
+    counted = classes <= MOST_COUNTED_CLASSES
+    cell = 0.62 if counted else 0.2
+    side = max(4.5, cell * classes + 2.2)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.add_subplot()
+    seaborn.heatmap(
+        share,
+        ax=axes,
+        annot=matrix if counted else None,
+        fmt="d",
+        annot_kws={"fontsize": 9 if matrix.max() < 10_000 else 7},
+        norm=PowerNorm(0.5, 0, 1),
+        cmap="Blues",
+        square=True,
+        linewidths=0.5 if counted else 0,
+        linecolor="#e6e6e6",
+        xticklabels=list(class_names),
+        yticklabels=list(class_names),
+        cbar_kws={
+            "label": "share of the true class",
+            "format": PercentFormatter(1, decimals=0),
+            "shrink": 0.8,
+            "aspect": 30,
+        },
+    )
+    axes.set(xlabel="predicted class", ylabel="true class", title=title or f"{matrix.sum()} images")
+    small = None if counted else 7
+    tilted = {"rotation": 45 if counted else 90, "ha": "right", "rotation_mode": "anchor", "fontsize": small}
+    axes.set_xticks(axes.get_xticks(), list(class_names), **tilted)
+    axes.set_yticks(axes.get_yticks(), list(class_names), rotation=0, fontsize=small)
+    _save(figure, path)
+
+
+def plot_curves(history: Sequence[Mapping[str, Any]], path: str | Path, title: str | None = None) -> None:
+    """Draw loss and accuracy by epoch, training and validation, with a vertical line where a phase begins.
+
+    `history` has one row an epoch, in the order of training: `loss`, `accuracy`, `val_loss`, `val_accuracy` and `phase`, as
+    numbers or as the text of a CSV file. A value that is missing, empty or not finite leaves a gap.
+    """
+    if not history:
+        raise ValueError("history must have at least one row. Received: none")
+    epochs = np.arange(1, len(history) + 1)
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    for axes, key, label in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("loss (nats)", "accuracy"), strict=True):
+        for prefix, name, style in (
+            ("", "training", {"color": VERMILION, "linestyle": "--", "marker": "s"}),
+            ("val_", "validation", {"color": BLUE, "linestyle": "-", "marker": "o"}),
+        ):
+            values = np.array([_number(row.get(prefix + key)) for row in history])
+            if np.isfinite(values).any():
+                axes.plot(epochs, values, label=name, linewidth=1.8, markersize=4, **style)
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(alpha=0.3)
+        axes.margins(y=0.1)
+        axes.set_xlim(0.5, len(history) + 0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+        _mark_phases(axes, [str(row.get("phase") or "") for row in history])
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="best", framealpha=0.9)
+    if title:
+        figure.suptitle(title)
+    _save(figure, path)
+
+
+def plot_samples(
+    images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], path: str | Path, title: str | None = None
+) -> None:
+    """Draw up to 40 images with their class names: training images as the model sees them, after augmentation and resize.
+
+    `images` is (n, S, S, 3) in 0..255, uint8 or float; `labels` is (n,) class numbers or (n, classes) shares, of which MixUp
+    and CutMix give an image several.
+    """
+    images, labels = np.asarray(images)[:MOST_SAMPLES], np.asarray(labels)[:MOST_SAMPLES]
+    if len(images) == 0 or len(images) != len(labels):
+        raise ValueError(f"There must be one label an image. Received: {len(images)} images, {len(labels)} labels")
+    count = len(images)
+    columns = next((columns for columns in (8, 7, 6, 5) if count % columns == 0), min(8, count))  # a full last row
+    rows = math.ceil(count / columns)
+    captions = [_caption(label, class_names) for label in labels]
+    height = 1.35 + 0.15 * max(caption.count("\n") + 1 for caption in captions)  # inches: a square and its caption
+    figure = Figure(figsize=(columns * 1.35, rows * height + (0.4 if title else 0)), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.02, hspace=0)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, image, caption in zip(grid, images, captions, strict=False):
+        axes.imshow(np.clip(image, 0, 255).astype(np.uint8), interpolation="nearest")
+        axes.set_title(caption, fontsize=9, pad=3)
+    if title:
+        figure.suptitle(title)
+    _save(figure, path)
+
+
+def _mark_phases(axes: Axes, phases: Sequence[str]) -> None:
+    """Name each phase above the plot where it begins, and draw a line there; a run of one phase needs neither."""
+    starts = [i for i, phase in enumerate(phases) if i == 0 or phase != phases[i - 1]]
+    if len(starts) < 2:
+        return
+    for start in starts:
+        if start:
+            axes.axvline(start + 0.5, color=GREY, linewidth=1, linestyle=":")
+        at = start + 0.5
+        axes.text(
+            at, 1.01, f" {phases[start]}", color=GREY, fontsize=9, transform=axes.get_xaxis_transform(), va="bottom"
+        )
+
+
+def _caption(label: np.ndarray, class_names: Sequence[str]) -> str:
+    """Return a class name, or the two that share an image the most with their shares, in lines that fit above it."""
+    if np.ndim(label) == 0:
+        lines = [class_names[int(label)]]
+    else:
+        parts = [i for i in np.argsort(label)[::-1] if label[i] >= 0.005]
+        shared = len(parts) > 1
+        lines = [f"{class_names[i]} {label[i]:.0%}" if shared else class_names[i] for i in parts[:2]]
+    return "\n".join("\n".join(textwrap.wrap(line, CAPTION_WIDTH)) for line in lines)
+
+
+def _number(value: Any) -> float:
+    """Return a history value as a number; what is none, or infinite, becomes NaN, which matplotlib leaves out."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    with mpl.rc_context({"savefig.facecolor": "white"}), written_whole(path) as partial:
+        figure.savefig(partial, dpi=DPI, format="png", bbox_inches="tight", pad_inches=0.12)

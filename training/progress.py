@@ -1,0 +1,68 @@
+"""What a person sees while a network learns, and the same numbers as CSV and TensorBoard logs."""
+
+import csv
+from pathlib import Path
+
+import keras
+from tqdm import tqdm
+
+from models.storage import written_whole
+from training.checkpoint import TrainingState
+
+
+class EpochBar(keras.callbacks.Callback):
+    """One line an epoch: phase, epoch, images a second, time left, losses and accuracies."""
+
+    def __init__(self, phase: str, epoch: int, epochs: int, images: int):
+        super().__init__()
+        self.images = images
+        self.title = f"{phase} {epoch}/{epochs}"
+        self.bar = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.bar = tqdm(total=self.images, desc=self.title, unit="img", dynamic_ncols=True)
+        self.steps = -(-self.images // max(self.params.get("steps") or 1, 1))
+
+    def on_train_batch_end(self, batch, logs=None):
+        done = min((batch + 1) * self.steps, self.images)
+        self.bar.update(done - self.bar.n)
+        self.bar.set_postfix_str(f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}", refresh=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.set_postfix_str(
+            f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
+            f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%}"
+        )
+        self.bar.close()
+
+
+def write_history(path: Path, history: list[dict]) -> None:
+    """Write one CSV row an epoch; the whole file each time, so that a resumed run leaves no row twice."""
+    with written_whole(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
+
+
+class TensorBoardLog:
+    """Scalars for TensorBoard, by phase; silent where TensorFlow is not installed."""
+
+    def __init__(self, folder: Path):
+        try:
+            import tensorflow as tf
+        except ImportError:
+            self._tf = None
+        else:
+            self._tf = tf
+            self._writer = tf.summary.create_file_writer(str(folder))
+
+    def log(self, state: TrainingState) -> None:
+        """Write the newest epoch's numbers; the step is the number of epochs over all phases."""
+        if self._tf is None:
+            return
+        row = state.history[-1]
+        with self._writer.as_default(step=len(state.history)):
+            for name, value in row.items():
+                if name not in ("phase", "epoch"):
+                    self._tf.summary.scalar(f"{row['phase']}/{name}", value)
+        self._writer.flush()

@@ -1,0 +1,95 @@
+"""Where a result came from: the machine, the commit and the memory that it took."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def hardware() -> dict[str, Any]:
+    """Return what speed depends on: `cpu` (its model), `cores` (usable), `memory_gib`, `gpus`, `platform`, `python`.
+
+    Neither the host's name nor any path is in it. `memory_gib` is None where the system does not tell. `gpus` is empty
+    unless TensorFlow is loaded and sees some.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        memory = None
+    return {
+        "cpu": _cpu_model(),
+        "cores": cores,
+        "memory_gib": memory,
+        "gpus": _gpus(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def describe_hardware() -> str:
+    """Return `hardware()` as one line, such as "AMD EPYC 9B14, 2 cores, 24 GiB, Linux x86_64"."""
+    found = hardware()
+    memory = [] if found["memory_gib"] is None else [f"{found['memory_gib']} GiB"]
+    cores = f"{found['cores']} core" + ("s" if found["cores"] != 1 else "")
+    return ", ".join([found["cpu"], cores, *memory, *found["gpus"], found["platform"]])
+
+
+def git_commit() -> str | None:
+    """Return the commit of this checkout, 40 hexadecimal digits, then `-dirty` where tracked files were changed.
+
+    None where there is no git, no commit, or the code does not stand in its own repository.
+    """
+    # A git hook sets GIT_DIR and the like, which would point git at the hook's repository.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+            timeout=30,
+        )
+        return run.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+            return None
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def peak_memory_mb() -> float | None:
+    """Return the most resident memory that this process has held, in MB (10^6 bytes); None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)  # macOS counts bytes, Linux KiB
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or "unknown CPU"
+
+
+def _gpus() -> list[str]:
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None:  # not worth its seconds of import
+        return []
+    devices = tensorflow.config.list_physical_devices("GPU")
+    details = [tensorflow.config.experimental.get_device_details(device) for device in devices]
+    return [detail.get("device_name", "GPU") for detail in details]

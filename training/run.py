@@ -1,0 +1,255 @@
+"""One training run from data to a saved, measured model; every stage timed, every file written whole."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from models.registry import create_model
+from training import plots
+from training.artifacts import save_keras, write_card, write_json
+from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
+from training.cifar10 import load_cifar10
+from training.config import TrainingConfig
+from training.evaluation import calibration, evaluate, fit_temperature, predict_probabilities
+from training.freeze import resolve_unfreeze
+from training.onnx_export import OnnxModel, OnnxParityError, export_onnx
+from training.phases import Split, make_feed, prepare_caches, run_phase
+from training.pipeline import image_batches
+from training.progress import TensorBoardLog, write_history
+from training.provenance import git_commit, hardware, peak_memory_mb
+
+log = logging.getLogger(__name__)
+
+PARITY_IMAGES = 64
+
+
+def new_folder(config: TrainingConfig, root: Path) -> Path:
+    """Return a folder in `root` for a new run, named after the config; a number follows where the name is taken."""
+    folder, number = root / config.name, 2
+    while folder.exists():
+        folder, number = root / f"{config.name}-{number}", number + 1
+    return folder
+
+
+def unfinished_run(root: Path) -> Path:
+    """Return the run in `root` that was interrupted last.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    waiting = [path.parent for path in root.glob("*/config.json") if not (path.parent / "metrics.json").exists()]
+    if not waiting:
+        raise FileNotFoundError(f"There is no unfinished run in {root} to resume. Start one without --resume.")
+    return max(waiting, key=lambda folder: (folder / "config.json").stat().st_mtime)
+
+
+def finished_head(config: TrainingConfig, root: Path) -> Path | None:
+    """Return a finished run of phase "head" alone that is just how this run would begin, or None."""
+    if len(config.phases) < 2:
+        return None
+    wanted = _comparable(config.head_start())
+    for metrics in sorted(root.glob("*/metrics.json")):
+        with contextlib.suppress(ValueError, OSError):
+            if _comparable(TrainingConfig.load(metrics.parent / "config.json")) == wanted:
+                return metrics.parent
+    return None
+
+
+def _comparable(config: TrainingConfig) -> TrainingConfig:
+    # The cache changes how long a run takes, not what it learns; N does not touch phase "head".
+    return dataclasses.replace(config, cache=True, cache_dtype="float16", unfreeze=0)
+
+
+class Run:
+    """A run in its folder. `Run(config, folder).complete()` starts it, or goes on with it where it was interrupted.
+
+    Args:
+        config: what to train.
+        folder: where everything goes; made if missing.
+        data_dir: a file or folder with the data set, or None to fetch it.
+        command: the command that repeats the run, for the card.
+        head_run: a finished run of phase "head" to start from, see `finished_head`.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        folder: Path,
+        *,
+        data_dir: str | None = None,
+        command: str = "",
+        head_run: Path | None = None,
+    ):
+        self.config, self.folder, self.data_dir, self.command, self.head_run = (
+            config, folder, data_dir, command, head_run,
+        )  # fmt: skip
+        self.state = TrainingState()
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where the run stands; removed when it is finished."""
+        return self.folder / "checkpoint.npz"
+
+    def complete(self) -> dict:
+        """Run every stage that is left and return the metrics, as they stand in `metrics.json`.
+
+        Raises:
+            CheckpointMismatchError: if the folder's checkpoint belongs to another network or other data.
+            DataUnavailableError, WeightsUnavailableError, WeightsMismatchError: if an ingredient is missing or wrong.
+            NonFiniteLossError: if training diverged.
+        """
+        if (self.folder / "metrics.json").exists():
+            log.info("%s is finished already.", self.folder)
+            return json.loads((self.folder / "metrics.json").read_text())
+        keras.utils.set_random_seed(self.config.seed)
+        resumed = Checkpoint.load(self.checkpoint_path) if self.checkpoint_path.exists() else None
+        if resumed is not None:
+            self.state = resumed.state
+        with self._stage("data"):
+            split = self._split()
+        with self._stage("weights"):
+            model = self._model(split, resumed)
+        self._record_provenance(model, split)
+        self._learn(model, split, resumed)
+        return self._leave(model, split)
+
+    @contextlib.contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.state.add_seconds(name, time.perf_counter() - started)
+
+    def _split(self) -> Split:
+        dataset = load_cifar10(self.data_dir)
+        if self.config.limit is not None:
+            dataset = dataset.limited(self.config.limit)
+        return Split(dataset, *dataset.split(self.config.seed, len(dataset.x_train) // 10))
+
+    def _model(self, split: Split, resumed: Checkpoint | None) -> keras.Model:
+        config, weights = self.config, self.config.weights
+        if resumed is None and self.head_run is not None:
+            log.info("Starting from the finished head phase in %s.", self.head_run)
+            self.state.finish_phase()
+            return keras.models.load_model(self.head_run / "model.keras")
+        model = create_model(
+            config.model, classes=split.dataset.classes, weights=weights, head=config.head, image_size=config.image_size
+        )
+        resolve_unfreeze(model, config.unfreeze)  # a wrong N is told now, not after phase "head"
+        if resumed is not None:
+            assign(model.variables, resumed.model)
+        return model
+
+    def _record_provenance(self, model: keras.Model, split: Split) -> None:
+        """Write config.json on the first sitting; on a later one check that the data is still the same."""
+        path = self.folder / "config.json"
+        data = {"name": split.dataset.name, "source": split.dataset.source, "sha256": split.dataset.sha256}
+        if path.exists():
+            recorded = json.loads(path.read_text())["provenance"]["data"]["sha256"]
+            if recorded != data["sha256"]:
+                raise CheckpointMismatchError(f"The run in {self.folder} was started on other data. Start a new run.")
+            return
+        digest = hashlib.sha256(b"".join(array.tobytes() for array in values(model.weights)))
+        provenance = {
+            "command": self.command,
+            "git_commit": git_commit(),
+            "data": data,
+            "initial_weights_sha256": digest.hexdigest(),
+            "head_run": self.head_run.name if self.head_run else None,
+            "versions": {
+                "python": platform.python_version(),
+                "keras": keras.version(),
+                "backend": keras.backend.backend(),
+            },
+            "hardware": hardware(),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config.save(path, provenance)
+
+    def _learn(self, model: keras.Model, split: Split, resumed: Checkpoint | None) -> None:
+        phases = self.config.phases
+        with self._stage("cache"):
+            caches = prepare_caches(model, self.config, phases[self.state.phase :], split.dataset.x_train)
+        board = TensorBoardLog(self.folder / "tensorboard")
+
+        def on_epoch(state: TrainingState) -> None:
+            write_history(self.folder / "history.csv", state.history)
+            board.log(state)
+
+        for phase in phases[self.state.phase :]:
+            feed = make_feed(model, self.config, phase, split, caches.get(phase.name))
+            log.info(
+                "Phase %s: %s trainable parameters, %s.", phase.name,
+                f"{sum(int(np.prod(v.shape)) for v in model.trainable_variables):,}",
+                f"trained behind {feed.cut.name} on cached activations" if feed.cut else "the whole network in every step",
+            )  # fmt: skip
+            run_phase(
+                model, phase, feed, self.state,
+                images=len(split.training), checkpoint_path=self.checkpoint_path, resumed=resumed, on_epoch=on_epoch,
+            )  # fmt: skip
+            resumed = None
+
+    def _leave(self, model: keras.Model, split: Split) -> dict:
+        """Save the model, measure it once on the test set, and write everything that a finished run holds."""
+        dataset, folder, size = split.dataset, self.folder, self.config.image_size
+        with self._stage("save"):
+            save_keras(model, folder / "model.keras")
+            onnx_difference = self._export(model, dataset.x_train[split.validation[:PARITY_IMAGES]])
+            served = OnnxModel(folder / "model.onnx") if onnx_difference is not None else model
+        with self._stage("evaluate"):
+            images, labels = dataset.x_train[split.validation], dataset.y_train[split.validation]
+            validation = predict_probabilities(served, images, size, progress=True)
+            temperature = fit_temperature(validation, labels)
+            test = predict_probabilities(served, dataset.x_test, size, progress=True)
+            metrics = evaluate(test, dataset.y_test, dataset.class_names)
+        metrics["calibration"] = calibration(test, dataset.y_test, temperature)
+        metrics["validation_accuracy"] = float((validation.argmax(1) == labels).mean())
+        with self._stage("plots"):
+            self._plot(metrics, split)
+        seconds = self.state.seconds
+        metrics |= {
+            "evaluated": "model.onnx" if onnx_difference is not None else "model.keras",
+            "onnx_max_abs_difference": onnx_difference,
+            "epochs": {phase.name: sum(row["phase"] == phase.name for row in self.state.history)
+                       for phase in self.config.phases},
+            "seconds": {**{name: round(value, 1) for name, value in seconds.items()}, "total": round(sum(seconds.values()), 1)},
+            "peak_memory_mb": peak_memory_mb(),
+        }  # fmt: skip
+        write_card(
+            folder, model, name=self.config.model, version="1", labels=dataset.class_names, fit="bilinear",
+            temperature=temperature, test_accuracy=metrics["accuracy"], val_accuracy=metrics["validation_accuracy"],
+            command=self.command, recipe=self.config.recipe, seed=self.config.seed,
+            weights=str(self.config.weights), data=f"{dataset.name}, {len(dataset.x_train)} training images",
+            seconds=sum(seconds.values()),
+        )  # fmt: skip
+        write_json(folder / "metrics.json", metrics)
+        self.checkpoint_path.unlink(missing_ok=True)
+        return metrics
+
+    def _export(self, model: keras.Model, images: np.ndarray) -> float | None:
+        try:
+            return export_onnx(model, self.folder / "model.onnx", images)
+        except (ImportError, OnnxParityError) as error:
+            log.warning("No model.onnx: %s", error)
+            return None
+
+    def _plot(self, metrics: dict, split: Split) -> None:
+        dataset, config = split.dataset, self.config
+        plots.plot_confusion_matrix(
+            metrics["confusion_matrix"], dataset.class_names, self.folder / "confusion_matrix.png"
+        )
+        plots.plot_curves(self.state.history, self.folder / "curves.png")
+        rows = split.training[:25]
+        images, labels = next(iter(image_batches(
+            dataset.x_train[rows], dataset.y_train[rows], classes=dataset.classes, image_size=config.image_size,
+            batch_size=len(rows), augment=config.augment, seed=config.seed,
+        )))  # fmt: skip
+        plots.plot_samples(np.asarray(images), np.asarray(labels), dataset.class_names, self.folder / "samples.png")
