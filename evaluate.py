@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     from training.onnx_export import noise_held_back
 
     with noise_held_back():
+        import keras  # noqa: F401  # now, while what TensorFlow says at its import is held back
+
         from training import artifacts, cifar10, evaluation, plots
         from training.datasets import DataUnavailableError
 

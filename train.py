@@ -7,26 +7,20 @@ python train.py --phase finetune --limit 2000         a quick look, on 2,000 ima
 python train.py --resume                              go on with the run that was interrupted last
 """
 
+import argparse
+import logging
 import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault(
     "TF_CPP_MIN_LOG_LEVEL", "2"
 )  # before TensorFlow is imported, which would talk over the progress bars
 
-import argparse
-import logging
-import shlex
-import sys
-from pathlib import Path
-
-from models.pretrained.mismatch import WeightsMismatchError
-from models.pretrained.sources import WeightsUnavailableError
-from models.registry import list_models
-from training.checkpoint import CheckpointMismatchError
-from training.config import PHASES, RECIPES, TrainingConfig, make_config
-from training.datasets import DataUnavailableError
-from training.phases import NonFiniteLossError
-from training.run import Run, finished_head, new_folder, unfinished_run
+if TYPE_CHECKING:
+    from training.run import Run
 
 RUNS = Path("runs")
 
@@ -35,9 +29,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--phase", choices=PHASES, help="the last phase to run; finetune runs head first (default: the model's last)")
-    add("--model", default="mobilenet_v2", help=f"one of {', '.join(list_models())} (default: %(default)s)")
-    add("--recipe", default="reference", help=f"one of {', '.join(RECIPES)} (default: %(default)s)")
+    add("--phase", choices=("head", "finetune", "scratch"),
+        help="the last phase to run; finetune runs head first (default: the model's last)")  # fmt: skip
+    add("--model", default="mobilenet_v2", help="name of the network; a wrong one lists them (default: %(default)s)")
+    add("--recipe", default="reference", help="learning rates, epochs and batch sizes (default: %(default)s)")
     add("--head", help="the layers behind the backbone: dense, linear or flatten (default: the model's)")
     add("--epochs", type=int, help="the most epochs of the last phase (default: the recipe's)")
     add("--batch-size", type=int, help="images in one step (default: the recipe's, 32 for transfer)")
@@ -63,8 +58,11 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def prepare(options: argparse.Namespace, command: str) -> Run:
+def prepare(options: argparse.Namespace, command: str) -> "Run":
     """Return the run that the options ask for: a new one, or one to go on with."""
+    from training.config import TrainingConfig, make_config
+    from training.run import Run, finished_head, new_folder, unfinished_run
+
     if options.resume is not None:
         folder = unfinished_run(RUNS) if options.resume == Path() else options.resume
         if not (folder / "config.json").exists():
@@ -84,7 +82,7 @@ def prepare(options: argparse.Namespace, command: str) -> Run:
     return Run(config, folder, data_dir=options.data_dir, command=command, head_run=finished_head(config, RUNS))
 
 
-def summary(run: Run, metrics: dict) -> str:
+def summary(folder: Path, metrics: dict) -> str:
     """Return the last lines that a person sees."""
     seconds = metrics["seconds"]
     stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if name != "total" and value >= 1)
@@ -92,7 +90,7 @@ def summary(run: Run, metrics: dict) -> str:
         f"\nTest accuracy {metrics['accuracy']:.2%} on {metrics['images']:,} images "
         f"(validation {metrics['validation_accuracy']:.2%}), macro F1 {metrics['macro']['f1']:.4f}\n"
         f"{seconds['total']:.0f} s in all: {stages}\n"
-        f"Model, metrics and plots: {run.folder}"
+        f"Model, metrics and plots: {folder}"
     )
 
 
@@ -101,8 +99,14 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for noisy in ("absl", "tensorflow", "h5py", "matplotlib"):
+    for noisy in ("absl", "tensorflow", "h5py", "matplotlib", "tf2onnx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Here, not above: TensorFlow takes seconds to import, and --help and a wrong option should answer at once.
+    from training.onnx_export import noise_held_back
+
+    with noise_held_back():
+        import training.run  # noqa: F401
+
     try:
         run = prepare(options, shlex.join(["python", "train.py", *arguments]))
     except (ValueError, OSError) as error:
@@ -113,13 +117,11 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nInterrupted. Go on with: python train.py --resume {run.folder}", file=sys.stderr)
         return 130
-    except (
-        CheckpointMismatchError, DataUnavailableError, NonFiniteLossError, WeightsMismatchError, WeightsUnavailableError,
-        ValueError, OSError,
-    ) as error:  # fmt: skip
+    except (ArithmeticError, RuntimeError, ValueError, OSError) as error:  # all that the libraries raise on purpose
+        logging.debug("The run stopped.", exc_info=True)
         print(f"train.py: {error}", file=sys.stderr)
         return 1
-    print(summary(run, metrics))
+    print(summary(run.folder, metrics))
     return 0
 
 

@@ -4,7 +4,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -36,7 +36,7 @@ class ModelSpec:
     minimum_size: int
     normalisation: str
     heads: tuple[str, ...]
-    pretrained: Pretrained = Pretrained()
+    pretrained: Pretrained = field(default_factory=Pretrained)
     unfreeze: int = 0
 
     @property

@@ -273,9 +273,9 @@ def _limit(config_file: Path) -> int | None:
     if not config_file.exists():
         return None
     try:
-        return json.loads(config_file.read_text(encoding="utf-8")).get("limit")
-    except (ValueError, AttributeError) as error:
-        raise ModelFileError(f"{config_file} is not the config of a run: {error}") from error
+        return json.loads(config_file.read_text(encoding="utf-8"))["config"]["limit"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{config_file} is not the config of a run: {error!r}") from error
 
 
 def _load_keras(file: Path) -> "keras.Model":

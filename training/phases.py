@@ -169,7 +169,7 @@ def run_phase(
 
     while not state.is_over(phase.epochs, phase.patience):
         started = time.perf_counter()
-        bar = EpochBar(phase.name, state.epoch + 1, phase.epochs, images)
+        bar = EpochBar(phase.name, state.epoch + 1, phase.epochs, images, phase.batch_size)
         logs = trainee.fit(
             feed.training(state.epoch),
             validation_data=feed.validation,

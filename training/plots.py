@@ -23,7 +23,7 @@ from models.storage import written_whole
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#595959"
 DPI = 150
 CAPTION_WIDTH = 15  # characters that fit above one sample
-MOST_COUNTED_CLASSES = 40  # beyond it, a count no longer fits its cell
+MOST_COUNTED_CLASSES = 30  # beyond it, a count no longer fits its cell
 MOST_SAMPLES = 40
 
 

@@ -13,18 +13,18 @@ from training.checkpoint import TrainingState
 class EpochBar(keras.callbacks.Callback):
     """One line an epoch: phase, epoch, images a second, time left, losses and accuracies."""
 
-    def __init__(self, phase: str, epoch: int, epochs: int, images: int):
+    def __init__(self, phase: str, epoch: int, epochs: int, images: int, batch_size: int):
         super().__init__()
         self.images = images
+        self.batch_size = batch_size
         self.title = f"{phase} {epoch}/{epochs}"
         self.bar = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.bar = tqdm(total=self.images, desc=self.title, unit="img", dynamic_ncols=True)
-        self.steps = -(-self.images // max(self.params.get("steps") or 1, 1))
 
     def on_train_batch_end(self, batch, logs=None):
-        done = min((batch + 1) * self.steps, self.images)
+        done = min((batch + 1) * self.batch_size, self.images)
         self.bar.update(done - self.bar.n)
         self.bar.set_postfix_str(f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}", refresh=False)
 

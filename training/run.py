@@ -7,6 +7,7 @@ import json
 import logging
 import platform
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from training.artifacts import save_keras, write_card, write_json
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig
-from training.evaluation import calibration, evaluate, fit_temperature, predict_probabilities
+from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities
 from training.freeze import resolve_unfreeze
-from training.onnx_export import OnnxModel, OnnxParityError, export_onnx
+from training.onnx_export import OnnxExportError, OnnxModel, export_onnx
 from training.phases import Split, make_feed, prepare_caches, run_phase
 from training.pipeline import image_batches
 from training.progress import TensorBoardLog, write_history
@@ -89,9 +90,11 @@ class Run:
         command: str = "",
         head_run: Path | None = None,
     ):
-        self.config, self.folder, self.data_dir, self.command, self.head_run = (
-            config, folder, data_dir, command, head_run,
-        )  # fmt: skip
+        self.config = config
+        self.folder = folder
+        self.data_dir = data_dir
+        self.command = command
+        self.head_run = head_run
         self.state = TrainingState()
 
     @property
@@ -119,6 +122,8 @@ class Run:
         with self._stage("weights"):
             model = self._model(split, resumed)
         self._record_provenance(model, split)
+        if resumed is None:
+            Checkpoint.capture(self.state, model).save(self.checkpoint_path)
         self._learn(model, split, resumed)
         return self._leave(model, split)
 
@@ -198,46 +203,52 @@ class Run:
             resumed = None
 
     def _leave(self, model: keras.Model, split: Split) -> dict:
-        """Save the model, measure it once on the test set, and write everything that a finished run holds."""
-        dataset, folder, size = split.dataset, self.folder, self.config.image_size
+        """Save the model, measure it, and write everything that a finished run holds."""
+        config, dataset, folder = self.config, split.dataset, self.folder
         with self._stage("save"):
             save_keras(model, folder / "model.keras")
             onnx_difference = self._export(model, dataset.x_train[split.validation[:PARITY_IMAGES]])
-            served = OnnxModel(folder / "model.onnx") if onnx_difference is not None else model
         with self._stage("evaluate"):
-            images, labels = dataset.x_train[split.validation], dataset.y_train[split.validation]
-            validation = predict_probabilities(served, images, size, progress=True)
-            temperature = fit_temperature(validation, labels)
-            test = predict_probabilities(served, dataset.x_test, size, progress=True)
-            metrics = evaluate(test, dataset.y_test, dataset.class_names)
-        metrics["calibration"] = calibration(test, dataset.y_test, temperature)
-        metrics["validation_accuracy"] = float((validation.argmax(1) == labels).mean())
+            served = OnnxModel(folder / "model.onnx") if onnx_difference is not None else model
+            metrics = self._measure(served, split)
         with self._stage("plots"):
             self._plot(metrics, split)
-        seconds = self.state.seconds
+        seconds = {**self.state.seconds, "total": sum(self.state.seconds.values())}
+        epochs = Counter(row["phase"] for row in self.state.history)
         metrics |= {
             "evaluated": "model.onnx" if onnx_difference is not None else "model.keras",
             "onnx_max_abs_difference": onnx_difference,
-            "epochs": {phase.name: sum(row["phase"] == phase.name for row in self.state.history)
-                       for phase in self.config.phases},
-            "seconds": {**{name: round(value, 1) for name, value in seconds.items()}, "total": round(sum(seconds.values()), 1)},
+            "epochs": {phase.name: epochs[phase.name] for phase in config.phases},
+            "seconds": {name: round(value, 1) for name, value in seconds.items()},
             "peak_memory_mb": peak_memory_mb(),
-        }  # fmt: skip
+        }
         write_card(
-            folder, model, name=self.config.model, version="1", labels=dataset.class_names, fit="bilinear",
-            temperature=temperature, test_accuracy=metrics["accuracy"], val_accuracy=metrics["validation_accuracy"],
-            command=self.command, recipe=self.config.recipe, seed=self.config.seed,
-            weights=str(self.config.weights), data=f"{dataset.name}, {len(dataset.x_train)} training images",
-            seconds=sum(seconds.values()),
+            folder, model, name=config.model, version="1", labels=dataset.class_names, fit="bilinear",
+            temperature=metrics["calibration"]["temperature"], test_accuracy=metrics["accuracy"],
+            val_accuracy=metrics["validation_accuracy"], command=self.command, recipe=config.recipe, seed=config.seed,
+            weights=str(config.weights), data=f"{dataset.name}, {len(dataset.x_train)} training images",
+            seconds=seconds["total"],
         )  # fmt: skip
         write_json(folder / "metrics.json", metrics)
         self.checkpoint_path.unlink(missing_ok=True)
         return metrics
 
+    def _measure(self, served: Predictor, split: Split) -> dict:
+        """Fit the temperature on the validation split, then look at the test set, once."""
+        dataset, size = split.dataset, self.config.image_size
+        labels = dataset.y_train[split.validation]
+        validation = predict_probabilities(served, dataset.x_train[split.validation], size, progress=True)
+        test = predict_probabilities(served, dataset.x_test, size, progress=True)
+        return {
+            **evaluate(test, dataset.y_test, dataset.class_names),
+            "calibration": calibration(test, dataset.y_test, fit_temperature(validation, labels)),
+            "validation_accuracy": float((validation.argmax(axis=1) == labels).mean()),
+        }
+
     def _export(self, model: keras.Model, images: np.ndarray) -> float | None:
         try:
             return export_onnx(model, self.folder / "model.onnx", images)
-        except (ImportError, OnnxParityError) as error:
+        except (ImportError, OnnxExportError) as error:
             log.warning("No model.onnx: %s", error)
             return None
 

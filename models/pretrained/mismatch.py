@@ -20,10 +20,9 @@ def require_same_shapes(network: str, expected: Mapping[str, Shape], received: M
     missing = [name for name in expected if name not in received]
     misshapen = [name for name in expected if name in received and tuple(received[name]) != tuple(expected[name])]
     unknown = [name for name in received if name not in expected]
-    wrong = {*missing, *misshapen}
-    first = next((name for name in [*expected, *received] if name in wrong or name in unknown), None)
-    if first is None:
+    if not (missing or misshapen or unknown):
         return
+    first = next((name for name in expected if name in missing or name in misshapen), None) or unknown[0]
     kinds = {"missing": missing, "of another shape": misshapen, "unknown to the network": unknown}
     details = "; ".join(f"{len(names)} {kind}: {_short(names)}" for kind, names in kinds.items() if names)
     raise WeightsMismatchError(

@@ -22,6 +22,7 @@ from training.artifacts import (
     write_card,
     write_json,
 )
+from training.config import make_config
 
 LABELS = ("colour 0", "colour 1", "colour 2")
 # "The way of an image" in the design: what serving may rely on.
@@ -194,9 +195,15 @@ class TestLoadSaved:
         assert isinstance(saved.model, OnnxModel)
         assert saved.image_size == 16
 
-    def test_knows_that_the_run_was_limited(self, folder):
-        write_json(folder / "config.json", {"seed": 4, "limit": 2000})
-        assert load_saved(folder).limit == 2000
+    @pytest.mark.parametrize("limit", [None, 2000])
+    def test_knows_whether_the_run_was_limited(self, folder, limit):
+        make_config(model="custom_cnn", limit=limit).save(folder / "config.json", {})
+        assert load_saved(folder).limit == limit
+
+    def test_a_config_of_something_else_says_so(self, folder):
+        (folder / "config.json").write_text('{"model_type": "bert"}')
+        with pytest.raises(ModelFileError, match=r"config\.json is not the config of a run: KeyError"):
+            load_saved(folder)
 
     def test_names_the_models_inside_a_folder_of_models(self, folder):
         (folder.parent / "empty").mkdir()

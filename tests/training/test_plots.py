@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_leaves_no_global_figure(tmp_path):
 
 class TestConfusionMatrix:
     @pytest.mark.parametrize(
-        ("classes", "name"), [(2, "class {}"), (10, "{} with a long name"), (40, "class {}"), (60, "class {}")]
+        ("classes", "name"), [(2, "class {}"), (10, "{} with a long name"), (30, "class {}"), (60, "class {}")]
     )
     def test_names_do_not_overlap(self, figure, classes, name):
         names = [name.format(i) for i in range(classes)]
@@ -87,7 +88,7 @@ class TestConfusionMatrix:
         assert [label.get_text() for label in axes.get_xticklabels()] == names
         assert [label.get_text() for label in axes.get_yticklabels()] == names
         rows = boxes(drawn, axes.get_yticklabels())
-        assert not any(a.overlaps(b) for a, b in zip(rows, rows[1:], strict=False))
+        assert not any(a.overlaps(b) for a, b in pairwise(rows))
         # Tilted text overlaps by its box and not by its ink; upright rows of it stand a cell apart.
         step = axes.transData.transform((1, 0))[0] - axes.transData.transform((0, 0))[0]
         assert step > 1.2 * axes.get_xticklabels()[0].get_fontsize() * drawn.dpi / 72
@@ -164,7 +165,7 @@ class TestSamples:
         names = [f"a species with a rather long name, number {i}" for i in range(8)]
         drawn = figure(plots.plot_samples, np.zeros((8, 8, 8, 3)), np.arange(8), names)
         found = boxes(drawn, [axes.title for axes in drawn.axes])
-        assert not any(a.overlaps(b) for a, b in zip(found, found[1:], strict=False))
+        assert not any(a.overlaps(b) for a, b in pairwise(found))
 
     def test_draws_no_more_than_fit(self, figure):
         drawn = figure(plots.plot_samples, np.zeros((100, 8, 8, 3)), np.zeros(100, int), NAMES)

@@ -34,7 +34,7 @@ class TestHardware:
         assert describe_hardware() == "AMD EPYC, 2 cores, 24 GiB, NVIDIA L4, Linux x86_64"
 
     def test_works_where_linux_is_not(self, monkeypatch):
-        def missing(*_):
+        def missing(*_, **__):
             raise OSError
 
         monkeypatch.setattr(provenance.Path, "read_text", missing)

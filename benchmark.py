@@ -1,0 +1,61 @@
+"""Measure what the project states. Each option writes one file under results/; --readme renders them into README.md.
+
+python benchmark.py --reference        accuracy of the reference recipe over seeds (several hours; finished runs are kept)
+python benchmark.py --training-cost    the boundary cache against the plain way, side by side (about 30 minutes)
+python benchmark.py --linear-probe     logistic regression on the ported features, the check of the port (about 10 minutes)
+python benchmark.py --fresh-clone      the README's two commands in a fresh clone (about an hour)
+python benchmark.py --readme           write the tables of README.md from results/*.json
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+RESULTS, RUNS = Path("results"), Path("runs")
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    for name in ("reference", "training-cost", "linear-probe", "fresh-clone", "readme"):
+        what.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--head-seeds", type=int, default=3, help="runs of phase head (default: %(default)s)")
+    parser.add_argument("--finetune-seeds", type=int, default=2, help="runs of both phases (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=1, help="of each phase in --training-cost (default: %(default)s)")
+    parser.add_argument("--limit", type=int, help="--training-cost on the first n images only")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print the result, and return the exit status."""
+    options = parse_arguments(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if options.readme:
+        from training.report import write_readme
+
+        write_readme(Path("README.md"), RESULTS)
+        return 0
+    from training import measure
+
+    if options.reference:
+        result = measure.reference(
+            RUNS, RESULTS, head_seeds=range(options.head_seeds), finetune_seeds=range(options.finetune_seeds)
+        )
+    elif options.training_cost:
+        result = measure.training_cost(RESULTS, epochs=options.epochs, limit=options.limit)
+    elif options.linear_probe:
+        result = measure.linear_probe(RESULTS)
+    else:
+        result = measure.fresh_clone(RESULTS, RUNS)
+    print(json.dumps(result, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

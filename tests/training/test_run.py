@@ -1,0 +1,177 @@
+"""A whole run: what it leaves, what it starts from, and that killing it loses nothing."""
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from training import run
+from training.artifacts import read_card
+from training.checkpoint import Checkpoint, CheckpointMismatchError
+from training.config import TrainingConfig, make_config
+from training.run import Run, finished_head, new_folder, unfinished_run
+
+SCRIPT = Path(__file__).with_name("resumable_run.py")
+
+
+@pytest.fixture
+def data(dataset, monkeypatch):
+    monkeypatch.setattr(run, "load_cifar10", lambda data_dir: dataset)
+    return dataset
+
+
+@pytest.fixture
+def config(tiny_network):
+    return make_config("finetune", tiny_network, epochs=2, weights="none")
+
+
+def history(folder: Path) -> list[dict]:
+    with open(folder / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
+    folder = tmp_path / "run"
+    metrics = Run(config, folder, command="python train.py").complete()
+    assert {path.name for path in folder.iterdir()} == {
+        "model.keras", "model.onnx", "card.json", "config.json", "history.csv", "metrics.json",
+        "confusion_matrix.png", "curves.png", "samples.png", "tensorboard",
+    }  # fmt: skip
+    assert TrainingConfig.load(folder / "config.json") == config
+    provenance = json.loads((folder / "config.json").read_text())["provenance"]
+    assert provenance["data"]["sha256"] == data.sha256
+    assert {row["phase"] for row in history(folder)} == {"head", "finetune"}
+    assert metrics == json.loads((folder / "metrics.json").read_text())
+    assert metrics["images"] == len(data.x_test)
+    assert sum(row["support"] for row in metrics["per_class"].values()) == len(data.x_test)
+    assert set(metrics["seconds"]) >= {"cache", "head", "finetune", "evaluate", "total"}
+    assert metrics["onnx_max_abs_difference"] <= 1e-4
+    card = read_card(folder / "card.json")
+    assert card.test_accuracy == metrics["accuracy"]
+    model = keras.models.load_model(folder / "model.keras")
+    images = np.asarray(run.image_batches(
+        data.x_test, data.y_test, classes=3, image_size=16, batch_size=len(data.x_test)
+    ).get_single_element()[0])  # fmt: skip
+    accuracy = (model.predict(images, verbose=0).argmax(1) == data.y_test).mean()
+    assert metrics["accuracy"] == pytest.approx(accuracy, abs=1 / len(data.x_test))
+
+
+def test_a_finished_run_is_not_run_again(config, data, cache, tmp_path, monkeypatch):
+    first = Run(config, tmp_path / "run").complete()
+    monkeypatch.setattr(run, "load_cifar10", lambda data_dir: pytest.fail("a finished run needs no data"))
+    assert Run(config, tmp_path / "run").complete() == first
+
+
+def test_finetune_starts_from_a_finished_head_phase(config, data, cache, tmp_path):
+    head_config = make_config("head", config.model, weights="none")
+    assert finished_head(config, tmp_path) is None
+    Run(head_config, tmp_path / "head").complete()
+    assert finished_head(config, tmp_path) == tmp_path / "head"
+    assert finished_head(dataclasses.replace(config, seed=1), tmp_path) is None
+    assert finished_head(head_config, tmp_path) is None
+    metrics = Run(config, tmp_path / "finetune", head_run=tmp_path / "head").complete()
+    assert metrics["epochs"]["head"] == 0
+    assert metrics["epochs"]["finetune"] >= 1
+
+
+def test_names_do_not_collide_and_the_latest_unfinished_run_is_found(config, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no unfinished run"):
+        unfinished_run(tmp_path)
+    first = new_folder(config, tmp_path)
+    assert first.name == "tiny-reference-finetune-seed0"
+    first.mkdir()
+    config.save(first / "config.json", {})
+    second = new_folder(config, tmp_path)
+    assert second.name == "tiny-reference-finetune-seed0-2"
+    second.mkdir()
+    config.save(second / "config.json", {})
+    os.utime(first / "config.json", (1, 1))
+    assert unfinished_run(tmp_path) == second
+    (second / "metrics.json").write_text("{}")
+    assert unfinished_run(tmp_path) == first
+
+
+def test_a_wrong_unfreeze_is_told_before_anything_is_trained(config, data, cache, tmp_path):
+    with pytest.raises(ValueError, match="unfreeze must be between 0 and 8.*Received: unfreeze=500"):
+        Run(dataclasses.replace(config, unfreeze=500), tmp_path / "run").complete()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def interrupted(config, data, cache, tmp_path, monkeypatch):
+    """The folder of a run that was interrupted after its first epoch."""
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, saves=2)
+        with pytest.raises(KeyboardInterrupt):
+            Run(config, tmp_path / "run").complete()
+    return tmp_path / "run"
+
+
+def test_a_run_does_not_go_on_with_other_data(config, data, interrupted, monkeypatch):
+    other = dataclasses.replace(data, sha256={**data.sha256, "x_train": "0" * 64})
+    monkeypatch.setattr(run, "load_cifar10", lambda data_dir: other)
+    with pytest.raises(CheckpointMismatchError, match="other data"):
+        Run(config, interrupted).complete()
+
+
+def test_a_run_does_not_go_on_from_another_networks_checkpoint(data, interrupted):
+    with pytest.raises(CheckpointMismatchError, match="another network"):
+        Run(make_config("scratch", "custom_cnn"), interrupted).complete()
+
+
+def interrupt_after(monkeypatch, saves: int) -> None:
+    save, saved = Checkpoint.save, []
+
+    def save_then_interrupt(self, path):
+        save(self, path)
+        saved.append(path)
+        if len(saved) == saves:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", save_then_interrupt)
+
+
+def start(folder: Path, cache: Path) -> subprocess.Popen:
+    root = Path(run.__file__).parent.parent
+    environment = {**os.environ, "THAW_CACHE": str(cache), "PYTHONPATH": f"{root}:{root / 'tests'}"}
+    return subprocess.Popen([sys.executable, SCRIPT, folder], env=environment, stderr=subprocess.PIPE)
+
+
+def kill_after(folder: Path, cache: Path, rows: int) -> None:
+    """Run until the history has so many rows, then SIGKILL in the middle of whatever comes next."""
+    process = start(folder, cache)
+    while process.poll() is None:
+        if (folder / "history.csv").exists() and len(history(folder)) >= rows:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()[-2000:]
+
+
+def test_sigkill_in_both_phases_and_the_same_weights_in_the_end(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start(whole, tmp_path / "cache")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()[-2000:]
+    head_epochs = sum(row["phase"] == "head" for row in history(whole))
+
+    kill_after(killed, tmp_path / "cache", rows=2)
+    kill_after(killed, tmp_path / "cache", rows=head_epochs + 1)
+    process = start(killed, tmp_path / "cache")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()[-2000:]
+
+    timeless = [[{**row, "seconds": ""} for row in history(folder)] for folder in (whole, killed)]
+    assert timeless[0] == timeless[1]
+    models = [keras.models.load_model(folder / "model.keras") for folder in (whole, killed)]
+    for expected, found in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)

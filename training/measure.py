@@ -1,0 +1,212 @@
+"""The measurements behind the numbers that the project states; each writes one file under `results/`."""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import logging
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from models.registry import create_model
+from models.storage import cache_folder
+from training.artifacts import write_json
+from training.boundary_cache import CHUNK, boundary_activations
+from training.cifar10 import load_cifar10
+from training.config import make_config
+from training.freeze import choose_cut, freeze, prefix_model
+from training.frozen_forward import FrozenForward
+from training.pipeline import resize
+from training.provenance import describe_hardware, git_commit
+from training.run import Run, finished_head
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def reference(runs: Path, results: Path, *, head_seeds: Iterable[int], finetune_seeds: Iterable[int]) -> dict:
+    """Train MobileNetV2 by the reference recipe with several seeds, where that is not done yet; record the accuracies.
+
+    Args:
+        runs: the folder of runs; finished ones in it are taken as they are, unfinished ones go on.
+        results: where `reference.json` goes.
+        head_seeds: seeds of phase "head".
+        finetune_seeds: seeds of both phases.
+    """
+    rows = []
+    for phase, seeds in (("head", head_seeds), ("finetune", finetune_seeds)):
+        for seed in seeds:
+            config = make_config(phase, seed=seed)
+            command = f"python train.py --phase {phase} --seed {seed}"
+            run = Run(config, runs / config.name, command=command, head_run=finished_head(config, runs))
+            rows.append({"phase": phase, "seed": seed, "command": command, **_row(run.complete())})
+    results.mkdir(exist_ok=True)
+    for picture in ("curves.png", "confusion_matrix.png"):  # of the last run, for the README
+        shutil.copyfile(run.folder / picture, results / picture)
+    return _record(results / "reference.json", {
+        "model": "mobilenet_v2",
+        "recipe": "reference",
+        **{phase: _spread([row["accuracy"] for row in rows if row["phase"] == phase]) for phase in ("head", "finetune")},
+        "runs": rows,
+    })  # fmt: skip
+
+
+def training_cost(results: Path, *, epochs: int, seed: int = 0, limit: int | None = None) -> dict:
+    """Train the reference recipe with the boundary cache and the plain way, one after the other, and compare.
+
+    Both start with the data and the weights at hand and an empty boundary cache, and train for the same few epochs; the
+    ratio at the recipe's full length follows from the epochs that `reference.json` records.
+
+    Args:
+        results: where `training_cost.json` goes.
+        epochs: epochs of each phase.
+        seed: of both runs.
+        limit: the first n images only.
+    """
+    config = make_config("finetune", seed=seed, limit=limit)
+    phases = tuple(dataclasses.replace(phase, epochs=epochs, patience=epochs) for phase in config.phases)
+    ways = {}
+    with tempfile.TemporaryDirectory() as folder, _empty_boundary_cache(Path(folder)):
+        for way, cache in (("cached", True), ("plain", False)):
+            run = Run(dataclasses.replace(config, phases=phases, cache=cache), Path(folder) / way)
+            ways[way] = _row(run.complete())
+    cached, plain = ways["cached"]["seconds"], ways["plain"]["seconds"]
+    build = cached["cache"]
+    lengths = {"measured": {phase.name: epochs for phase in phases}}
+    with contextlib.suppress(FileNotFoundError):
+        runs = json.loads((results / "reference.json").read_text())["runs"]
+        full = [row["epochs"] for row in runs if row["phase"] == "finetune" and row["epochs"]["head"]]
+        lengths["recipe"] = {name: round(statistics.mean(each[name] for each in full)) for name in ("head", "finetune")}
+
+    def ratios(length: dict[str, int]) -> dict[str, float]:
+        spent = {
+            name: (plain[name] / epochs * length[name], cached[name] / epochs * length[name])
+            for name in ("head", "finetune")
+        }
+        return {
+            "head_epoch": plain["head"] / cached["head"],
+            "finetune_epoch": plain["finetune"] / cached["finetune"],
+            "head_with_cache": spent["head"][0] / (spent["head"][1] + build),
+            "whole": sum(each[0] for each in spent.values()) / (sum(each[1] for each in spent.values()) + build),
+        }
+
+    return _record(results / "training_cost.json", {
+        "model": config.model,
+        "images": limit or 50_000,
+        "seed": seed,
+        **ways,
+        "accuracy_difference": ways["cached"]["accuracy"] - ways["plain"]["accuracy"],
+        "epochs": lengths,
+        "ratios": {name: {key: round(value, 2) for key, value in ratios(length).items()}
+                   for name, length in lengths.items()},
+    })  # fmt: skip
+
+
+def linear_probe(results: Path) -> dict:
+    """Fit logistic regression on MobileNetV2's frozen 1280 features: the check that the port is right.
+
+    All 50,000 training images at 160×160, features standardised, scikit-learn's LogisticRegression with C=0.01. PyTorch's
+    network gives 87.48 %.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    dataset = load_cifar10()
+    model = create_model("mobilenet_v2")
+    freeze(model, 0)
+    cut = choose_cut(model)
+    (train,) = boundary_activations(model, [cut], dataset.x_train)
+    forward = FrozenForward(prefix_model(model, [cut]))
+    starts = range(0, len(dataset.x_test), CHUNK)
+    test = np.concatenate([
+        forward(np.asarray(resize(dataset.x_test[start : start + CHUNK], 160)))[0] for start in starts
+    ])  # fmt: skip
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    probe.fit(train.views[0][0].astype("float32"), dataset.y_train)
+    return _record(results / "linear_probe.json", {
+        "model": "mobilenet_v2",
+        "weights": "imagenet",
+        "features": cut.values_per_image,
+        "accuracy": float(probe.score(test, dataset.y_test)),
+        "expected": 0.8748,
+        "engine": forward.engine,
+    })  # fmt: skip
+
+
+def fresh_clone(results: Path, runs: Path) -> dict:
+    """Run the README's commands as a new user would: fresh clone, fresh environment, empty cache; record their times.
+
+    The run that the first command leaves is moved to `runs`.
+    """
+    commands = readme_commands(ROOT / "README.md")
+    steps = []
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "thaw"
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+        environment["THAW_CACHE"] = str(Path(folder) / "cache")
+        for command in commands:
+            started = time.perf_counter()
+            status = subprocess.run(command, shell=True, cwd=clone, env=environment, executable="/bin/bash").returncode
+            steps.append({"command": command, "seconds": round(time.perf_counter() - started, 1), "status": status})
+            log.info("%s: exit status %d after %.0f s", command, status, steps[-1]["seconds"])
+        runs.mkdir(exist_ok=True)
+        for run in (clone / "runs").glob("*"):
+            if not (runs / run.name).exists():
+                shutil.move(run, runs / run.name)
+    return _record(results / "fresh_clone.json", {"steps": steps})
+
+
+def readme_commands(readme: Path) -> list[str]:
+    """Return the two commands of the README: the first installs and trains, the second installs and tests."""
+    blocks = re.findall(r"```bash\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [block.strip() for block in blocks[:2]]
+
+
+@contextlib.contextmanager
+def _empty_boundary_cache(folder: Path) -> Iterator[None]:
+    """Point THAW_CACHE at a folder with the data and weights of the present cache and nothing else."""
+    load_cifar10()
+    create_model("mobilenet_v2")
+    present = cache_folder()
+    for name in ("datasets", "weights"):
+        shutil.copytree(present / name, folder / "cache" / name, ignore=shutil.ignore_patterns(".*"))
+    before = os.environ.get("THAW_CACHE")
+    os.environ["THAW_CACHE"] = str(folder / "cache")
+    try:
+        yield
+    finally:
+        del os.environ["THAW_CACHE"]
+        if before is not None:
+            os.environ["THAW_CACHE"] = before
+
+
+def _row(metrics: dict) -> dict:
+    row = {name: metrics[name] for name in ("accuracy", "validation_accuracy", "epochs", "seconds", "peak_memory_mb")}
+    return {**row, "macro_f1": metrics["macro"]["f1"]}
+
+
+def _spread(accuracies: list[float]) -> dict:
+    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else None
+    return {"n": len(accuracies), "accuracy_mean": statistics.mean(accuracies), "accuracy_deviation": deviation}
+
+
+def _record(path: Path, result: dict) -> dict:
+    result |= {
+        "hardware": describe_hardware(),
+        "git_commit": git_commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+    write_json(path, result)
+    return result

@@ -1,0 +1,99 @@
+"""Tables made from `results/*.json`, so that no number in prose is typed by hand."""
+
+import json
+from pathlib import Path
+
+from models.storage import written_whole
+
+BEGIN, END = "<!-- results: written by `python benchmark.py --readme` -->", "<!-- end of results -->"
+
+
+def write_readme(readme: Path, results: Path) -> None:
+    """Replace what stands between the results marks of the README by the tables of the results that there are."""
+    with written_whole(readme) as temporary:
+        temporary.write_text(rendered(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+def rendered(text: str, results: Path) -> str:
+    """Return the README's text with its results part made anew.
+
+    Raises:
+        ValueError: if a mark is missing.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"The README must hold the marks {BEGIN!r} and {END!r} once each.")
+    head, rest = text.split(BEGIN)
+    tail = rest.split(END)[1]
+    stored = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json")}
+    parts = [table(stored[name]) for name, table in _TABLES.items() if name in stored]
+    return f"{head}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{tail}"
+
+
+def _accuracies(result: dict) -> str:
+    rows = []
+    for phase, what in (("head", "frozen backbone, new head"), ("finetune", "then the last 50 layers at 1e-5")):
+        runs = [row for row in result["runs"] if row["phase"] == phase]
+        spread = result[phase]
+        deviation = f" ± {spread['accuracy_deviation']:.2%}".replace("%", "") if spread["accuracy_deviation"] else ""
+        minutes = [row["seconds"]["total"] / 60 for row in runs if row["seconds"]["cache"] > 10]
+        rows.append(
+            f"| `python train.py --phase {phase}` | {what} | **{spread['accuracy_mean']:.2%}**{deviation} | {spread['n']} | "
+            f"{_mean(row['macro_f1'] for row in runs):.4f} | {f'{_mean(minutes):.0f} min' if minutes else '–'} |"
+        )
+    head = (
+        "| command | what learns | test accuracy | runs | macro F1 | from an empty cache |\n|---|---|---|---|---|---|"
+    )
+    return f"{head}\n" + "\n".join(rows) + f"\n\nMobileNetV2 at 160×160, mean ± deviation over seeds. {_origin(result)}"
+
+
+def _cost(result: dict) -> str:
+    measured = result["ratios"]["measured"]
+    full = result["ratios"].get("recipe", measured)
+    lengths = result["epochs"].get("recipe", result["epochs"]["measured"])
+    plain, cached = result["plain"]["seconds"], result["cached"]["seconds"]
+    epochs = result["epochs"]["measured"]
+    rows = [
+        f"| one epoch of phase {name} | {plain[name] / epochs[name]:.0f} s | {cached[name] / epochs[name]:.0f} s | "
+        f"{measured[f'{name}_epoch']:.1f}× |"
+        for name in ("head", "finetune")
+    ]
+    rows.append(f"| frozen layers, once | – | {cached['cache']:.0f} s | |")
+    rows.append(
+        f"| phase head, {lengths['head']} epochs, frozen layers included | | | {full['head_with_cache']:.1f}× |"
+    )
+    rows.append(f"| both phases, {lengths['head']} + {lengths['finetune']} epochs | | | **{full['whole']:.1f}×** |")
+    head = "| training time | plain Keras (`--no-cache`) | Thaw | ratio |\n|---|---|---|---|"
+    return (
+        f"{head}\n"
+        + "\n".join(rows)
+        + f"\n\nBoth ways side by side in one run, {epochs['head']} + {epochs['finetune']} "
+        f"epochs each on {result['images']:,} images; the two last rows apply the time of an epoch to the epochs that the "
+        f"recipe takes. Test accuracy differs by {abs(result['accuracy_difference']):.2%}. {_origin(result)}"
+    )
+
+
+def _fresh(result: dict) -> str:
+    names = ("install and train", "install and test")
+    steps = ", ".join(
+        f"{name}: {step['seconds'] / 60:.0f} min" for name, step in zip(names, result["steps"], strict=True)
+    )
+    return f"The two commands above, in a fresh clone with nothing cached: {steps}. {_origin(result)}"
+
+
+def _probe(result: dict) -> str:
+    return (
+        f"Check of the ported weights: logistic regression on the {result['features']:,} frozen features reaches "
+        f"{result['accuracy']:.2%} (PyTorch's own: {result['expected']:.2%}). {_origin(result)}"
+    )
+
+
+_TABLES = {"reference": _accuracies, "training_cost": _cost, "fresh_clone": _fresh, "linear_probe": _probe}
+
+
+def _mean(values) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def _origin(result: dict) -> str:
+    return f"<sub>{result['hardware']}, {result['date']}</sub>"
