@@ -5,6 +5,7 @@ the hash of everything that the values depend on, so a changed weight, cut, size
 that was interrupted goes on where it stopped; one that was finished is verified before each use.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -198,41 +199,49 @@ class _Appender:
             )
         self.file.write(stored)
 
-    def close(self) -> None:
+    def __enter__(self) -> "_Appender":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self.file.close()
 
 
 def _build(model: keras.Model, caches: list[_Cache], images: np.ndarray, views: Sequence[str]) -> None:
+    """Compute the caches in one pass for each view. What a killed build left is gone on from; a failed one is removed."""
     forward = FrozenForward(prefix_model(model, [cache.cut for cache in caches]))
-    side = model.input_shape[1]
-    for cache in caches:
-        cache.partial.mkdir(exist_ok=True)
+    log.info("Computing the frozen layers once, for %d images in %d views.", len(images), len(views))
     try:
-        with tqdm(total=len(images) * len(views), unit="img", desc="Frozen layers, once", dynamic_ncols=True) as bar:
+        for cache in caches:
+            cache.partial.mkdir(exist_ok=True)
+        total = len(images) * len(views)
+        with tqdm(total=total, desc="Frozen layers, once", unit=" images", dynamic_ncols=True, disable=None) as bar:
             for v, view in enumerate(views):
-                files = [
-                    _Appender(cache.partial / name, shape, cache.dtype)
-                    for cache in caches
-                    for name, shape in zip(cache.files[v], cache.shapes, strict=True)
-                ]
-                try:
-                    done = min(file.rows for file in files)
-                    for file in files:
-                        file.go_to(done)
-                    bar.update(done)
-                    for start in range(done, len(images), CHUNK):
-                        batch = resize(apply_view(images[start : start + CHUNK], view), side)  # (b, S, S, 3)
-                        for file, values in zip(files, forward(np.asarray(batch)), strict=True):
-                            file.append(values)
-                        bar.update(len(batch))
-                finally:
-                    for file in files:
-                        file.close()
+                _append_view(forward, caches, v, view, images, model.input_shape[1], bar)
         for cache in caches:
             cache.finish()
-    except OSError as error:
+    except Exception as error:
         for cache in caches:
             shutil.rmtree(cache.partial, ignore_errors=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise CacheSpaceError(errno.ENOSPC, "The disk of the boundary cache is full", str(cache.folder)) from error
         raise
+
+
+def _append_view(
+    forward: FrozenForward, caches: list[_Cache], v: int, view: str, images: np.ndarray, side: int, bar: tqdm
+) -> None:
+    with contextlib.ExitStack() as stack:
+        files = [
+            stack.enter_context(_Appender(cache.partial / name, shape, cache.dtype))
+            for cache in caches
+            for name, shape in zip(cache.files[v], cache.shapes, strict=True)
+        ]
+        done = min(file.rows for file in files)
+        for file in files:
+            file.go_to(done)
+        bar.update(done)
+        for start in range(done, len(images), CHUNK):
+            batch = resize(apply_view(images[start : start + CHUNK], view), side)  # (b, S, S, 3)
+            for file, activations in zip(files, forward(np.asarray(batch)), strict=True):
+                file.append(activations)
+            bar.update(len(batch))

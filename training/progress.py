@@ -1,6 +1,7 @@
 """What a person sees while a network learns, and the same numbers as CSV and TensorBoard logs."""
 
 import csv
+import logging
 from pathlib import Path
 
 import keras
@@ -8,6 +9,8 @@ from tqdm import tqdm
 
 from models.storage import written_whole
 from training.checkpoint import TrainingState
+
+log = logging.getLogger(__name__)
 
 
 class EpochBar(keras.callbacks.Callback):
@@ -21,19 +24,21 @@ class EpochBar(keras.callbacks.Callback):
         self.bar = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.bar = tqdm(total=self.images, desc=self.title, unit="img", dynamic_ncols=True)
+        self.bar = tqdm(total=self.images, desc=self.title, unit=" images", dynamic_ncols=True, disable=None)
 
     def on_train_batch_end(self, batch, logs=None):
-        done = min((batch + 1) * self.batch_size, self.images)
-        self.bar.update(done - self.bar.n)
+        self.bar.update(min((batch + 1) * self.batch_size, self.images) - self.bar.n)
         self.bar.set_postfix_str(f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}", refresh=False)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.bar.set_postfix_str(
+        result = (
             f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
             f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%}"
         )
+        self.bar.set_postfix_str(result)
         self.bar.close()
+        if self.bar.disable:  # no terminal: a log file gets one line an epoch
+            log.info("%s: %s", self.title, result)
 
 
 def write_history(path: Path, history: list[dict]) -> None:
