@@ -85,7 +85,7 @@ def test_ctrl_c_tells_how_to_go_on(tiny_cifar, capsys, monkeypatch):
 def test_without_data_the_error_says_how_to_supply_it(tiny_network, cache, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))  # no npm
-    monkeypatch.setattr("keras.utils.get_file", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
+    monkeypatch.setattr("keras.datasets.cifar10.load_data", lambda: (_ for _ in ()).throw(OSError("no network")))
     assert train.main(["--model", "custom_cnn"]) == 1
     error = capsys.readouterr().err
     assert "no network" in error

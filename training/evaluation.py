@@ -41,7 +41,7 @@ def predict_probabilities(
     labels = np.zeros(len(images), np.int64)
     batches = image_batches(images, labels, classes=1, image_size=image_size, batch_size=batch_size)
     parts = []
-    with tqdm(total=len(images), desc="predict", unit=" images", disable=None if progress else True) as bar:
+    with tqdm(total=len(images), desc="predict", unit=" images", disable=not progress) as bar:
         for batch, _ in batches:
             parts.append(np.asarray(model.predict_on_batch(np.asarray(batch)), np.float32))  # (b, classes)
             bar.update(len(parts[-1]))

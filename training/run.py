@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import platform
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -236,9 +237,9 @@ class Run:
     def _measure(self, served: Predictor, split: Split) -> dict:
         """Fit the temperature on the validation split, then look at the test set, once."""
         dataset, size = split.dataset, self.config.image_size
-        labels = dataset.y_train[split.validation]
-        validation = predict_probabilities(served, dataset.x_train[split.validation], size, progress=True)
-        test = predict_probabilities(served, dataset.x_test, size, progress=True)
+        labels, progress = dataset.y_train[split.validation], sys.stderr.isatty()
+        validation = predict_probabilities(served, dataset.x_train[split.validation], size, progress=progress)
+        test = predict_probabilities(served, dataset.x_test, size, progress=progress)
         return {
             **evaluate(test, dataset.y_test, dataset.class_names),
             "calibration": calibration(test, dataset.y_test, fit_temperature(validation, labels)),
