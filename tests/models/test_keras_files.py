@@ -1,0 +1,229 @@
+"""Weight files of every format reach the layers of their names; a file of another network changes nothing."""
+
+import hashlib
+import logging
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from weight_files import (
+    DECLARED,
+    DOWNLOAD,
+    assert_same,
+    save,
+    tiny_model,
+    weights_of,
+    zeroed,
+)
+
+from models.pretrained import sources
+from models.pretrained.checkpoints import CheckpointError
+from models.pretrained.mismatch import WeightsMismatchError
+from models.pretrained.sources import (
+    WeightsUnavailableError,
+    fetch_keras,
+    load_weights,
+)
+
+ALL_FORMATS = ["a.keras", "a.weights.h5", "a.safetensors", "a.pt", "a.pth"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("THAW_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("name", ALL_FORMATS)
+def test_the_backbone_is_loaded_from_every_format(tmp_path, name):
+    trained = tiny_model()
+    path = save(trained, tmp_path / name)
+    model = zeroed(tiny_model())
+    record = load_weights(model, str(path), DECLARED)
+    assert_same(weights_of(model, "conv", "norm"), weights_of(trained, "conv", "norm"))
+    assert record == {"weights": str(path), "file": name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.weights.h5"])
+def test_a_trained_and_compiled_model_gives_its_head_too(tmp_path, name):
+    trained = tiny_model()
+    trained.compile("adam", "mse")
+    trained.fit(np.zeros((4, 8, 8, 3)), np.zeros((4, 3)), verbose=0)
+    model = zeroed(tiny_model())
+    load_weights(model, save(trained, tmp_path / name))
+    assert_same(model.get_weights(), trained.get_weights())
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.weights.h5"])
+def test_a_head_of_other_classes_is_left_out_with_a_line_in_the_log(tmp_path, caplog, name):
+    trained = tiny_model(classes=7)
+    model = tiny_model(classes=3)
+    head = weights_of(model, "head_probabilities")
+    with caplog.at_level(logging.WARNING):
+        load_weights(model, save(trained, tmp_path / name))
+    assert_same(weights_of(model, "conv", "norm"), weights_of(trained, "conv", "norm"))
+    assert_same(weights_of(model, "head_probabilities"), head)
+    assert "head_probabilities/0 must have the shape (4, 3). Received: (4, 7)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ALL_FORMATS)
+def test_a_backbone_of_other_shapes_changes_nothing(tmp_path, name):
+    path = save(tiny_model(filters=6), tmp_path / name)
+    model = tiny_model()
+    before = model.get_weights()
+    first = r"conv/0 must have the shape \(3, 3, 3, 4\)\. Received: \(3, 3, 3, 6\)"
+    if path.suffix not in (".keras", ".h5"):
+        first = r"conv\.weight must have the shape \(4, 3, 3, 3\)\. Received: \(6, 3, 3, 3\)"
+    with pytest.raises(WeightsMismatchError, match=first):
+        load_weights(model, path, DECLARED)
+    assert_same(model.get_weights(), before)
+
+
+@pytest.mark.parametrize(("setting", "reason"), [({"epsilon": 1e-3}, "norm.*epsilon"), ({"scale": 1.0}, "scale")])
+def test_a_keras_file_of_another_convention_is_refused_though_it_fits(tmp_path, setting, reason):
+    path = save(tiny_model(**setting), tmp_path / "a.keras")
+    model = tiny_model()
+    before = model.get_weights()
+    with pytest.raises(WeightsMismatchError, match=reason):
+        load_weights(model, path)
+    assert_same(model.get_weights(), before)
+
+
+def test_layers_inside_layers_are_found_by_name(tmp_path):
+    def attention():
+        x = tokens = keras.Input((5, 4), name="tokens")
+        x = keras.layers.MultiHeadAttention(2, 2, name="attention")(x, x)
+        x = keras.layers.Bidirectional(keras.layers.GRU(3, name="gru"), name="both_ways")(x)
+        return keras.Model(tokens, keras.layers.Dropout(0.1, name="drop")(x))
+
+    trained, model = attention(), attention()
+    for suffix in (".keras", ".weights.h5"):
+        load_weights(zeroed(model), save(trained, tmp_path / f"a{suffix}"))
+        assert_same(model.get_weights(), trained.get_weights())
+
+
+@pytest.mark.parametrize("name", ALL_FORMATS)
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
+def test_a_damaged_file_is_named(tmp_path, name, damage):
+    path = save(tiny_model(), tmp_path / name)
+    content = path.read_bytes()
+    path.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "text": b"<html>404</html>"}[damage])
+    model = tiny_model()
+    before = model.get_weights()
+    with pytest.raises(CheckpointError, match=name):
+        load_weights(model, path, DECLARED)
+    assert_same(model.get_weights(), before)
+
+
+def test_an_hdf5_file_that_points_elsewhere_or_claims_too_much_is_refused(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(16))
+    for trick in ("external", "virtual", "huge"):
+        path = tmp_path / f"{trick}.weights.h5"
+        with h5py.File(path, "w") as file:
+            group = file.create_group("layers/conv2d/vars")
+            group.attrs["name"] = "conv"
+            if trick == "external":
+                group.create_dataset("0", (4,), "float32", external=[(str(tmp_path / "secret"), 0, 16)])
+            elif trick == "virtual":
+                layout = h5py.VirtualLayout((4,), "float32")
+                layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "w", (4,))
+                group.create_virtual_dataset("0", layout)
+            else:
+                group.create_dataset("0", (1 << 40,), "float32", chunks=(1 << 20,))
+        with pytest.raises(CheckpointError, match="another file|claims"):
+            load_weights(tiny_model(), path)
+
+
+@pytest.mark.parametrize("weights", ["nonsense", "missing.keras", ".", "file.txt"])
+def test_other_values_are_refused_with_the_choices(tmp_path, monkeypatch, weights):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.txt").write_text("weights")
+    with pytest.raises(ValueError, match=r"'imagenet', 'keras', None, or an existing file .*\.safetensors.*Received"):
+        load_weights(tiny_model(), weights, DECLARED)
+
+
+def test_a_network_without_declared_weights_says_so(tmp_path):
+    for weights in ("imagenet", "keras"):
+        with pytest.raises(ValueError, match=r"weights must be None, or an existing file .* for tiny\."):
+            load_weights(tiny_model(), weights)
+    with pytest.raises(ValueError, match="no PyTorch network is declared"):
+        load_weights(tiny_model(), save(tiny_model(), tmp_path / "a.safetensors"))
+
+
+def test_none_leaves_the_model_alone():
+    model = tiny_model()
+    before = model.get_weights()
+    assert load_weights(model, None, DECLARED) == {"weights": "random"}
+    assert_same(model.get_weights(), before)
+
+
+def write_legacy(model, path, layers=("conv", "norm")):
+    """Write the HDF5 format of Keras Applications' files."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.encode() for layer in ("image", *layers)]
+        file.create_group("image").attrs["weight_names"] = []
+        for layer in layers:
+            group = file.create_group(layer)
+            variables = model.get_layer(layer).weights
+            group.attrs["weight_names"] = [f"{layer}/{variable.name}:0".encode() for variable in variables]
+            for variable in variables:
+                group[f"{layer}/{variable.name}:0"] = np.array(variable)
+
+
+def fake_download(monkeypatch, write):
+    calls = []
+
+    def get_file(name, origin, cache_dir, cache_subdir):
+        calls.append(origin)
+        path = sources.Path(cache_dir, cache_subdir, name)
+        write(path)
+        return str(path)
+
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    return calls
+
+
+def test_keras_weights_are_downloaded_once_and_carried_over_by_name(monkeypatch):
+    trained = tiny_model()
+    calls = fake_download(monkeypatch, lambda path: write_legacy(trained, path))
+    for _ in range(2):
+        model = zeroed(tiny_model())
+        record = load_weights(model, "keras", DECLARED)
+        assert_same(weights_of(model, "conv", "norm"), weights_of(trained, "conv", "norm"))
+        assert not np.any(weights_of(model, "head_probabilities")[0])
+    assert calls == [DOWNLOAD.url]
+    assert record["file"] == "tiny_no_top.h5"
+
+
+def test_the_legacy_format_written_here_is_the_one_that_keras_reads(tmp_path):
+    trained = tiny_model()
+    write_legacy(trained, tmp_path / "a.h5", ("conv", "norm", "head_probabilities"))
+    model = zeroed(tiny_model())
+    model.load_weights(tmp_path / "a.h5")
+    assert_same(model.get_weights(), trained.get_weights())
+
+
+def test_keras_weights_out_of_reach_name_the_file_its_place_and_what_to_run_instead(monkeypatch):
+    def unreachable(path):
+        path.write_bytes(b"partial")
+        raise Exception(f"URL fetch failure on {DOWNLOAD.url}: None -- [Errno -2] Name or service not known")
+
+    fake_download(monkeypatch, unreachable)
+    with pytest.raises(WeightsUnavailableError, match="URL fetch failure") as caught:
+        load_weights(tiny_model(), "keras", DECLARED)
+    for part in ("tiny_no_top.h5", str(DOWNLOAD.cached), "weights='imagenet'"):
+        assert part in str(caught.value)
+    assert not DOWNLOAD.cached.exists()
+    with pytest.raises(WeightsUnavailableError) as caught:
+        fetch_keras(DOWNLOAD)
+    assert "imagenet" not in str(caught.value)
+
+
+def test_a_keras_file_put_in_its_place_by_hand_is_used(monkeypatch):
+    trained = tiny_model()
+    calls = fake_download(monkeypatch, lambda path: None)
+    write_legacy(trained, DOWNLOAD.cached)
+    model = zeroed(tiny_model())
+    load_weights(model, "keras", DECLARED)
+    assert_same(weights_of(model, "conv", "norm"), weights_of(trained, "conv", "norm"))
+    assert calls == []

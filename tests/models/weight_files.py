@@ -1,0 +1,63 @@
+"""A tiny network, what is declared of its weights, and its weights in files of every format."""
+
+import hashlib
+
+import keras
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from models.pretrained.port import PytorchMapping, to_pytorch
+from models.pretrained.sources import (
+    KerasDownload,
+    Pretrained,
+    PretrainedSource,
+)
+
+CONTENT = np.random.default_rng(0).bytes(50_000)
+MEMBER = "tiny_weights/weights.pt"
+TINY = PretrainedSource("tiny-weights", "1.0", MEMBER, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), "MIT")
+DOWNLOAD = KerasDownload("https://weights.invalid/folder/tiny_no_top.h5")
+MAPPING = PytorchMapping((("conv", "conv"), ("norm", "norm")), ignored=("fc.",))
+DECLARED = Pretrained(imagenet=TINY, keras=DOWNLOAD, mappings=(MAPPING,))
+
+
+def tiny_model(classes=3, filters=4, epsilon=1e-5, scale=1 / 255, name="tiny"):
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Rescaling(scale, name="preprocess_rescaling")(image)
+    x = keras.layers.Conv2D(filters, 3, name="conv")(x)
+    x = keras.layers.BatchNormalization(epsilon=epsilon, name="norm")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="head_pool")(x)
+    x = keras.layers.Dropout(0.5, name="head_dropout")(x)
+    model = keras.Model(image, keras.layers.Dense(classes, name="head_probabilities")(x), name=name)
+    generator = np.random.default_rng(classes * filters)
+    model.set_weights([generator.uniform(0.5, 1.5, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def zeroed(model):
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    return model
+
+
+def weights_of(model, *layers):
+    return [weight for layer in layers for weight in model.get_layer(layer).get_weights()]
+
+
+def assert_same(left, right):
+    assert len(left) == len(right) > 0
+    for one, other in zip(left, right, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def save(model, path):
+    if path.suffix == ".keras":
+        model.save(path)
+    elif path.name.endswith(".weights.h5"):
+        model.save_weights(path)
+    elif path.suffix == ".safetensors":
+        save_file(to_pytorch(model, MAPPING), path)
+    else:
+        torch = pytest.importorskip("torch")
+        torch.save({name: torch.from_numpy(array) for name, array in to_pytorch(model, MAPPING).items()}, path)
+    return path
