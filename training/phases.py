@@ -74,16 +74,17 @@ def prepare_caches(
     """
     if not config.cache:
         return {}
-    views = views_of(config.augment)
-    if views is None:
-        log.warning("No cache: %s cannot be enumerated as fixed views of an image.", ", ".join(config.augment))
-        return {}
     cuts = {}
     for phase in phases:
         thaw(model, config, phase)
         cut = choose_cut(model)
         if cut.has_weights:
             cuts[phase.name] = cut
+    views = views_of(config.augment)
+    if cuts and views is None:
+        log.warning("No cache: %s cannot be enumerated as fixed views of an image.", ", ".join(config.augment))
+    if not cuts or views is None:
+        return {}
     try:
         activations = boundary_activations(model, list(cuts.values()), images, views=views, dtype=config.cache_dtype)
     except CacheSpaceError as error:
