@@ -16,7 +16,7 @@ from training.checkpoint import Checkpoint, TrainingState, assign, values
 from training.config import PhaseConfig, TrainingConfig
 from training.datasets import ImageDataset
 from training.freeze import Cut, choose_cut, freeze, resolve_unfreeze, suffix_model
-from training.pipeline import FeatureBatches, image_batches
+from training.pipeline import FeatureBatches, for_fit, image_batches
 from training.progress import EpochBar
 
 log = logging.getLogger(__name__)
@@ -108,15 +108,15 @@ def make_feed(
         cut, activations = cached
 
         def training(epoch: int) -> Iterable:
-            return FeatureBatches(
+            return for_fit(FeatureBatches(
                 activations.views, split.training, dataset.y_train, classes=classes,
                 batch_size=phase.batch_size, seed=config.seed, epoch=epoch, shuffle=True,
-            )  # fmt: skip
+            ))  # fmt: skip
 
         validation = FeatureBatches(
             activations.views, split.validation, dataset.y_train, classes=classes, batch_size=VALIDATION_BATCH
         )
-        return Feed(suffix_model(model, cut), training, validation, cut)
+        return Feed(suffix_model(model, cut), training, for_fit(validation), cut)
 
     images, labels = dataset.x_train[split.training], dataset.y_train[split.training]
 

@@ -4,6 +4,7 @@ Order, views and random operations are pure functions of (seed, epoch, batch), n
 can be built alone, after a restart too, and the cached path sees the images in the order of the uncached one.
 """
 
+import os
 from collections.abc import Sequence
 
 import keras
@@ -14,6 +15,8 @@ from training.augment import augment_batch, check_augment
 
 # What a random stream is for. Not 0: NumPy takes [seed, epoch, 0] for [seed, epoch], which is the stream of the order.
 _VIEWS, _AUGMENTATION = 1, 2
+
+PARALLEL_CALLS, PREFETCHED = os.cpu_count() or 1, 4  # batches made at the same time, and batches that wait
 
 
 def epoch_order(n: int, seed: int | None, epoch: int) -> np.ndarray:
@@ -108,16 +111,26 @@ def image_batches(
         batch, targets = augment_batch(batch, targets, augment, tf.random.fold_in(words, number))
         return resize(batch, image_size), targets
 
-    options = tf.data.Options()
-    options.deterministic = True
     return (
         tf.data.Dataset.from_tensor_slices(order)
         .batch(batch_size)
         .enumerate()
-        .map(make_batch, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
-        .with_options(options)
+        .map(make_batch, num_parallel_calls=PARALLEL_CALLS)
+        .prefetch(PREFETCHED)
+        .with_options(_options())
     )
+
+
+def _options() -> tf.data.Options:
+    """Return the options of every dataset here: batches in order, and no autotuning.
+
+    The thread that autotunes wakes 10 ms, 20 ms … and at last 60 s apart, and the end of an epoch waits for it to wake:
+    an epoch of three minutes takes up to a minute more. Fixed numbers feed these networks as fast.
+    """
+    options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.enabled = False
+    return options
 
 
 class FeatureBatches(keras.utils.PyDataset):
@@ -211,6 +224,26 @@ class FeatureBatches(keras.utils.PyDataset):
         for place, (row, view) in enumerate(zip(rows.tolist(), drawn.tolist(), strict=True)):
             batch[place] = arrays[view][row]
         return batch
+
+
+def for_fit(batches: FeatureBatches) -> FeatureBatches | tf.data.Dataset:
+    """Return what to hand to `fit`: under TensorFlow a dataset that does not autotune, else the batches themselves.
+
+    Keras would wrap them in a dataset of its own that does, see `_options`.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    signature = keras.tree.map_structure(
+        lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), batches[0]
+    )  # fmt: skip
+    return (
+        tf.data.Dataset.from_generator(
+            lambda: map(batches.__getitem__, range(len(batches))), output_signature=signature
+        )
+        .apply(tf.data.experimental.assert_cardinality(len(batches)))
+        .prefetch(PREFETCHED)
+        .with_options(_options())
+    )
 
 
 def _check_images(images: np.ndarray) -> None:
