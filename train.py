@@ -55,6 +55,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--output", type=Path, help="folder of the run (default: runs/<model>-<recipe>-<phase>-seed<seed>)")
     add("--resume", nargs="?", type=Path, const=Path(), metavar="RUN",
         help="go on with an interrupted run, by default the latest; other options are taken from it")  # fmt: skip
+    add("--verbose", action="store_true", help="say more, and where in the code an error came from")
     return parser.parse_args(arguments)
 
 
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Train, and return the exit status: 0 done, 1 failed, 2 bad option, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parse_arguments(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.INFO, format="%(message)s")
     for noisy in ("absl", "tensorflow", "h5py", "matplotlib", "tf2onnx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Here, not above: TensorFlow takes seconds to import, and --help and a wrong option should answer at once.
@@ -115,10 +116,16 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         metrics = run.complete()
     except KeyboardInterrupt:
-        print(f"\nInterrupted. Go on with: python train.py --resume {run.folder}", file=sys.stderr)
+        started = (run.folder / "checkpoint.npz").exists()
+        advice = (
+            f"Go on with: python train.py --resume {run.folder}"
+            if started
+            else "Nothing was trained yet: start it again."
+        )
+        print(f"\nInterrupted. {advice}", file=sys.stderr)
         return 130
     except (ArithmeticError, RuntimeError, ValueError, OSError) as error:  # all that the libraries raise on purpose
-        logging.debug("The run stopped.", exc_info=True)
+        logging.debug("The run stopped here:", exc_info=True)
         print(f"train.py: {error}", file=sys.stderr)
         return 1
     print(summary(run.folder, metrics))

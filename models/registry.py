@@ -11,6 +11,7 @@ import keras
 
 import models
 from models.heads import attach_head
+from models.pretrained.keras_files import is_applications_file
 from models.pretrained.sources import Pretrained, load_weights
 
 
@@ -115,7 +116,8 @@ def create_model(
     if weights == "default":
         weights = spec.weights[0] if spec.weights else None
 
-    backbone = spec.backbone(size, "keras" if weights == "keras" else "pytorch")
+    from_keras = weights == "keras" or (weights is not None and is_applications_file(Path(weights)))
+    backbone = spec.backbone(size, "keras" if from_keras else "pytorch")
     probabilities = attach_head(head, backbone.output, classes)
     model = keras.Model(backbone.inputs[0], probabilities, name=name)
     load_weights(model, weights, spec.pretrained)

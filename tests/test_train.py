@@ -1,5 +1,6 @@
 """The command line of train.py: what it teaches, what it refuses, and a run from end to end."""
 
+import json
 import re
 import subprocess
 import sys
@@ -34,6 +35,8 @@ def test_help_answers_at_once_and_teaches():
         (["--model", "nonsense"], "model must be one of .*mobilenet_v2.* Received: model='nonsense'"),
         (["--model", "custom_cnn", "--phase", "finetune"], "phase must be scratch for custom_cnn"),
         (["--augment", "blur"], "blur"),
+        (["--weights", "nowhere.pt"], "weights must be imagenet, keras, none or an existing file"),
+        (["--image-size", "8"], "image_size must be at least 32 for mobilenet_v2. Received: image_size=8"),
         (["--epochs", "0"], "epochs must be at least 1. Received: epochs=0"),
         (["--resume"], "no unfinished run in runs"),
         (["--resume", "elsewhere"], "elsewhere holds no run to resume"),
@@ -54,12 +57,14 @@ def test_unfreeze_500_is_told(tiny_cifar, capsys):
 
 
 def test_both_phases_from_the_command_line_and_finetune_starts_from_head(tiny_cifar, capsys):
-    common = ["--model", tiny_cifar, "--weights", "none", "--epochs", "1"]
+    common = ["--model", tiny_cifar, "--weights", "none", "--batch-size", "48"]
     assert train.main([*common, "--phase", "head"]) == 0
     assert train.main([*common, "--phase", "finetune"]) == 0
+    metrics = json.loads(Path("runs/tiny-reference-finetune-seed0/metrics.json").read_text())
+    assert metrics["epochs"]["head"] == 0
     printed = capsys.readouterr().out
     assert printed.count("Test accuracy") == 2
-    assert {path.name for path in Path("runs").iterdir()} == {
+    assert {path.name for path in Path("runs").iterdir() if path.is_dir()} == {
         "tiny-reference-head-seed0", "tiny-reference-finetune-seed0",
     }  # fmt: skip
 
@@ -96,7 +101,7 @@ def test_without_data_the_error_says_how_to_supply_it(tiny_network, cache, tmp_p
 def test_real_data_and_real_weights(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert train.main(["--phase", "finetune", "--limit", "300", "--epochs", "1", "--image-size", "96"]) == 0
-    (folder,) = Path("runs").iterdir()
+    (folder,) = (path for path in Path("runs").iterdir() if path.is_dir())
     assert (folder / "model.keras").exists()
     accuracy = float(capsys.readouterr().out.partition("Test accuracy ")[2].partition("%")[0])
     assert accuracy > 40, "ImageNet features tell CIFAR-10 classes apart even after 270 images"

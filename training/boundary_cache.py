@@ -75,8 +75,9 @@ def boundary_activations(
     """
     root = cache_folder("boundary")
     caches = [_Cache.describe(root, model, cut, images, views, dtype) for cut in chosen]
-    with locked(root / "build"):
-        missing = [cache for cache in caches if not cache.is_sound()]
+    with locked(root / "build"):  # another process that computes the same is waited for
+        # By folder: two phases may have the same cut.
+        missing = list({cache.folder: cache for cache in caches if not cache.is_sound()}.values())
         seconds = 0.0
         if missing:
             make_room(root, sum(cache.bytes_needed for cache in missing), keep=[cache.folder for cache in caches])
@@ -84,7 +85,8 @@ def boundary_activations(
             _build(model, missing, images, views)
             seconds = time.perf_counter() - started
         share = seconds / max(len(missing), 1)
-        return [cache.open(share if cache in missing else 0.0) for cache in caches]
+        computed = {cache.folder for cache in missing}
+        return [cache.open(share if cache.folder in computed else 0.0) for cache in caches]
 
 
 def make_room(root: Path, needed: int, *, keep: Sequence[Path] = ()) -> None:
@@ -93,23 +95,35 @@ def make_room(root: Path, needed: int, *, keep: Sequence[Path] = ()) -> None:
     Raises:
         CacheSpaceError: if they do not fit with every cache but those in `keep` evicted.
     """
-    limit = int(float(os.environ.get("THAW_CACHE_GB", DEFAULT_LIMIT_GB)) * 1e9)
+    limit = _limit_bytes()
     folders = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
     sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in folders}
-    partial = sum(size for folder, size in sizes.items() if folder.with_suffix("") in keep and folder.suffix)
-    for folder in [None, *(folder for folder in folders if folder.with_suffix("") not in keep)]:
-        if folder is not None:
-            log.info("Evicting %s (%.2f GB) from the boundary cache.", folder.name, sizes[folder] / 1e9)
-            shutil.rmtree(folder)
-            del sizes[folder]
-        if sum(sizes.values()) - partial + needed <= limit and needed - partial <= free_bytes(root):
+    begun = sum(size for folder, size in sizes.items() if folder.suffix and folder.with_suffix("") in keep)
+    evictable = [folder for folder in folders if folder.with_suffix("") not in keep]
+    kept = sum(sizes.values()) - sum(sizes[folder] for folder in evictable)
+    needed -= begun  # an interrupted build has some of it on the disk
+    if kept + needed > limit or needed > free_bytes(root) + sum(sizes[folder] for folder in evictable):
+        raise CacheSpaceError(
+            errno.ENOSPC,
+            f"The boundary cache needs {needed / 1e9:.2f} GB: its limit is {limit / 1e9:.2f} GB (set THAW_CACHE_GB) and "
+            f"its disk has {free_bytes(root) / 1e9:.2f} GB free (move it with THAW_CACHE)",
+            str(root),
+        )
+    held = sum(sizes.values())
+    for folder in evictable:
+        if held + needed <= limit and needed <= free_bytes(root):
             return
-    raise CacheSpaceError(
-        errno.ENOSPC,
-        f"The boundary cache needs {needed / 1e9:.2f} GB: its limit is {limit / 1e9:.2f} GB (set THAW_CACHE_GB) and its "
-        f"disk has {free_bytes(root) / 1e9:.2f} GB free (move it with THAW_CACHE)",
-        str(root),
-    )
+        log.info("Evicting %s (%.2f GB) from the boundary cache.", folder.name, sizes[folder] / 1e9)
+        shutil.rmtree(folder)
+        held -= sizes[folder]
+
+
+def _limit_bytes() -> int:
+    text = os.environ.get("THAW_CACHE_GB") or str(DEFAULT_LIMIT_GB)
+    try:
+        return int(float(text) * 1e9)
+    except ValueError:
+        raise ValueError(f"THAW_CACHE_GB must be a number of gigabytes. Received: THAW_CACHE_GB={text!r}") from None
 
 
 @dataclass(frozen=True)
@@ -148,6 +162,7 @@ class _Cache:
         """Whether every file is there with the bytes that were written; a damaged cache is removed."""
         manifest = self.folder / "manifest.json"
         if not manifest.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)  # what a kill in the middle of a removal left
             return False
         try:
             sums = json.loads(manifest.read_text())["sha256"]
@@ -223,7 +238,9 @@ def _build(model: keras.Model, caches: list[_Cache], images: np.ndarray, views: 
         for cache in caches:
             shutil.rmtree(cache.partial, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise CacheSpaceError(errno.ENOSPC, "The disk of the boundary cache is full", str(cache.folder)) from error
+            raise CacheSpaceError(
+                errno.ENOSPC, "The disk of the boundary cache is full (move it with THAW_CACHE)", str(cache.folder)
+            ) from error
         raise
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,7 +103,9 @@ class Checkpoint:
                 names = sorted(stored.files)
                 kinds = ("model", "optimizer", "best")
                 return cls(state, *([stored[name] for name in names if name.startswith(kind)] for kind in kinds))
-        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except OSError:  # says nothing about what is in the file
+            raise
+        except Exception as error:  # on a damaged zip archive NumPy raises nearly anything
             raise CheckpointMismatchError(
                 f"The checkpoint {path} is damaged ({error}). Delete its folder and train again."
             ) from error

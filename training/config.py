@@ -90,6 +90,14 @@ class TrainingConfig:
 
     def __post_init__(self):
         spec = model_spec(self.model)
+        _require(
+            self.head in spec.heads, f"head must be one of {', '.join(spec.heads)} for {self.model}", head=self.head
+        )
+        _require(self.image_size >= spec.minimum_size,
+                 f"image_size must be at least {spec.minimum_size} for {self.model}", image_size=self.image_size)  # fmt: skip
+        named = self.weights is None or self.weights in spec.weights
+        _require(named or Path(self.weights).expanduser().is_file(),
+                 f"weights must be {', '.join([*spec.weights, 'none'])} or an existing file", weights=self.weights)  # fmt: skip
         for phase in self.phases:
             _require(phase.name in spec.phases, f"phase must be {' or '.join(spec.phases)} for {self.model}",
                      phase=phase.name)  # fmt: skip

@@ -49,10 +49,13 @@ def reference(runs: Path, results: Path, *, head_seeds: Iterable[int], finetune_
             config = make_config(phase, seed=seed)
             command = f"python train.py --phase {phase} --seed {seed}"
             run = Run(config, runs / config.name, command=command, head_run=finished_head(config, runs))
-            rows.append({"phase": phase, "seed": seed, "command": command, **_row(run.complete())})
+            rows.append(
+                {"run": run.folder.name, "phase": phase, "seed": seed, "command": command, **_row(run.complete())}
+            )
     results.mkdir(exist_ok=True)
-    for picture in ("curves.png", "confusion_matrix.png"):  # of the last run, for the README
-        shutil.copyfile(run.folder / picture, results / picture)
+    whole = next((row for row in rows if row["epochs"]["head"] and row["phase"] == "finetune"), rows[-1])
+    for picture in ("curves.png", "confusion_matrix.png"):  # of a run of both phases, for the README
+        shutil.copyfile(runs / whole["run"] / picture, results / picture)
     return _record(results / "reference.json", {
         "model": "mobilenet_v2",
         "recipe": "reference",
@@ -85,8 +88,8 @@ def training_cost(results: Path, *, epochs: int, seed: int = 0, limit: int | Non
     lengths = {"measured": {phase.name: epochs for phase in phases}}
     with contextlib.suppress(FileNotFoundError):
         runs = json.loads((results / "reference.json").read_text())["runs"]
-        full = [row["epochs"] for row in runs if row["phase"] == "finetune" and row["epochs"]["head"]]
-        lengths["recipe"] = {name: round(statistics.mean(each[name] for each in full)) for name in ("head", "finetune")}
+        taken = {name: [row["epochs"][name] for row in runs if row["epochs"].get(name)] for name in lengths["measured"]}
+        lengths["recipe"] = {name: round(statistics.mean(each)) for name, each in taken.items() if each}
 
     def ratios(length: dict[str, int]) -> dict[str, float]:
         spent = {
@@ -102,7 +105,7 @@ def training_cost(results: Path, *, epochs: int, seed: int = 0, limit: int | Non
 
     return _record(results / "training_cost.json", {
         "model": config.model,
-        "images": limit or 50_000,
+        "images": limit or "all 50,000",
         "seed": seed,
         **ways,
         "accuracy_difference": ways["cached"]["accuracy"] - ways["plain"]["accuracy"],
@@ -145,9 +148,12 @@ def linear_probe(results: Path) -> dict:
 
 
 def fresh_clone(results: Path, runs: Path) -> dict:
-    """Run the README's commands as a new user would: fresh clone, fresh environment, empty cache; record their times.
+    """Run the README's commands as a new user would: fresh clone, fresh environment, empty Thaw cache; record their times.
 
-    The run that the first command leaves is moved to `runs`.
+    The run that the first command leaves is moved to `runs`. pip keeps its own cache of packages.
+
+    Raises:
+        RuntimeError: if a command fails; nothing is recorded then.
     """
     commands = readme_commands(ROOT / "README.md")
     steps = []
@@ -159,8 +165,9 @@ def fresh_clone(results: Path, runs: Path) -> dict:
         for command in commands:
             started = time.perf_counter()
             status = subprocess.run(command, shell=True, cwd=clone, env=environment, executable="/bin/bash").returncode
-            steps.append({"command": command, "seconds": round(time.perf_counter() - started, 1), "status": status})
-            log.info("%s: exit status %d after %.0f s", command, status, steps[-1]["seconds"])
+            if status:
+                raise RuntimeError(f"A command of the README failed with status {status}: {command}")
+            steps.append({"command": command, "seconds": round(time.perf_counter() - started, 1)})
         runs.mkdir(exist_ok=True)
         for run in (clone / "runs").glob("*"):
             if not (runs / run.name).exists():
@@ -193,7 +200,7 @@ def _empty_boundary_cache(folder: Path) -> Iterator[None]:
 
 
 def _row(metrics: dict) -> dict:
-    row = {name: metrics[name] for name in ("accuracy", "validation_accuracy", "epochs", "seconds", "peak_memory_mb")}
+    row = {name: metrics[name] for name in ("accuracy", "validation_accuracy", "epochs", "seconds")}
     return {**row, "macro_f1": metrics["macro"]["f1"]}
 
 

@@ -180,6 +180,7 @@ def run_phase(
         ).history
         seconds = time.perf_counter() - started
         row = {"phase": phase.name, "epoch": state.epoch + 1, **{name: each[-1] for name, each in logs.items()}}
+        _require_finite(row["val_loss"], phase, f"on the validation split after epoch {row['epoch']}")
         if state.finish_epoch({**row, "seconds": seconds}):
             best = values(trainee.trainable_variables)
         state.add_seconds(phase.name, seconds)
@@ -197,9 +198,14 @@ class _StopAtNonFiniteLoss(keras.callbacks.Callback):
         self.phase = phase
 
     def on_train_batch_end(self, batch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            raise NonFiniteLossError(
-                f"The loss became {logs['loss']} at step {batch + 1} of an epoch of phase {self.phase.name!r}. The usual "
-                f"causes are a learning rate that is too high (it is {self.phase.learning_rate:g}) and weights that do "
-                "not fit the scaling of the input. The last good epoch is kept; nothing was saved from this one."
-            )
+        _require_finite(logs["loss"], self.phase, f"at step {batch + 1} of an epoch")
+
+
+def _require_finite(loss: float, phase: PhaseConfig, where: str) -> None:
+    if not math.isfinite(loss):
+        raise NonFiniteLossError(
+            f"The loss became {loss} {where} of phase {phase.name!r}. The last good epoch is kept; nothing of this one is. "
+            "The usual causes are weights that do not fit the scaling of the input (try --weights imagenet) and a learning "
+            f"rate too high for the batch (it is {phase.learning_rate:g} at {phase.batch_size} images: try a larger "
+            "--batch-size)."
+        )

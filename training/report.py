@@ -65,7 +65,7 @@ def _cost(result: dict) -> str:
         f"{head}\n"
         + "\n".join(rows)
         + f"\n\nBoth ways side by side in one run, {epochs['head']} + {epochs['finetune']} "
-        f"epochs each on {result['images']:,} images; the two last rows apply the time of an epoch to the epochs that the "
+        f"epochs each on {result['images']} images; the two last rows apply the time of an epoch to the epochs that the "
         f"recipe takes. Test accuracy differs by {abs(result['accuracy_difference']):.2%}. {_origin(result)}"
     )
 
@@ -75,7 +75,9 @@ def _fresh(result: dict) -> str:
     steps = ", ".join(
         f"{name}: {step['seconds'] / 60:.0f} min" for name, step in zip(names, result["steps"], strict=True)
     )
-    return f"The two commands above, in a fresh clone with nothing cached: {steps}. {_origin(result)}"
+    return (
+        f"The two commands above, in a fresh clone with an empty cache of data and weights: {steps}. {_origin(result)}"
+    )
 
 
 def _probe(result: dict) -> str:

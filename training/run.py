@@ -12,19 +12,20 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import keras
 import numpy as np
 
-from models.registry import create_model
+from models.registry import create_model, model_spec
 from training import plots
 from training.artifacts import save_keras, write_card, write_json
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig
 from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities
-from training.freeze import resolve_unfreeze
+from training.freeze import backbone_layers, resolve_unfreeze
 from training.onnx_export import OnnxExportError, OnnxModel, export_onnx
-from training.phases import Split, make_feed, prepare_caches, run_phase
+from training.phases import Split, make_feed, prepare_caches, run_phase, thaw
 from training.pipeline import image_batches
 from training.progress import TensorBoardLog, write_history
 from training.provenance import git_commit, hardware, peak_memory_mb
@@ -32,6 +33,10 @@ from training.provenance import git_commit, hardware, peak_memory_mb
 log = logging.getLogger(__name__)
 
 PARITY_IMAGES = 64
+
+
+class RunConflictError(RuntimeError):
+    """A run's folder belongs to another run, or to another process."""
 
 
 def new_folder(config: TrainingConfig, root: Path) -> Path:
@@ -48,20 +53,24 @@ def unfinished_run(root: Path) -> Path:
     Raises:
         FileNotFoundError: if there is none.
     """
-    waiting = [path.parent for path in root.glob("*/config.json") if not (path.parent / "metrics.json").exists()]
+    waiting = [path.parent for path in root.glob("*/checkpoint.npz") if not (path.parent / "metrics.json").exists()]
     if not waiting:
         raise FileNotFoundError(f"There is no unfinished run in {root} to resume. Start one without --resume.")
-    return max(waiting, key=lambda folder: (folder / "config.json").stat().st_mtime)
+    return max(waiting, key=lambda folder: (folder / "checkpoint.npz").stat().st_mtime)
 
 
 def finished_head(config: TrainingConfig, root: Path) -> Path | None:
-    """Return a finished run of phase "head" alone that is just how this run would begin, or None."""
-    if len(config.phases) < 2:
+    """Return a finished run of phase "head" alone that is just how this run would begin, or None.
+
+    A run from a weight file of the user's never counts: the file may have changed since.
+    """
+    if len(config.phases) < 2 or config.weights not in (None, *model_spec(config.model).weights):
         return None
     wanted = _comparable(config.head_start())
     for metrics in sorted(root.glob("*/metrics.json")):
         with contextlib.suppress(ValueError, OSError):
-            if _comparable(TrainingConfig.load(metrics.parent / "config.json")) == wanted:
+            same = _comparable(TrainingConfig.load(metrics.parent / "config.json")) == wanted
+            if same and (metrics.parent / "model.keras").exists():
                 return metrics.parent
     return None
 
@@ -107,10 +116,34 @@ class Run:
         """Run every stage that is left and return the metrics, as they stand in `metrics.json`.
 
         Raises:
+            RunConflictError: if the folder holds a run of other settings, or another process is training in it.
             CheckpointMismatchError: if the folder's checkpoint belongs to another network or other data.
             DataUnavailableError, WeightsUnavailableError, WeightsMismatchError: if an ingredient is missing or wrong.
             NonFiniteLossError: if training diverged.
         """
+        with self._to_itself():
+            return self._complete()
+
+    @contextlib.contextmanager
+    def _to_itself(self) -> Iterator[None]:
+        """Hold the folder's lock, and see that a run that is there is this one."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.folder.with_name(f".{self.folder.name}.lock"), blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise RunConflictError(f"Another process is training in {self.folder}. Name another --output.") from None
+        try:
+            stored = self.folder / "config.json"
+            if stored.exists() and TrainingConfig.load(stored) != self.config:
+                raise RunConflictError(
+                    f"{self.folder} holds a run of other settings: move it away, or name another --output."
+                )
+            yield
+        finally:
+            lock.release()
+
+    def _complete(self) -> dict:
         if (self.folder / "metrics.json").exists():
             log.info("%s is finished already.", self.folder)
             return json.loads((self.folder / "metrics.json").read_text())
@@ -145,10 +178,15 @@ class Run:
         if resumed is None and self.head_run is not None:
             log.info("Starting from the finished head phase in %s.", self.head_run)
             self.state.finish_phase()
-            return keras.models.load_model(self.head_run / "model.keras")
-        model = create_model(
-            config.model, classes=split.dataset.classes, weights=weights, head=config.head, image_size=config.image_size
-        )
+            model = keras.models.load_model(self.head_run / "model.keras")
+        else:
+            model = create_model(
+                config.model,
+                classes=split.dataset.classes,
+                weights=weights,
+                head=config.head,
+                image_size=config.image_size,
+            )
         resolve_unfreeze(model, config.unfreeze)  # a wrong N is told now, not after phase "head"
         if resumed is not None:
             assign(model.variables, resumed.model)
@@ -159,16 +197,18 @@ class Run:
         path = self.folder / "config.json"
         data = {"name": split.dataset.name, "source": split.dataset.source, "sha256": split.dataset.sha256}
         if path.exists():
-            recorded = json.loads(path.read_text())["provenance"]["data"]["sha256"]
-            if recorded != data["sha256"]:
+            recorded = json.loads(path.read_text())["provenance"]
+            if recorded["data"]["sha256"] != data["sha256"]:
                 raise CheckpointMismatchError(f"The run in {self.folder} was started on other data. Start a new run.")
+            self.command = recorded["command"]  # the one that repeats the run, not the one that resumed it
             return
-        digest = hashlib.sha256(b"".join(array.tobytes() for array in values(model.weights)))
+        backbone = [weight for layer in backbone_layers(model) for weight in layer.weights]
+        digest = hashlib.sha256(b"".join(array.tobytes() for array in values(backbone)))
         provenance = {
             "command": self.command,
             "git_commit": git_commit(),
             "data": data,
-            "initial_weights_sha256": digest.hexdigest(),
+            "backbone_weights_sha256": digest.hexdigest(),
             "head_run": self.head_run.name if self.head_run else None,
             "versions": {
                 "python": platform.python_version(),
@@ -206,6 +246,8 @@ class Run:
     def _leave(self, model: keras.Model, split: Split) -> dict:
         """Save the model, measure it, and write everything that a finished run holds."""
         config, dataset, folder = self.config, split.dataset, self.folder
+        write_history(folder / "history.csv", self.state.history)
+        thaw(model, config, config.phases[-1])  # a run that is resumed only here has trained nothing that set it
         with self._stage("save"):
             save_keras(model, folder / "model.keras")
             onnx_difference = self._export(model, dataset.x_train[split.validation[:PARITY_IMAGES]])

@@ -65,6 +65,15 @@ def load_keras_file(model: keras.Model, path: str | Path) -> None:
         variable.assign(arrays[name])
 
 
+def is_applications_file(path: Path) -> bool:
+    """Return whether a file is in the HDF5 format of Keras Applications, whose networks follow Keras's convention."""
+    try:
+        with h5py.File(path, "r") as file:
+            return _is_legacy(file)
+    except OSError:  # of another format, which its own reader names
+        return False
+
+
 def _part(named: dict, is_head: bool) -> dict:
     return {name: value for name, value in named.items() if name.startswith("head_") == is_head}
 

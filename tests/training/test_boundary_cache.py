@@ -117,6 +117,34 @@ def test_a_flipped_byte_is_found_and_computed_again(model, dataset, cache, forwa
     np.testing.assert_array_equal(mended, whole)
 
 
+def test_a_cache_whose_removal_was_interrupted_is_made_anew(model, dataset, cache, forwards):
+    whole = np.array(activations(model, dataset.x_train).views[0][0])
+    (manifest,) = cache.glob("boundary/*/manifest.json")
+    manifest.unlink()
+    np.testing.assert_array_equal(activations(model, dataset.x_train).views[0][0], whole)
+
+
+def test_a_row_that_a_kill_tore_is_written_again(model, dataset, cache, forwards, tmp_path):
+    whole = np.array(activations(model, dataset.x_train).views[0][0])
+    (folder,) = (path.parent for path in cache.glob("boundary/*/manifest.json"))
+    torn = folder.with_suffix(".partial")
+    folder.rename(torn)
+    (torn / "manifest.json").unlink()
+    content = (torn / "identity-0.npy").read_bytes()
+    (torn / "identity-0.npy").write_bytes(content[: len(content) * 2 // 3 + 1])
+    forwards.clear()
+    np.testing.assert_array_equal(activations(model, dataset.x_train).views[0][0], whole)
+    assert 0 < sum(forwards) < len(dataset.x_train)
+
+
+def test_a_request_that_can_never_fit_evicts_nothing(model, dataset, cache, forwards, monkeypatch):
+    activations(model, dataset.x_train[:10])
+    monkeypatch.setenv("THAW_CACHE_GB", "1e-5")
+    with pytest.raises(CacheSpaceError):
+        activations(model, dataset.x_train)
+    assert len(list(cache.glob("boundary/*/manifest.json"))) == 1
+
+
 def test_an_interrupted_build_goes_on_where_it_stopped(model, dataset, cache, monkeypatch):
     monkeypatch.setattr(boundary_cache, "CHUNK", 50)
     counted = []

@@ -1,8 +1,5 @@
 """Checkpoints: whole or absent, refused where damaged or of another network, and free of code."""
 
-import io
-import pickle
-
 import keras
 import numpy as np
 import pytest
@@ -61,9 +58,6 @@ def test_a_pickle_in_a_checkpoint_is_not_run(tmp_path):
         def __reduce__(self):
             return (open, (str(tmp_path / "executed"), "w"))
 
-    content = io.BytesIO()
-    np.save(content, np.array([Malicious()], dtype=object), allow_pickle=True)
-    assert pickle.dumps(Malicious()) in content.getvalue() or b"executed" in content.getvalue()
     np.savez(tmp_path / "c.npz", state=np.array([Malicious()], dtype=object))
     (tmp_path / "executed").unlink(missing_ok=True)
     with pytest.raises(CheckpointMismatchError):

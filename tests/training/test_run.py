@@ -10,15 +10,17 @@ import sys
 import time
 from pathlib import Path
 
+import filelock
 import keras
 import numpy as np
 import pytest
 
+from models.registry import create_model
 from training import run
 from training.artifacts import read_card
-from training.checkpoint import Checkpoint, CheckpointMismatchError
+from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState
 from training.config import TrainingConfig, make_config
-from training.run import Run, finished_head, new_folder, unfinished_run
+from training.run import Run, RunConflictError, finished_head, new_folder, unfinished_run
 
 SCRIPT = Path(__file__).with_name("resumable_run.py")
 
@@ -89,20 +91,22 @@ def test_names_do_not_collide_and_the_latest_unfinished_run_is_found(config, tmp
     first = new_folder(config, tmp_path)
     assert first.name == "tiny-reference-finetune-seed0"
     first.mkdir()
-    config.save(first / "config.json", {})
+    (first / "checkpoint.npz").touch()
     second = new_folder(config, tmp_path)
     assert second.name == "tiny-reference-finetune-seed0-2"
     second.mkdir()
-    config.save(second / "config.json", {})
-    os.utime(first / "config.json", (1, 1))
+    (second / "checkpoint.npz").touch()
+    os.utime(first / "checkpoint.npz", (1, 1))
     assert unfinished_run(tmp_path) == second
     (second / "metrics.json").write_text("{}")
     assert unfinished_run(tmp_path) == first
 
 
 def test_a_wrong_unfreeze_is_told_before_anything_is_trained(config, data, cache, tmp_path):
-    with pytest.raises(ValueError, match="unfreeze must be between 0 and 8.*Received: unfreeze=500"):
-        Run(dataclasses.replace(config, unfreeze=500), tmp_path / "run").complete()
+    Run(make_config("head", config.model, weights="none"), tmp_path / "head").complete()
+    for head_run in (None, tmp_path / "head"):
+        with pytest.raises(ValueError, match="unfreeze must be between 0 and 8.*Received: unfreeze=500"):
+            Run(dataclasses.replace(config, unfreeze=500), tmp_path / "run", head_run=head_run).complete()
     assert not (tmp_path / "run").exists()
 
 
@@ -123,9 +127,43 @@ def test_a_run_does_not_go_on_with_other_data(config, data, interrupted, monkeyp
         Run(config, interrupted).complete()
 
 
-def test_a_run_does_not_go_on_from_another_networks_checkpoint(data, interrupted):
+def test_a_run_does_not_go_on_from_another_networks_checkpoint(config, data, interrupted):
+    other = create_model("custom_cnn", weights=None)
+    Checkpoint.capture(TrainingState(), other).save(interrupted / "checkpoint.npz")
     with pytest.raises(CheckpointMismatchError, match="another network"):
-        Run(make_config("scratch", "custom_cnn"), interrupted).complete()
+        Run(config, interrupted).complete()
+
+
+def test_a_folder_of_other_settings_is_refused(config, data, interrupted):
+    with pytest.raises(RunConflictError, match="a run of other settings"):
+        Run(dataclasses.replace(config, unfreeze=1), interrupted).complete()
+
+
+def test_two_processes_do_not_train_in_one_folder(config, data, interrupted):
+    with (
+        filelock.FileLock(interrupted.with_name(f".{interrupted.name}.lock")),
+        pytest.raises(RunConflictError, match="Another process"),
+    ):
+        Run(config, interrupted).complete()
+
+
+def test_a_run_that_was_stopped_while_saving_goes_on_to_the_same_card(config, data, cache, tmp_path, monkeypatch):
+    Run(config, tmp_path / "whole", command="python train.py").complete()
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "save_keras", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            Run(config, tmp_path / "stopped", command="python train.py").complete()
+    Run(config, tmp_path / "stopped", command="python train.py --resume").complete()
+    whole, resumed = (read_card(tmp_path / name / "card.json") for name in ("whole", "stopped"))
+    assert resumed.parameters == whole.parameters
+    assert resumed.command == "python train.py"
+    assert resumed.test_accuracy == whole.test_accuracy
+
+
+def test_finetune_of_no_layer_shares_the_heads_cache(config, data, cache, tmp_path):
+    metrics = Run(dataclasses.replace(config, unfreeze=0), tmp_path / "run").complete()
+    assert metrics["epochs"]["finetune"] >= 1
+    assert len(list(cache.glob("boundary/*/manifest.json"))) == 1
 
 
 def interrupt_after(monkeypatch, saves: int) -> None:
