@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import json
 import logging
 import os
 import re
@@ -27,6 +26,7 @@ from training.freeze import choose_cut, freeze, prefix_model
 from training.frozen_forward import FrozenForward
 from training.pipeline import resize
 from training.provenance import describe_hardware, git_commit
+from training.report import cost_ratios
 from training.run import Run, finished_head
 
 log = logging.getLogger(__name__)
@@ -67,8 +67,7 @@ def reference(runs: Path, results: Path, *, head_seeds: Iterable[int], finetune_
 def training_cost(results: Path, *, epochs: int, seed: int = 0, limit: int | None = None) -> dict:
     """Train the reference recipe with the boundary cache and the plain way, one after the other, and compare.
 
-    Both start with the data and the weights at hand and an empty boundary cache, and train for the same few epochs; the
-    ratio at the recipe's full length follows from the epochs that `reference.json` records.
+    Both start with the data and the weights at hand and an empty boundary cache, and train for the same few epochs.
 
     Args:
         results: where `training_cost.json` goes.
@@ -83,35 +82,15 @@ def training_cost(results: Path, *, epochs: int, seed: int = 0, limit: int | Non
         for way, cache in (("cached", True), ("plain", False)):
             run = Run(dataclasses.replace(config, phases=phases, cache=cache), Path(folder) / way)
             ways[way] = _row(run.complete())
-    cached, plain = ways["cached"]["seconds"], ways["plain"]["seconds"]
-    build = cached["cache"]
-    lengths = {"measured": {phase.name: epochs for phase in phases}}
-    with contextlib.suppress(FileNotFoundError):
-        runs = json.loads((results / "reference.json").read_text())["runs"]
-        taken = {name: [row["epochs"][name] for row in runs if row["epochs"].get(name)] for name in lengths["measured"]}
-        lengths["recipe"] = {name: round(statistics.mean(each)) for name, each in taken.items() if each}
-
-    def ratios(length: dict[str, int]) -> dict[str, float]:
-        spent = {
-            name: (plain[name] / epochs * length[name], cached[name] / epochs * length[name])
-            for name in ("head", "finetune")
-        }
-        return {
-            "head_epoch": plain["head"] / cached["head"],
-            "finetune_epoch": plain["finetune"] / cached["finetune"],
-            "head_with_cache": spent["head"][0] / (spent["head"][1] + build),
-            "whole": sum(each[0] for each in spent.values()) / (sum(each[1] for each in spent.values()) + build),
-        }
-
+    lengths = {phase.name: epochs for phase in phases}
     return _record(results / "training_cost.json", {
         "model": config.model,
         "images": limit or "all 50,000",
         "seed": seed,
         **ways,
         "accuracy_difference": ways["cached"]["accuracy"] - ways["plain"]["accuracy"],
-        "epochs": lengths,
-        "ratios": {name: {key: round(value, 2) for key, value in ratios(length).items()}
-                   for name, length in lengths.items()},
+        "epochs": {"measured": lengths},
+        "ratios": {"measured": cost_ratios({**ways, "epochs": {"measured": lengths}}, lengths)},
     })  # fmt: skip
 
 
@@ -155,7 +134,7 @@ def fresh_clone(results: Path, runs: Path) -> dict:
     Raises:
         RuntimeError: if a command fails; nothing is recorded then.
     """
-    commands = readme_commands(ROOT / "README.md")
+    commands, commit = readme_commands(ROOT / "README.md"), git_commit()
     steps = []
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "thaw"
@@ -172,7 +151,7 @@ def fresh_clone(results: Path, runs: Path) -> dict:
         for run in (clone / "runs").glob("*"):
             if not (runs / run.name).exists():
                 shutil.move(run, runs / run.name)
-    return _record(results / "fresh_clone.json", {"steps": steps})
+    return _record(results / "fresh_clone.json", {"git_commit": commit, "steps": steps})
 
 
 def readme_commands(readme: Path) -> list[str]:
@@ -210,10 +189,11 @@ def _spread(accuracies: list[float]) -> dict:
 
 
 def _record(path: Path, result: dict) -> dict:
-    result |= {
+    origin = {
         "hardware": describe_hardware(),
         "git_commit": git_commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+    result = {**origin, **result}
     write_json(path, result)
     return result

@@ -26,11 +26,11 @@ def rendered(text: str, results: Path) -> str:
     head, rest = text.split(BEGIN)
     tail = rest.split(END)[1]
     stored = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json")}
-    parts = [table(stored[name]) for name, table in _TABLES.items() if name in stored]
+    parts = [table(stored[name], stored) for name, table in _TABLES.items() if name in stored]
     return f"{head}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{tail}"
 
 
-def _accuracies(result: dict) -> str:
+def _accuracies(result: dict, stored: dict) -> str:
     rows = []
     for phase, what in (("head", "frozen backbone, new head"), ("finetune", "then the last 50 layers at 1e-5")):
         runs = [row for row in result["runs"] if row["phase"] == phase]
@@ -44,33 +44,59 @@ def _accuracies(result: dict) -> str:
     return f"{head}\n" + "\n".join(rows) + f"\n\nMobileNetV2 at 160×160, mean ± deviation over seeds. {_origin(result)}"
 
 
-def _cost(result: dict) -> str:
-    measured = result["ratios"]["measured"]
-    full = result["ratios"].get("recipe", measured)
-    lengths = result["epochs"].get("recipe", result["epochs"]["measured"])
-    plain, cached = result["plain"]["seconds"], result["cached"]["seconds"]
+def cost_ratios(cost: dict, lengths: dict[str, int]) -> dict[str, float]:
+    """Return how many times the plain way takes, by what is compared, when the phases have `lengths` epochs each.
+
+    Args:
+        cost: what `training_cost.json` holds: seconds by stage of both ways, and the epochs that they were measured over.
+        lengths: epochs of "head" and "finetune".
+    """
+    measured = cost["epochs"]["measured"]
+    plain, cached = (
+        {name: cost[way]["seconds"][name] / measured[name] for name in ("head", "finetune")}
+        for way in ("plain", "cached")
+    )
+    build = cost["cached"]["seconds"]["cache"]
+    whole, suffix = (sum(way[name] * lengths[name] for name in way) for way in (plain, cached))
+    ratios = {
+        "head_epoch": plain["head"] / cached["head"],
+        "finetune_epoch": plain["finetune"] / cached["finetune"],
+        "head_with_cache": plain["head"] * lengths["head"] / (cached["head"] * lengths["head"] + build),
+        "whole": whole / (suffix + build),
+    }
+    return {name: round(ratio, 2) for name, ratio in ratios.items()}
+
+
+def _cost(result: dict, stored: dict) -> str:
     epochs = result["epochs"]["measured"]
+    lengths = epochs
+    if "reference" in stored:  # the epochs that the recipe takes before it stops early
+        runs = stored["reference"]["runs"]
+        taken = {name: [row["epochs"][name] for row in runs if row["epochs"].get(name)] for name in epochs}
+        lengths = {name: round(statistics.mean(each)) for name, each in taken.items()}
+    ratios = cost_ratios(result, lengths)
+    plain, cached = result["plain"]["seconds"], result["cached"]["seconds"]
     rows = [
         f"| one epoch of phase {name} | {plain[name] / epochs[name]:.0f} s | {cached[name] / epochs[name]:.0f} s | "
-        f"{measured[f'{name}_epoch']:.1f}× |"
-        for name in ("head", "finetune")
+        f"{ratios[f'{name}_epoch']:.1f}× |"
+        for name in epochs
     ]
     rows.append(f"| frozen layers, once | – | {cached['cache']:.0f} s | |")
     rows.append(
-        f"| phase head, {lengths['head']} epochs, frozen layers included | | | {full['head_with_cache']:.1f}× |"
+        f"| phase head, {lengths['head']} epochs, frozen layers included | | | {ratios['head_with_cache']:.1f}× |"
     )
-    rows.append(f"| both phases, {lengths['head']} + {lengths['finetune']} epochs | | | **{full['whole']:.1f}×** |")
+    rows.append(f"| both phases, {lengths['head']} + {lengths['finetune']} epochs | | | **{ratios['whole']:.1f}×** |")
     head = "| training time | plain Keras (`--no-cache`) | Thaw | ratio |\n|---|---|---|---|"
     return (
         f"{head}\n"
         + "\n".join(rows)
         + f"\n\nBoth ways side by side in one run, {epochs['head']} + {epochs['finetune']} "
-        f"epochs each on {result['images']} images; the two last rows apply the time of an epoch to the epochs that the "
-        f"recipe takes. Test accuracy differs by {abs(result['accuracy_difference']):.2%}. {_origin(result)}"
+        f"epochs each on {result['images']} images; the two last rows apply these times to the epochs that the recipe "
+        f"takes. Test accuracy differs by {100 * abs(result['accuracy_difference']):.2f} points. {_origin(result)}"
     )
 
 
-def _fresh(result: dict) -> str:
+def _fresh(result: dict, stored: dict) -> str:
     names = ("install and train", "install and test")
     steps = ", ".join(
         f"{name}: {step['seconds'] / 60:.0f} min" for name, step in zip(names, result["steps"], strict=True)
@@ -80,7 +106,7 @@ def _fresh(result: dict) -> str:
     )
 
 
-def _probe(result: dict) -> str:
+def _probe(result: dict, stored: dict) -> str:
     return (
         f"Check of the ported weights: logistic regression on the {result['features']:,} frozen features reaches "
         f"{result['accuracy']:.2%} (PyTorch's own: {result['expected']:.2%}). {_origin(result)}"

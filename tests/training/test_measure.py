@@ -35,17 +35,21 @@ def test_reference_trains_every_seed_once_and_states_the_spread(tiny_world, tmp_
 
 
 def test_training_cost_compares_the_two_ways(tiny_world, tmp_path):
-    (tmp_path / "results").mkdir()
-    recorded = {"runs": [{"phase": "finetune", "epochs": {"head": 12, "finetune": 10}}]}
-    (tmp_path / "results" / "reference.json").write_text(json.dumps(recorded))
     result = measure.training_cost(tmp_path / "results", epochs=1)
     cached, plain = result["cached"]["seconds"], result["plain"]["seconds"]
     assert cached["cache"] > 0
-    assert result["ratios"]["measured"]["finetune_epoch"] == pytest.approx(
-        plain["finetune"] / cached["finetune"], abs=0.01
-    )
-    whole = (12 * plain["head"] + 10 * plain["finetune"]) / (
-        cached["cache"] + 12 * cached["head"] + 10 * cached["finetune"]
-    )
-    assert result["ratios"]["recipe"]["whole"] == pytest.approx(whole, abs=0.01)
+    ratios = result["ratios"]["measured"]
+    assert ratios["finetune_epoch"] == pytest.approx(plain["finetune"] / cached["finetune"], abs=0.01)
     assert result["accuracy_difference"] == result["cached"]["accuracy"] - result["plain"]["accuracy"]
+    assert json.loads((tmp_path / "results" / "training_cost.json").read_text()) == result
+
+
+def test_the_ratios_of_longer_phases_follow_from_the_time_of_an_epoch():
+    seconds = {"cached": {"cache": 50.0, "head": 2.0, "finetune": 40.0}, "plain": {"head": 100.0, "finetune": 80.0}}
+    cost = {way: {"seconds": each} for way, each in seconds.items()} | {
+        "epochs": {"measured": {"head": 2, "finetune": 1}}
+    }
+    ratios = measure.cost_ratios(cost, {"head": 10, "finetune": 5})
+    assert ratios == {
+        "head_epoch": 50.0, "finetune_epoch": 2.0, "head_with_cache": round(500 / 60, 2), "whole": round(900 / 260, 2),
+    }  # fmt: skip
