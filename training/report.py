@@ -109,7 +109,7 @@ def _fresh(result: dict, stored: dict) -> str:
 def _probe(result: dict, stored: dict) -> str:
     return (
         f"Check of the ported weights: logistic regression on the {result['features']:,} frozen features reaches "
-        f"{result['accuracy']:.2%} (PyTorch's own: {result['expected']:.2%}). {_origin(result)}"
+        f"{result['accuracy']:.2%} (expected: {result['expected']:.2%}). {_origin(result)}"
     )
 
 
