@@ -2,7 +2,9 @@
 
 python benchmark.py --reference        accuracy of the reference recipe over seeds (several hours; finished runs are kept)
 python benchmark.py --training-cost    the boundary cache against the plain way, side by side (about 30 minutes)
-python benchmark.py --linear-probe     logistic regression on the ported features, the check of the port (about 10 minutes)
+python benchmark.py --networks         every network whose weights can be had, by the reference recipe (about an hour)
+python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
+python benchmark.py --parity           each port against its original (about 3 minutes; needs requirements-dev.txt)
 python benchmark.py --fresh-clone      the README's two commands in a fresh clone (about an hour)
 python benchmark.py --readme           write the tables of README.md from results/*.json
 """
@@ -23,7 +25,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
-    for name in ("reference", "training-cost", "linear-probe", "fresh-clone", "readme"):
+    for name in ("reference", "training-cost", "networks", "linear-probe", "parity", "fresh-clone", "readme"):
         what.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--head-seeds", type=int, default=3, help="runs of phase head (default: %(default)s)")
     parser.add_argument("--finetune-seeds", type=int, default=2, help="runs of both phases (default: %(default)s)")
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         write_readme(Path("README.md"), RESULTS)
         return 0
-    from training import measure
+    from training import measure, measure_networks
 
     if options.reference:
         result = measure.reference(
@@ -50,7 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.training_cost:
         result = measure.training_cost(RESULTS, epochs=options.epochs, limit=options.limit)
     elif options.linear_probe:
-        result = measure.linear_probe(RESULTS)
+        result = measure_networks.linear_probe(RESULTS)
+    elif options.networks:
+        result = measure_networks.networks(RUNS, RESULTS)
+    elif options.parity:
+        result = measure_networks.parity(RESULTS)
     else:
         result = measure.fresh_clone(RESULTS, RUNS)
     print(json.dumps(result, indent=2))

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Evaluate, and return the exit status: 0 done, 1 failed, 2 bad option or path."""
     options = parse_arguments(arguments)
     # Here, not above: TensorFlow takes seconds to import, and --help and a wrong option should answer at once.
-    from training.onnx_export import noise_held_back
+    from models.noise import noise_held_back
 
     with noise_held_back():
         import keras  # noqa: F401  # now, while what TensorFlow says at its import is held back

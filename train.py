@@ -5,6 +5,7 @@ python train.py --phase head --seed 1                 the head alone, on a froze
 python train.py --model custom_cnn --augment flip     a small CNN from scratch
 python train.py --phase finetune --limit 2000         a quick look, on 2,000 images
 python train.py --resume                              go on with the run that was interrupted last
+python train.py --list                                the networks: size, parameters, weights
 """
 
 import argparse
@@ -29,21 +30,25 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
+    add("--list", action="store_true", help="print the networks as a table and exit")
     add("--phase", choices=("head", "finetune", "scratch"),
         help="the last phase to run; finetune runs head first (default: the model's last)")  # fmt: skip
-    add("--model", default="mobilenet_v2", help="name of the network; a wrong one lists them (default: %(default)s)")
+    add("--model", default="mobilenet_v2", help="name of the network; --list shows them (default: %(default)s)")
     add("--recipe", default="reference", help="learning rates, epochs and batch sizes (default: %(default)s)")
-    add("--head", help="the layers behind the backbone: dense, linear or flatten (default: the model's)")
+    add(
+        "--head",
+        help="the layers behind the backbone, such as linear; a wrong one lists the model's (default: the model's first)",
+    )
     add("--epochs", type=int, help="the most epochs of the last phase (default: the recipe's)")
     add("--batch-size", type=int, help="images in one step (default: the recipe's, 32 for transfer)")
     add("--unfreeze", help="what finetune trains: a number of layers counted from the backbone's end, a layer or block "
         "name such as block_13, or all (default: the model's, 50 for mobilenet_v2)")  # fmt: skip
     add("--image-size", type=int, help="side of the model's input in pixels (default: the model's, 160 for transfer)")
-    add("--augment", default="none", help="comma-separated: flip, crop, cutout, mixup, cutmix; flip alone keeps the "
-        "cache (default: %(default)s)")  # fmt: skip
+    add("--augment", default="none", help="comma-separated: flip, crop, shift, rotate, cutout, mixup, cutmix; flip alone "
+        "keeps the cache (default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, help="of split, weights, order and augmentation (default: %(default)s)")
     add("--data-dir", help="CIFAR-10 as cifar-10-python.tar.gz, its folder, or an .npz (default: fetched and cached)")
-    add("--weights", help="imagenet, keras, none, or a file: .keras, .weights.h5, .pt, .pth, .safetensors")
+    add("--weights", help="imagenet, keras, none, or a file: .keras, .weights.h5, .pt, .pth, .safetensors, .ckpt")
     add("--limit", type=int, help="use the first n training and test images only, for a quick look")
     add(
         "--no-cache",
@@ -103,11 +108,15 @@ def main(arguments: list[str] | None = None) -> int:
     for noisy in ("absl", "tensorflow", "h5py", "matplotlib", "tf2onnx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Here, not above: TensorFlow takes seconds to import, and --help and a wrong option should answer at once.
-    from training.onnx_export import noise_held_back
+    from models.noise import noise_held_back
 
     with noise_held_back():
         import training.run  # noqa: F401
+        from training.catalogue import catalogue
 
+    if options.list:
+        print(catalogue())
+        return 0
     try:
         run = prepare(options, shlex.join(["python", "train.py", *arguments]))
     except (ValueError, OSError) as error:

@@ -7,11 +7,9 @@ only under the convention that they were trained with, so the convention follows
 
 import keras
 
+from models.preprocessing import imagenet_scaling, symmetric_scaling
 from models.pretrained.architectures import MOBILENET_V2
 from models.registry import ModelSpec, register_model
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 def mobilenet_v2_backbone(image_size: int, convention: str) -> keras.Model:
@@ -23,15 +21,10 @@ def mobilenet_v2_backbone(image_size: int, convention: str) -> keras.Model:
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     if convention == "keras":
-        x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocess_rescaling")(image)
+        x = symmetric_scaling(image)
         return keras.applications.MobileNetV2(include_top=False, weights=None, input_tensor=x)
-    x = keras.layers.Rescaling(
-        scale=[1 / (255 * deviation) for deviation in IMAGENET_DEVIATION],
-        offset=[-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)],
-        name="preprocess_rescaling",
-    )(image)
     # Keras pads inside its first convolution; PyTorch's padding needs a layer, which N does not count.
-    x = keras.layers.ZeroPadding2D(1, name="preprocess_padding")(x)
+    x = keras.layers.ZeroPadding2D(1, name="preprocess_padding")(imagenet_scaling(image))
     backbone = keras.applications.MobileNetV2(include_top=False, weights=None, input_tensor=x)
     return keras.models.clone_model(backbone, clone_function=_in_pytorch_convention)
 
@@ -51,6 +44,7 @@ register_model(
     ModelSpec(
         name="mobilenet_v2",
         backbone=mobilenet_v2_backbone,
+        conventions=("pytorch", "keras"),
         image_size=160,
         minimum_size=32,
         normalisation="ImageNet mean and deviation (PyTorch weights) or x / 127.5 - 1 (Keras weights)",

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import logging
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ import keras
 
 import models
 from models.heads import attach_head
-from models.pretrained.keras_files import is_applications_file
-from models.pretrained.sources import Pretrained, load_weights
+from models.pretrained.mismatch import WeightsMismatchError
+from models.pretrained.sources import Pretrained, open_weights
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,13 @@ class ModelSpec:
     Attributes:
         name: the name that `create_model` and `--model` take.
         backbone: `(image_size, convention) -> keras.Model`, from raw RGB (batch, S, S, 3) in 0..255 to a feature map; its
-            scaling layers are named `preprocess_*`. `convention` is "pytorch" or "keras".
+            scaling layers are named `preprocess_*`.
         image_size: S, the default side of the input in pixels.
         minimum_size: the smallest S at which the backbone still has a feature map.
         normalisation: the scaling inside the model, in words.
         heads: the heads that fit, by name; the first is the default.
+        conventions: what `backbone` takes as `convention`, the default first: the variants of the graph (padding, BN epsilon,
+            scaling) that weights from different places expect.
         pretrained: where its pretrained weights come from; by default nowhere, and the model is trained from scratch.
         unfreeze: default N, the number of backbone layers that phase "finetune" trains, counted from the backbone's end.
     """
@@ -37,6 +42,7 @@ class ModelSpec:
     minimum_size: int
     normalisation: str
     heads: tuple[str, ...]
+    conventions: tuple[str, ...] = ("pytorch",)
     pretrained: Pretrained = field(default_factory=Pretrained)
     unfreeze: int = 0
 
@@ -89,6 +95,7 @@ def create_model(
     weights: str | Path | None = "default",
     head: str | None = None,
     image_size: int | None = None,
+    require_head: bool = False,
 ) -> keras.Model:
     """Build a model as one flat functional graph: scaling, backbone, head.
 
@@ -98,6 +105,7 @@ def create_model(
         weights: "imagenet", "keras", the path of a weight file, None for random ones, or "default" for the spec's first.
         head: a name from the spec's `heads`; None takes the first.
         image_size: the side of the square input in pixels; None takes the spec's.
+        require_head: whether the weights must bring the head too, with as many classes.
 
     Returns:
         A model from raw RGB (batch, S, S, 3), 0..255, to softmax probabilities (batch, classes), float32.
@@ -107,18 +115,57 @@ def create_model(
         WeightsUnavailableError, WeightsMismatchError: if the weights cannot be had, or belong to another network.
     """
     spec = model_spec(name)
-    size = spec.image_size if image_size is None else image_size
-    if size < spec.minimum_size:
-        raise ValueError(f"image_size must be at least {spec.minimum_size} for {name}. Received: image_size={size}")
-    head = spec.heads[0] if head is None else head
-    if head not in spec.heads:
-        raise ValueError(f"head must be one of {', '.join(spec.heads)} for {name}. Received: head={head!r}")
     if weights == "default":
         weights = spec.weights[0] if spec.weights else None
-
-    from_keras = weights == "keras" or (weights is not None and is_applications_file(Path(weights)))
-    backbone = spec.backbone(size, "keras" if from_keras else "pytorch")
-    probabilities = attach_head(head, backbone.output, classes)
-    model = keras.Model(backbone.inputs[0], probabilities, name=name)
-    load_weights(model, weights, spec.pretrained)
+    # Before the weights are fetched, so that a wrong argument is told at once.
+    model = build_model(spec, classes=classes, head=head, image_size=image_size)
+    opened = open_weights(name, weights, spec.pretrained)
+    conventions = spec.conventions if opened.convention is None else (opened.convention,)
+    for convention in conventions:
+        if convention != spec.conventions[0]:
+            model = build_model(spec, classes=classes, head=head, image_size=image_size, convention=convention)
+        try:
+            with_head = opened.load(model)
+            break
+        except WeightsMismatchError:
+            if convention == conventions[-1]:
+                raise
+    if require_head and not with_head:
+        raise WeightsMismatchError(
+            f"{opened.record.get('file', 'Random weights')} must hold a classifier of {classes} classes that fits the head of "
+            f"{name}, and does not. Leave the classifier out, or name the number of classes that it has."
+        )
+    if weights is not None:
+        logger.info("%s: weights of %s, %s", name, opened.record["file"], "head included" if with_head else "new head")
     return model
+
+
+def build_model(
+    spec: ModelSpec,
+    *,
+    classes: int,
+    head: str | None = None,
+    image_size: int | None = None,
+    convention: str | None = None,
+) -> keras.Model:
+    """Build a model with random weights; arguments and errors as in `create_model`, `convention` as in the spec."""
+    size = spec.image_size if image_size is None else image_size
+    if size < spec.minimum_size:
+        raise ValueError(
+            f"image_size must be at least {spec.minimum_size} for {spec.name}. Received: image_size={size}"
+        )
+    head = spec.heads[0] if head is None else head
+    if head not in spec.heads:
+        raise ValueError(f"head must be one of {', '.join(spec.heads)} for {spec.name}. Received: head={head!r}")
+    backbone = spec.backbone(size, convention or spec.conventions[0])
+    return keras.Model(backbone.inputs[0], attach_head(head, backbone.output, classes), name=spec.name)
+
+
+def pytorch_parameters(model: keras.Model) -> int:
+    """Return the number of a model's parameters as PyTorch counts them: without BN's moving statistics, its buffers."""
+    statistics = sum(
+        layer.moving_mean.shape[0] + layer.moving_variance.shape[0]
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    )
+    return model.count_params() - statistics

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+REPRESENTATIVES = ("custom_cnn_bn", "mobilenet_v2", "vit_tiny")  # plain with BN, depthwise with shortcuts, attention
 SCRIPT = """
 import sys
 
@@ -40,20 +41,54 @@ images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 3)).astype("float3
 again = keras.models.load_model(sys.argv[2])
 np.testing.assert_allclose(again.predict_on_batch(images), model.predict_on_batch(images), atol=1e-5)
 """
+CONTRACT = """
+import sys
+
+import keras
+import numpy as np
+
+from models.registry import build_model, model_spec
+
+_, backend, name = sys.argv
+assert keras.backend.backend() == backend
+keras.utils.set_random_seed(0)
+spec = model_spec(name)
+model = build_model(spec, classes=10, image_size=spec.minimum_size)
+images = np.random.default_rng(0).uniform(0, 255, (4, spec.minimum_size, spec.minimum_size, 3)).astype("float32")
+labels = np.eye(10, dtype="float32")[:4]
+model.compile(keras.optimizers.SGD(1e-3), "categorical_crossentropy")
+probabilities = model.predict_on_batch(images)
+assert probabilities.shape == (4, 10)
+np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+for layer in model.layers:  # in inference mode the same as in training, so that the two losses compare
+    layer.trainable = not isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Dropout))
+model.compile(keras.optimizers.SGD(1e-3), "categorical_crossentropy")
+first = model.test_on_batch(images, labels)
+model.train_on_batch(images, labels)
+assert model.test_on_batch(images, labels) < first
+"""
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_the_suffix_trains_and_the_model_is_saved(backend, tmp_path):
+def run(script, backend, cache, *arguments):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
-        "THAW_CACHE": str(tmp_path / "cache"),
+        "THAW_CACHE": str(cache),
         "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
     }
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, backend, str(tmp_path / "model.keras")],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-c", script, backend, *arguments]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_the_suffix_trains_and_the_model_is_saved(backend, tmp_path):
+    run(SCRIPT, backend, tmp_path / "cache", str(tmp_path / "model.keras"))
+
+
+@pytest.mark.parametrize("name", REPRESENTATIVES)
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_networks_answer_and_learn(backend, name, tmp_path):
+    run(CONTRACT, backend, tmp_path / "cache", name)

@@ -29,6 +29,11 @@ def test_help_answers_at_once_and_teaches():
     assert result.stdout.endswith("False\n")
 
 
+def test_list_prints_the_networks(capsys):
+    assert train.main(["--list"]) == 0
+    assert re.search(r"vit_b16 +224×224 +85,806,346", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -95,6 +100,18 @@ def test_without_data_the_error_says_how_to_supply_it(tiny_network, cache, tmp_p
     error = capsys.readouterr().err
     assert "no network" in error
     assert "--data-dir" in error
+
+
+def test_resnet50_without_weights_at_hand_says_what_file_where_and_what_instead(tiny_cifar, cache, monkeypatch, capsys):
+    def unreachable(*_, **__):
+        raise Exception("URL fetch failure: Name or service not known")
+
+    monkeypatch.setattr("keras.utils.get_file", unreachable)
+    assert train.main(["--model", "resnet50", "--weights", "keras"]) == 1
+    error = capsys.readouterr().err
+    name = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    for part in (name, f"put it at {cache / 'weights' / name}", "--model mobilenet_v2", "Name or service not known"):
+        assert part in error
 
 
 @pytest.mark.network

@@ -5,7 +5,8 @@ import hashlib
 import keras
 import numpy as np
 
-from models.pretrained.sources import KerasDownload, Pretrained
+from models.pretrained.downloads import KerasDownload
+from models.pretrained.sources import Pretrained
 from models.registry import ModelSpec
 from training.datasets import ImageDataset
 

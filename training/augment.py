@@ -1,15 +1,13 @@
-"""Augmentation by name: random operations on batches, and the deterministic views that a cache can hold.
+"""Augmentation by name: random operations on batches.
 
-An *operation* is a pure function `(images, labels, seed) -> (images, labels)`: the same seed gives the same batch,
-eagerly and inside `tf.data`. A *view* is a fixed function of the images alone, so its features can be computed once and
-kept.
+An operation is a pure function `(images, labels, seed) -> (images, labels)`: the same seed gives the same batch, eagerly
+and inside `tf.data`.
 """
 
-import re
+import math
 import zlib
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
 Batch = tuple[tf.Tensor, tf.Tensor]
@@ -47,6 +45,53 @@ def crop(
     columns = corners[:, 1:] + tf.range(width)  # (batch, W)
     cropped = tf.gather(padded, rows, axis=1, batch_dims=1)  # (batch, H, W + 2 padding, C)
     return tf.gather(cropped, columns, axis=2, batch_dims=1), labels  # (batch, H, W, C)
+
+
+def shift(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, *, share: float = 0.1) -> Batch:
+    """Move each image along both axes by up to `share` of its side; its border's pixels are repeated into the gap.
+
+    Args:
+        images: (batch, H, W, C), uint8 or float32; the dtype is kept.
+        labels: (batch, classes) float32, returned as they are.
+        seed: two integers.
+        share: from 0 to 1; 0.1 is at most 3.2 pixels of 32, which bilinear interpolation makes whole again.
+    """
+    height, width = images.shape[1:3]
+    moves = tf.random.stateless_uniform((2, tf.shape(images)[0]), seed, -share, share)
+    one, zero = tf.ones_like(moves[0]), tf.zeros_like(moves[0])
+    rows = (one, zero, moves[1] * float(width), zero, one, moves[0] * float(height))
+    return _transformed(images, tf.stack(rows, axis=1)), labels
+
+
+def rotate(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, *, degrees: float = 15.0) -> Batch:
+    """Turn each image about its centre by up to `degrees` either way; its border's pixels are repeated into the gap.
+
+    Args:
+        images: (batch, H, W, C), uint8 or float32; the dtype is kept.
+        labels: (batch, classes) float32, returned as they are.
+        seed: two integers.
+        degrees: at least 0.
+    """
+    height, width = images.shape[1:3]
+    largest = math.radians(degrees)
+    angles = tf.random.stateless_uniform((tf.shape(images)[0],), seed, -largest, largest)
+    cosine, sine = tf.cos(angles), tf.sin(angles)
+    x, y = (width - 1) / 2, (height - 1) / 2  # the centre, which stays where it is
+    rows = (cosine, -sine, x - cosine * x + sine * y, sine, cosine, y - sine * x - cosine * y)
+    return _transformed(images, tf.stack(rows, axis=1)), labels
+
+
+def _transformed(images: tf.Tensor, affine: tf.Tensor) -> tf.Tensor:
+    """Let each pixel (x, y) show what stands at (a x + b y + c, d x + e y + f); `affine` is (batch, 6): a to f."""
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images, tf.float32),
+        transforms=tf.pad(affine, [[0, 0], [0, 2]]),  # the last two would make it a perspective
+        output_shape=images.shape[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
+    return tf.cast(tf.round(moved) if images.dtype.is_integer else moved, images.dtype)
 
 
 def cutout(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, *, side: int | None = None) -> Batch:
@@ -162,6 +207,8 @@ def _mix_labels(labels, partners, weights) -> tf.Tensor:
 AUGMENTATIONS: dict[str, Callable[..., Batch]] = {
     "flip": flip,
     "crop": crop,
+    "shift": shift,
+    "rotate": rotate,
     "cutout": cutout,
     "mixup": mixup,
     "cutmix": cutmix,
@@ -208,75 +255,3 @@ def augment_batch(images: tf.Tensor, labels: tf.Tensor, names: tuple[str, ...], 
         own_seed = tf.random.fold_in(seed, tf.constant(zlib.crc32(name.encode()), tf.int64))
         images, labels = AUGMENTATIONS[name](images, labels, own_seed)
     return images, labels
-
-
-View = Callable[[np.ndarray], np.ndarray]
-VIEWS: dict[str, View] = {
-    "identity": lambda images: images,
-    "mirror": lambda images: np.ascontiguousarray(images[:, :, ::-1]),
-}
-"""The views without a parameter. `shift_{dy}_{dx}` names one for every pair of integers but (0, 0): see `find_view`."""
-
-# One spelling for each shift, because caches are keyed by the name: no "+", no leading zeros, no "-0".
-_INTEGER = r"(0|-?[1-9][0-9]*)"
-_SHIFT = re.compile(rf"shift_{_INTEGER}_{_INTEGER}")
-
-
-def find_view(name: str) -> View:
-    """Return the view called `name`: a function of images (batch, H, W, C) that keeps shape and dtype.
-
-    `identity` changes nothing, `mirror` swaps left and right, `shift_{dy}_{dx}` moves the picture dy pixels down and dx
-    to the right (negative: up, left) and fills the gap with its reflection at the border.
-
-    Raises:
-        ValueError: no view has this name.
-    """
-    if name in VIEWS:
-        return VIEWS[name]
-    match = _SHIFT.fullmatch(name)
-    if match is None or name == "shift_0_0":
-        known = ", ".join(VIEWS)
-        raise ValueError(f"Unknown view. Known: {known}, shift_{{dy}}_{{dx}} (such as shift_-2_1). Received: {name!r}")
-    down, right = int(match[1]), int(match[2])
-    return lambda images: _shifted(images, down, right)
-
-
-def apply_view(images: np.ndarray, view: str) -> np.ndarray:
-    """Return `images` (batch, H, W, C) as the view called `view` shows them, same shape and dtype.
-
-    The images that came in stay as they are; `identity` returns them themselves, not a copy.
-
-    Raises:
-        ValueError: no view has this name, or it shifts by the image's size or more.
-    """
-    return find_view(view)(images)
-
-
-def _shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:
-    height, width = images.shape[1:3]
-    if abs(down) >= height or abs(right) >= width:
-        raise ValueError(
-            f"A shift must be smaller than the image, {height} x {width} (height x width). "
-            f"Received: shift_{down}_{right}"
-        )
-    rows = _reflected(np.arange(height) - down, height)
-    columns = _reflected(np.arange(width) - right, width)
-    return images[:, rows[:, np.newaxis], columns]
-
-
-def _reflected(index: np.ndarray, size: int) -> np.ndarray:
-    """Fold indices that lie outside 0..size-1 back at the border, which is not repeated: -1 becomes 1, size size-2."""
-    index = np.abs(index)
-    return np.where(index >= size, 2 * (size - 1) - index, index)
-
-
-def views_of(augment: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the views that `augment` chooses from with equal chances, None where they cannot be enumerated.
-
-    `()` has ("identity",), `("flip",)` has ("identity", "mirror"). Crops are too many to keep; CutOut, MixUp and CutMix
-    are never twice the same.
-
-    Raises:
-        ValueError: an unknown or a repeated augmentation.
-    """
-    return {(): ("identity",), ("flip",): ("identity", "mirror")}.get(check_augment(augment))

@@ -23,10 +23,10 @@ import numpy as np
 from tqdm import tqdm
 
 from models.storage import cache_folder, free_bytes, locked, sha256_of
-from training.augment import apply_view
 from training.freeze import Cut, prefix_model
 from training.frozen_forward import FrozenForward
 from training.pipeline import resize
+from training.views import apply_view
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def boundary_activations(
         model: the flat model, with the layers before every cut frozen.
         chosen: cuts of `model`.
         images: uint8 (n, H, W, 3); resized to the model's input.
-        views: names of deterministic views of an image, see `training.augment`.
+        views: names of deterministic views of an image, see `training.views`.
         dtype: "float16" (loss within 1e-4 of the uncached one) or "float32" (the same to rounding), for twice the disk.
 
     Raises:

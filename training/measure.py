@@ -14,17 +14,11 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from models.registry import create_model
 from models.storage import cache_folder
 from training.artifacts import write_json
-from training.boundary_cache import CHUNK, boundary_activations
 from training.cifar10 import load_cifar10
 from training.config import make_config
-from training.freeze import choose_cut, freeze, prefix_model
-from training.frozen_forward import FrozenForward
-from training.pipeline import resize
 from training.provenance import describe_hardware, git_commit
 from training.report import cost_ratios
 from training.run import Run, finished_head
@@ -50,13 +44,13 @@ def reference(runs: Path, results: Path, *, head_seeds: Iterable[int], finetune_
             command = f"python train.py --phase {phase} --seed {seed}"
             run = Run(config, runs / config.name, command=command, head_run=finished_head(config, runs))
             rows.append(
-                {"run": run.folder.name, "phase": phase, "seed": seed, "command": command, **_row(run.complete())}
+                {"run": run.folder.name, "phase": phase, "seed": seed, "command": command, **run_row(run.complete())}
             )
     results.mkdir(exist_ok=True)
     whole = next((row for row in rows if row["epochs"]["head"] and row["phase"] == "finetune"), rows[-1])
     for picture in ("curves.png", "confusion_matrix.png"):  # of a run of both phases, for the README
         shutil.copyfile(runs / whole["run"] / picture, results / picture)
-    return _record(results / "reference.json", {
+    return record(results / "reference.json", {
         "model": "mobilenet_v2",
         "recipe": "reference",
         **{phase: _spread([row["accuracy"] for row in rows if row["phase"] == phase]) for phase in ("head", "finetune")},
@@ -81,9 +75,9 @@ def training_cost(results: Path, *, epochs: int, seed: int = 0, limit: int | Non
     with tempfile.TemporaryDirectory() as folder, _empty_boundary_cache(Path(folder)):
         for way, cache in (("cached", True), ("plain", False)):
             run = Run(dataclasses.replace(config, phases=phases, cache=cache), Path(folder) / way)
-            ways[way] = _row(run.complete())
+            ways[way] = run_row(run.complete())
     lengths = {phase.name: epochs for phase in phases}
-    return _record(results / "training_cost.json", {
+    return record(results / "training_cost.json", {
         "model": config.model,
         "images": limit or "all 50,000",
         "seed": seed,
@@ -91,38 +85,6 @@ def training_cost(results: Path, *, epochs: int, seed: int = 0, limit: int | Non
         "accuracy_difference": ways["cached"]["accuracy"] - ways["plain"]["accuracy"],
         "epochs": {"measured": lengths},
         "ratios": {"measured": cost_ratios({**ways, "epochs": {"measured": lengths}}, lengths)},
-    })  # fmt: skip
-
-
-def linear_probe(results: Path) -> dict:
-    """Fit logistic regression on MobileNetV2's frozen 1280 features: the check that the port is right.
-
-    All 50,000 training images at 160×160, features standardised, scikit-learn's LogisticRegression with C=0.01. An earlier
-    port gave 87.48 %.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    dataset = load_cifar10()
-    model = create_model("mobilenet_v2")
-    freeze(model, 0)
-    cut = choose_cut(model)
-    (train,) = boundary_activations(model, [cut], dataset.x_train)
-    forward = FrozenForward(prefix_model(model, [cut]))
-    starts = range(0, len(dataset.x_test), CHUNK)
-    test = np.concatenate([
-        forward(np.asarray(resize(dataset.x_test[start : start + CHUNK], 160)))[0] for start in starts
-    ])  # fmt: skip
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    probe.fit(train.views[0][0].astype("float32"), dataset.y_train)
-    return _record(results / "linear_probe.json", {
-        "model": "mobilenet_v2",
-        "weights": "imagenet",
-        "features": cut.values_per_image,
-        "accuracy": float(probe.score(test, dataset.y_test)),
-        "expected": 0.8748,
-        "engine": forward.engine,
     })  # fmt: skip
 
 
@@ -151,7 +113,7 @@ def fresh_clone(results: Path, runs: Path) -> dict:
         for run in (clone / "runs").glob("*"):
             if not (runs / run.name).exists():
                 shutil.move(run, runs / run.name)
-    return _record(results / "fresh_clone.json", {"git_commit": commit, "steps": steps})
+    return record(results / "fresh_clone.json", {"git_commit": commit, "steps": steps})
 
 
 def readme_commands(readme: Path) -> list[str]:
@@ -178,7 +140,8 @@ def _empty_boundary_cache(folder: Path) -> Iterator[None]:
             os.environ["THAW_CACHE"] = before
 
 
-def _row(metrics: dict) -> dict:
+def run_row(metrics: dict) -> dict:
+    """Return what a table needs of a run's metrics."""
     row = {name: metrics[name] for name in ("accuracy", "validation_accuracy", "epochs", "seconds")}
     return {**row, "macro_f1": metrics["macro"]["f1"]}
 
@@ -188,7 +151,8 @@ def _spread(accuracies: list[float]) -> dict:
     return {"n": len(accuracies), "accuracy_mean": statistics.mean(accuracies), "accuracy_deviation": deviation}
 
 
-def _record(path: Path, result: dict) -> dict:
+def record(path: Path, result: dict) -> dict:
+    """Write a result as JSON with its origin (hardware, commit, date), and return it."""
     origin = {
         "hardware": describe_hardware(),
         "git_commit": git_commit(),

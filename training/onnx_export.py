@@ -1,17 +1,13 @@
 """ONNX files: made from a Keras model, checked against it, and run behind the interface that evaluation uses."""
 
 import logging
-import os
-import sys
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.noise import noise_held_back
 from models.storage import written_whole
 
 if TYPE_CHECKING:
@@ -146,28 +142,3 @@ def _convert(model: "keras.Model", path: Path) -> None:
 
 def _shape(value: Any) -> tuple[int | None, ...]:
     return tuple(side if isinstance(side, int) else None for side in value.shape)
-
-
-@contextmanager
-def noise_held_back() -> Iterator[None]:
-    """Hold back what TensorFlow and the converters write to stderr, from C++ too, and show it only if the block fails."""
-    converter = logging.getLogger("tf2onnx")
-    level = converter.level
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        converter.setLevel(logging.ERROR)
-        stderr = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        failed = True
-        try:
-            yield
-            failed = False
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            converter.setLevel(level)
-            if failed:
-                held.seek(0)
-                sys.stderr.write(held.read().decode(errors="replace"))

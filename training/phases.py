@@ -10,7 +10,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training.augment import views_of
 from training.boundary_cache import Activations, CacheSpaceError, boundary_activations
 from training.checkpoint import Checkpoint, TrainingState, assign, values
 from training.config import PhaseConfig, TrainingConfig
@@ -18,6 +17,7 @@ from training.datasets import ImageDataset
 from training.freeze import Cut, choose_cut, freeze, resolve_unfreeze, suffix_model
 from training.pipeline import FeatureBatches, for_fit, image_batches
 from training.progress import EpochBar
+from training.views import views_of
 
 log = logging.getLogger(__name__)
 

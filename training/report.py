@@ -106,14 +106,75 @@ def _fresh(result: dict, stored: dict) -> str:
     )
 
 
-def _probe(result: dict, stored: dict) -> str:
+def _networks(result: dict, stored: dict) -> str:
+    probes = {row["model"]: row["accuracy"] for row in stored.get("linear_probe", {}).get("runs", [])}
+    rows = []
+    for run in result["runs"]:
+        seconds = run["seconds"]
+        probe = f"{probes[run['model']]:.2%}" if run["model"] in probes else "–"
+        rows.append(
+            f"| `{run['model']}` | {run['image_size']} | {run['parameters']['total']:,} | {run['phase']}, {run['head']} | "
+            f"{run['parameters']['trainable']:,} | {probe} | **{run['accuracy']:.2%}** | {run['macro_f1']:.4f} | "
+            f"{seconds['cache']:.0f} + {seconds[run['phase']]:.0f} s, {run['epochs'][run['phase']]} epochs |"
+        )
+    head = (
+        "| network | input | parameters | trained: phase, head | of them | logistic regression | test accuracy | macro F1 | "
+        "frozen layers + training |\n|---|---|---|---|---|---|---|---|---|"
+    )
     return (
-        f"Check of the ported weights: logistic regression on the {result['features']:,} frozen features reaches "
-        f"{result['accuracy']:.2%} (expected: {result['expected']:.2%}). {_origin(result)}"
+        f"{head}\n"
+        + "\n".join(rows)
+        + "\n\nAll of CIFAR-10, seed 0, n = 1. Logistic regression is fitted on the frozen, "
+        f"globally pooled features. `python benchmark.py --networks` repeats it. {_origin(result)}"
     )
 
 
-_TABLES = {"reference": _accuracies, "training_cost": _cost, "fresh_clone": _fresh, "linear_probe": _probe}
+def _probe(result: dict, stored: dict) -> str:
+    checks = " ".join(
+        f"Check of the ported weights: logistic regression on the {row['features']:,} frozen features of {row['model']} "
+        f"reaches {row['accuracy']:.2%} (expected: {row['expected']:.2%})."
+        for row in result["runs"]
+        if "expected" in row
+    )
+    return f"{checks} {_origin(result)}"
+
+
+def _parity(result: dict, stored: dict) -> str:
+    ports: dict[tuple[str, str], list[dict]] = {}
+    for row in result["runs"]:
+        ports.setdefault((row["model"], row["original"]), []).append(row)
+    rows = []
+    for (model, original), same in ports.items():
+        whole = same[0]  # the original's own naming, with its classifier for 10 classes
+        namings = ", ".join(row["naming"] for row in same)
+        difference = max(row["max_abs_difference"] for row in same)
+        trips = "bit-exact" if all(row["round_trip"] == "bit-exact" for row in same) else "–"
+        rows.append(
+            f"| `{model}` | {original} ({namings}) | {whole['parameters_theirs']:,} | {whole['parameters_ours']:,} | "
+            f"{difference:.1e} | {trips} |"
+        )
+    head = (
+        "| port | original (names of its tensors) | parameters, theirs | ours | largest difference | round trip |\n"
+        "|---|---|---|---|---|---|"
+    )
+    return (
+        f"{head}\n"
+        + "\n".join(rows)
+        + "\n\nThe same random weights on both sides, in double precision, even and odd input "
+        "sizes: features and, where there is a classifier, probabilities. Parameters as PyTorch counts them, classifier for "
+        "10 classes included; of Keras Applications the backbone, moving statistics included (its EfficientNet holds 7 "
+        f"constants of the scaling as weights). {_origin(result)}"
+    )
+
+
+_TABLES = {
+    "reference": _accuracies,
+    "training_cost": _cost,
+    "networks": _networks,
+    "parity": _parity,
+    "linear_probe": _probe,
+    "fresh_clone": _fresh,
+}
 
 
 def _origin(result: dict) -> str:

@@ -1,4 +1,4 @@
-"""Reads PyTorch and safetensors checkpoints that nobody vouches for: no torch needed, nothing in the file executed.
+"""Reads PyTorch, safetensors and Flax checkpoints that nobody vouches for: no torch needed, nothing in the file executed.
 
 A `.pt` file is a pickle, and a pickle is a program that may call any function it can import. The unpickler here lends it
 five functions and the names of the storage types. Tensors stay descriptions (storage, offset, shape, strides) until the
@@ -6,13 +6,15 @@ program has ended; only then are they checked against the bytes that are there, 
 """
 
 import io
-import pickle
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import safetensors
+
+from models.pretrained.flax_files import read_flax
+from models.pretrained.unpickling import CheckpointError, RestrictedUnpickler
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _BFLOAT16 = "bfloat16"  # the upper half of a float32; NumPy has no such type
@@ -40,21 +42,7 @@ _SAFETENSORS_DTYPES = {
     "U8": "|u1",
     "BOOL": "|b1",
 }
-# Opcodes that make instances, look up registered extensions, or allocate a length before reading it.
-_TAKEN_AWAY = {
-    *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),
-    *(pickle.EXT1, pickle.EXT2, pickle.EXT4),
-    *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER),
-}
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-
-
-class CheckpointError(ValueError):
-    """A weight file that cannot be read: damaged, of another format, or not a state dict."""
-
-
-class UnsafeCheckpointError(CheckpointError):
-    """A pickle that asks for more than a state dict needs; refused before anything of it ran."""
 
 
 class _StorageType(NamedTuple):
@@ -75,7 +63,7 @@ class _Tensor(NamedTuple):
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """Read the tensors of a `.pt` or `.pth` file (zip format or the older one) or of a `.safetensors` file.
+    """Read the tensors of a `.pt` or `.pth` file (zip format or the older one), of `.safetensors`, or of Flax's `.ckpt`.
 
     A dict around the state dict (`{"state_dict": ...}`, `{"model": ...}`) and the prefix `module.`, which DataParallel puts
     before every name, are taken off.
@@ -92,6 +80,8 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     try:
         if path.suffix == ".safetensors":
             tensors = _read_safetensors(content)
+        elif path.suffix == ".ckpt":
+            tensors = read_flax(content)
         elif content.startswith(b"PK\x03\x04"):
             tensors = _read_zip(content)
         else:
@@ -156,30 +146,12 @@ def _read_legacy(content: bytes) -> dict[str, np.ndarray]:
     return _materialised(described, storages)
 
 
-class _StateDictUnpickler(pickle._Unpickler):
-    """Runs a pickle that may build containers, numbers, strings, and descriptions of tensors, and nothing else.
-
-    It extends the unpickler in pure Python: the one in C allocates whatever memo table a few hostile bytes ask for, and
-    does not let opcodes be taken away.
-    """
-
-    dispatch = {
-        opcode: method for opcode, method in pickle._Unpickler.dispatch.items() if bytes([opcode]) not in _TAKEN_AWAY
-    }
+class _StateDictUnpickler(RestrictedUnpickler):
+    """Turns the tensors of a pickle into descriptions, and gathers the storages that they refer to."""
 
     def __init__(self, program: bytes | io.BytesIO):
-        super().__init__(io.BytesIO(program) if isinstance(program, bytes) else program)
+        super().__init__(program, _LENT)
         self.storages: dict[str, _Storage] = {}
-
-    def find_class(self, module: str, name: str):
-        if (module, name) in _ADMITTED:
-            return _ADMITTED[module, name]
-        if module == "torch" and name in _STORAGE_DTYPES:
-            return _StorageType(_STORAGE_DTYPES[name])
-        raise UnsafeCheckpointError(
-            f"it asks for {module}.{name}, which a state dict does not need; nothing of it was executed. "
-            "If the file is your own, save the tensors alone: torch.save(model.state_dict(), path)."
-        )
 
     def persistent_load(self, identity) -> _Storage:
         match identity:
@@ -193,12 +165,6 @@ class _StateDictUnpickler(pickle._Unpickler):
         if self.storages.setdefault(key, storage) != storage:
             raise CheckpointError(f"it is damaged: storage {key} is described in two ways.")
         return storage
-
-    def load_build(self):
-        self.stack.pop()  # a state dict's `_metadata`, the versions of its modules: of no use here
-
-    # BUILD sets attributes, and so could alter the classes that the pickle is lent.
-    dispatch[pickle.BUILD[0]] = load_build
 
 
 def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
@@ -214,12 +180,13 @@ def _rebuild_parameter(tensor, *_) -> _Tensor:
     return tensor
 
 
-_ADMITTED = {
+_LENT = {
     ("collections", "OrderedDict"): dict,
     ("torch", "Size"): tuple,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGE_DTYPES.items()},
 }
 
 

@@ -17,12 +17,13 @@ import h5py
 import keras
 import numpy as np
 
-from models.pretrained.checkpoints import CheckpointError
 from models.pretrained.mismatch import WeightsMismatchError, require_same_shapes
+from models.pretrained.unpickling import CheckpointError
 
 logger = logging.getLogger(__name__)
 
 # What a layer computes beyond its weights: weights trained under another value fit and answer wrongly.
+_CONSTANTS = ("preprocess_", "normalization")
 _CONVENTION = ("epsilon", "padding", "scale", "offset", "mean", "variance")
 
 
@@ -35,11 +36,15 @@ class KerasFile(NamedTuple):
     configs: dict[str, dict] | None
 
 
-def load_keras_file(model: keras.Model, path: str | Path) -> None:
+def load_keras_file(model: keras.Model, path: str | Path) -> bool:
     """Assign the weights in a Keras file to the layers of the same names.
 
     The backbone must fit as a whole. The layers named `head_*` are loaded if all of them fit, else left alone, with a line
-    in the log; layers named `preprocess_*` are not loaded, because they are constants of the architecture.
+    in the log; layers named `preprocess_*` are not loaded, because they are constants of the architecture, and neither is
+    `normalization`, under which Keras Applications' EfficientNet keeps its own.
+
+    Returns:
+        Whether the head was loaded.
 
     Raises:
         WeightsMismatchError: if the backbone's weights differ in name, number or shape, or the file's network adds another
@@ -48,7 +53,7 @@ def load_keras_file(model: keras.Model, path: str | Path) -> None:
     """
     file = read_keras_file(path)
     variables = _variables(model)
-    arrays = {name: array for name, array in file.arrays.items() if not name.startswith("preprocess_")}
+    arrays = {name: array for name, array in file.arrays.items() if not name.startswith(_CONSTANTS)}
     backbone, head = (_part(variables, is_head) for is_head in (False, True))
     file_backbone, file_head = (_part(arrays, is_head) for is_head in (False, True))
     require_same_shapes(model.name, _shapes(backbone), _shapes(file_backbone))
@@ -63,6 +68,7 @@ def load_keras_file(model: keras.Model, path: str | Path) -> None:
             logger.warning("Loaded the backbone in %s and left out its head. %s", path, error)
     for name, variable in loaded.items():
         variable.assign(arrays[name])
+    return loaded is variables
 
 
 def is_applications_file(path: Path) -> bool:

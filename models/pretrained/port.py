@@ -1,166 +1,160 @@
-"""Carries weights between a PyTorch state dict and a Keras model, in both directions.
+"""Carry a network's weights from a PyTorch checkpoint into a Keras file, or back.
 
-An architecture declares which PyTorch module is which Keras layer; how the tensors of a layer are laid out on both sides
-is stated here, once for each kind of layer.
+python -m models.pretrained.port --model resnet18 --from resnet18.pth --to resnet18.keras
+python -m models.pretrained.port --model resnet18 --from resnet18.pth --to resnet18.keras --classes 1000
+python -m models.pretrained.port --model resnet18 --from resnet18.keras --to resnet18.safetensors
+python -m models.pretrained.port --model efficientnet_lite0 --from imagenet --to lite0.keras --classes 1000
+
+Read are .pt, .pth, .safetensors and Flax's .ckpt, without executing anything in them, or "imagenet" for the weights that the
+network has here. A .keras file holds the whole network, scaling included. A .safetensors file holds the state dict that the
+PyTorch original loads with strict=True; a head that the original does not have is left out, and said so.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
 
-import keras
-import numpy as np
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from models.pretrained.mismatch import WeightsMismatchError, require_same_shapes
+from models.noise import noise_held_back
 
+with noise_held_back():
+    import keras
 
-@dataclass(frozen=True)
-class PytorchMapping:
-    """Which PyTorch module is which Keras layer, for one architecture in one naming.
+from safetensors.numpy import save_file
 
-    Attributes:
-        layers: (PyTorch module, Keras layer) pairs, such as ("features.0.0", "Conv1"), in the network's order.
-        ignored: beginnings of tensor names that the Keras backbone has no place for, such as "classifier.".
-        epsilon: what BatchNormalization adds to the variance; PyTorch's default is 1e-5, Keras's 1e-3.
-        symmetric_padding: whether strided layers pad all sides alike, as PyTorch's own do. False for PyTorch networks that
-            imitate TensorFlow's padding.
-    """
-
-    layers: tuple[tuple[str, str], ...]
-    ignored: tuple[str, ...] = ()
-    epsilon: float = 1e-5
-    symmetric_padding: bool = True
+from models.pretrained.downloads import WeightsUnavailableError
+from models.pretrained.keras_files import load_keras_file, read_keras_file
+from models.pretrained.mapping import PytorchMapping, to_pytorch
+from models.pretrained.mismatch import WeightsMismatchError
+from models.pretrained.sources import PYTORCH_SUFFIXES
+from models.registry import ModelSpec, build_model, create_model, list_models, model_spec
+from models.storage import written_whole
 
 
-class _Tensor(NamedTuple):
-    """One tensor of a layer: its PyTorch name, its Keras attribute, and the PyTorch axes in Keras's order."""
-
-    pytorch: str
-    keras: str
-    axes: tuple[int, ...] = (0,)
-
-
-_BIAS = _Tensor("bias", "bias")
-_LAYOUTS: dict[type[keras.Layer], tuple[_Tensor, ...]] = {
-    # (out, in, height, width) → (height, width, in, out)
-    keras.layers.Conv2D: (_Tensor("weight", "kernel", (2, 3, 1, 0)), _BIAS),
-    # (channels, 1, height, width) → (height, width, channels, 1)
-    keras.layers.DepthwiseConv2D: (_Tensor("weight", "kernel", (2, 3, 0, 1)), _BIAS),
-    # (out, in) → (in, out)
-    keras.layers.Dense: (_Tensor("weight", "kernel", (1, 0)), _BIAS),
-    keras.layers.BatchNormalization: (
-        _Tensor("weight", "gamma"),
-        _Tensor("bias", "beta"),
-        _Tensor("running_mean", "moving_mean"),
-        _Tensor("running_var", "moving_variance"),
-    ),
-}
-_COUNTER = "num_batches_tracked"  # how many batches PyTorch's BatchNorm has seen; Keras keeps no such count
-
-
-def choose_mapping(state_dict: Mapping[str, np.ndarray], mappings: Sequence[PytorchMapping]) -> PytorchMapping:
-    """Return the mapping of which most module names occur in the state dict; the first of equals."""
-    modules = {name.rpartition(".")[0] for name in state_dict}
-    return max(mappings, key=lambda mapping: sum(module in modules for module, _ in mapping.layers))
-
-
-def load_pytorch(model: keras.Model, state_dict: Mapping[str, np.ndarray], mapping: PytorchMapping) -> None:
-    """Assign the tensors of a PyTorch state dict to a Keras model's backbone.
+def to_keras(
+    name: str, weights: str, target: Path, *, classes: int | None = None, image_size: int | None = None
+) -> keras.Model:
+    """Write a network with the weights of a PyTorch checkpoint to a `.keras` file, and return it.
 
     Args:
-        model: a model with the backbone that `mapping` names, in PyTorch's convention (padding, BN epsilon). Layers named
-            `head_*` and `preprocess_*` are left alone.
-        state_dict: arrays by PyTorch name, of any float dtype.
-        mapping: which module is which layer.
+        name: a name from the registry.
+        weights: the checkpoint's path, or "imagenet".
+        target: where the `.keras` file goes, whole or not at all.
+        classes: keep the checkpoint's classifier, which must have so many classes. None: a linear head for 10, untrained.
+        image_size: the side of the model's input in pixels; None takes the spec's.
 
     Raises:
-        WeightsMismatchError: if a tensor is missing, unknown or of another shape, or the model follows another convention
-            than the weights. The model is unchanged then.
+        ValueError: if an argument is out of its range.
+        WeightsUnavailableError, CheckpointError, WeightsMismatchError: if the weights cannot be had, read, or used.
     """
-    _require_same_convention(model, mapping)
-    places = dict(_places(model, mapping))
-    offered = {
-        name: tensor.shape
-        for name, tensor in state_dict.items()
-        if not name.startswith(mapping.ignored) and not name.endswith(_COUNTER)
-    }
-    expected = {name: _pytorch_shape(variable, axes) for name, (variable, axes) in places.items()}
-    require_same_shapes(model.name, expected, offered)
-    for name, (variable, axes) in places.items():
-        variable.assign(np.array(state_dict[name].transpose(axes), dtype="float32", order="C"))
+    spec = model_spec(name)
+    head = "linear" if classes is None else spec.pretrained.classifier_head
+    model = create_model(
+        name, classes=classes or 10, weights=weights, head=head, image_size=image_size, require_head=classes is not None
+    )
+    with written_whole(target) as partial:
+        model.save(partial)
+    return model
 
 
-def to_pytorch(model: keras.Model, mapping: PytorchMapping) -> dict[str, np.ndarray]:
-    """Return a Keras model's backbone as a PyTorch state dict, which the PyTorch network loads with `strict=True`.
+def to_safetensors(name: str, source: Path, target: Path, *, naming: str | None = None) -> dict[str, tuple[int, ...]]:
+    """Write the weights of a `.keras` file as a PyTorch state dict, and return the shapes of its tensors by name.
 
-    Returns:
-        Float32 arrays by PyTorch name, in the mapping's order; BN's `num_batches_tracked` is 0 (int64).
+    Args:
+        name: the network's name in the registry.
+        source: the `.keras` file.
+        target: where the `.safetensors` file goes, whole or not at all.
+        naming: whose names the tensors get; None takes the first that fits, which is the PyTorch original's.
 
     Raises:
-        WeightsMismatchError: if the model is not the mapping's, or follows another convention.
+        ValueError: if the network has no PyTorch counterpart, or none of that naming.
+        CheckpointError, WeightsMismatchError: if the file cannot be read, or is of another network or convention.
     """
-    _require_same_convention(model, mapping)
-    state_dict = {}
-    for name, (variable, axes) in _places(model, mapping):
-        array = keras.ops.convert_to_numpy(variable).transpose(np.argsort(axes))
-        state_dict[name] = np.array(array, dtype="float32", order="C")
-        if name.endswith("running_var"):
-            state_dict[name.removesuffix("running_var") + _COUNTER] = np.zeros((), "int64")
-    return state_dict
+    spec = model_spec(name)
+    namings = [mapping.naming for mapping in spec.pretrained.mappings]
+    if not namings:
+        raise ValueError(f"{name} has no PyTorch counterpart that its weights could go to.")
+    if naming not in (None, *namings):
+        raise ValueError(f"naming must be one of {', '.join(namings)} for {name}. Received: naming={naming!r}")
+    chosen = [mapping for mapping in spec.pretrained.mappings if naming in (None, mapping.naming)]
+    mapping, model, with_head = _fitting(spec, source, chosen)
+    state_dict = to_pytorch(model, mapping, with_classifier=with_head)
+    with written_whole(target) as partial:
+        save_file(state_dict, partial)
+    return {name: array.shape for name, array in state_dict.items()}
 
 
-def _places(
-    model: keras.Model, mapping: PytorchMapping
-) -> Iterator[tuple[str, tuple[keras.Variable, tuple[int, ...]]]]:
-    """Yield each PyTorch tensor name with its Keras variable and the axes that bring it there."""
-    layers = {layer.name: layer for layer in model.layers}
-    mapped = {ours for _, ours in mapping.layers}
-    for layer in model.layers:
-        if layer.weights and layer.name not in mapped and not layer.name.startswith(("head_", "preprocess_")):
-            raise WeightsMismatchError(f"The mapping has no PyTorch module for the layer {layer.name} of {model.name}.")
-    for module, name in mapping.layers:
-        if name not in layers:
-            raise WeightsMismatchError(f"{model.name} has no layer {name}, which the mapping takes {module} for.")
-        for tensor in _layout(layers[name]):
-            variable = getattr(layers[name], tensor.keras)
-            if variable is not None:
-                yield f"{module}.{tensor.pytorch}", (variable, tensor.axes)
+def _fitting(spec: ModelSpec, source: Path, mappings: list[PytorchMapping]) -> tuple[PytorchMapping, keras.Model, bool]:
+    """Return the first mapping of whose convention the file's network is, the network, and whether its head is loaded."""
+    configs = read_keras_file(source).configs
+    if configs is None:
+        raise ValueError(f"{source} must be a .keras file, which says how its network is built.")
+    classes = configs["head_probabilities"]["units"]
+    size = configs["image"]["batch_shape"][1]
+    for mapping in mappings:
+        model = build_model(
+            spec,
+            classes=classes,
+            head=spec.pretrained.classifier_head,
+            image_size=size,
+            convention=mapping.convention,
+        )
+        try:
+            return mapping, model, load_keras_file(model, source)
+        except WeightsMismatchError:
+            if mapping is mappings[-1]:
+                raise
+    raise AssertionError("there is at least one mapping")
 
 
-def _layout(layer: keras.Layer) -> tuple[_Tensor, ...]:
-    for kind, tensors in _LAYOUTS.items():
-        if isinstance(layer, kind):
-            return tensors
-    known = ", ".join(kind.__name__ for kind in _LAYOUTS)
-    raise TypeError(f"Layers to port must be of kind {known}. Received: {layer.name} of kind {type(layer).__name__}")
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m models.pretrained.port",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", required=True, metavar="NAME", help=f"one of {', '.join(list_models())}")
+    add("--from", required=True, dest="source", metavar="FILE", help="the checkpoint, the .keras file, or imagenet")
+    add("--to", required=True, dest="target", type=Path, metavar="FILE", help="a .keras or a .safetensors file")
+    add("--classes", type=int, help="keep the checkpoint's classifier of so many classes, 1000 for ImageNet (default: leave "
+        "it out, and put an untrained head for 10 classes in its place)")  # fmt: skip
+    add("--image-size", type=int, help="side of the Keras model's input in pixels (default: the model's)")
+    add("--naming", help="names of the tensors in a .safetensors file (default: the PyTorch original's own)")
+    options = parser.parse_args(arguments)
+    forward = options.source == "imagenet" or Path(options.source).suffix in PYTORCH_SUFFIXES
+    if options.target.suffix != (".keras" if forward else ".safetensors"):
+        wanted = "--to must end with .keras" if forward else "--to must end with .safetensors (from a .keras file)"
+        parser.error(f"{wanted}. Received: --from {options.source} --to {options.target}")
+    return options
 
 
-def _pytorch_shape(variable: keras.Variable, axes: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(variable.shape[axis] for axis in np.argsort(axes))
-
-
-def _require_same_convention(model: keras.Model, mapping: PytorchMapping) -> None:
-    """Refuse a graph in which the weights would fit and answer wrongly."""
-    for layer in model.layers:
-        if layer.name.startswith("head_"):
-            continue
-        if isinstance(layer, keras.layers.BatchNormalization) and not np.isclose(
-            layer.epsilon, mapping.epsilon, atol=0
-        ):
-            raise WeightsMismatchError(
-                f"{layer.name} of {model.name} must have the epsilon that the PyTorch weights were trained with, "
-                f"{mapping.epsilon:g}. Received: epsilon={layer.epsilon:g}"
+def main(arguments: list[str] | None = None) -> int:
+    """Port, and return the exit status: 0 done, 1 failed, 2 bad option."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options = parse_arguments(arguments)
+    try:
+        if options.target.suffix == ".keras":
+            model = to_keras(
+                options.model,
+                options.source,
+                options.target,
+                classes=options.classes,
+                image_size=options.image_size,
             )
-        if mapping.symmetric_padding and _pads_one_side_more(layer):
-            raise WeightsMismatchError(
-                f"{layer.name} of {model.name} pads the bottom and the right more than the top and the left; PyTorch pads "
-                "all sides alike. Put a symmetric ZeroPadding2D in front of it, and give it padding='valid'."
-            )
+            print(f"Written: {options.target}, {model.count_params():,} parameters, classes: {model.output_shape[1]}.")
+        else:
+            shapes = to_safetensors(options.model, Path(options.source), options.target, naming=options.naming)
+            print(f"Written: {options.target}, {len(shapes)} tensors.")
+    except (ValueError, WeightsUnavailableError, OSError) as error:
+        print(f"port: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
-def _pads_one_side_more(layer: keras.Layer) -> bool:
-    if isinstance(layer, keras.layers.ZeroPadding2D):
-        return any(before != after for before, after in layer.padding)
-    strided = max(np.ravel(getattr(layer, "strides", 1))) > 1
-    window = getattr(layer, "kernel_size", getattr(layer, "pool_size", 1))
-    return strided and max(np.ravel(window)) > 1 and getattr(layer, "padding", "valid") == "same"
+if __name__ == "__main__":
+    sys.exit(main())

@@ -32,7 +32,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    def __init__(self, naming: str = "flat", classes: int = 0):
+    def __init__(self, naming: str, classes: int = 0):
         super().__init__()
         layers = [conv_bn_relu(3, 32, kernel=3, stride=2)]
         channels = 32
@@ -46,6 +46,9 @@ class MobileNetV2(nn.Module):
         if classes:
             self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.features(x).mean((2, 3)))
+
     def block_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return what each of the 19 parts of `features` puts out; the last one is the feature map."""
         outputs = []
@@ -53,17 +56,3 @@ class MobileNetV2(nn.Module):
             x = part(x)
             outputs.append(x)
         return outputs
-
-
-def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Give a network random weights and BN statistics that are not 0 and 1, so that no mix-up goes unseen."""
-    generator = torch.Generator().manual_seed(seed)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for tensor in (module.weight.data, module.running_var):
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            for tensor in (module.bias.data, module.running_mean):
-                tensor.normal_(0, 0.3, generator=generator)
-        elif isinstance(module, nn.Conv2d):
-            module.weight.data.normal_(0, (2 / module.weight[0].numel()) ** 0.5, generator=generator)
-    return network.eval()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from models.pretrained.checkpoints import CheckpointError, UnsafeCheckpointError, read_state_dict
+from models.pretrained.checkpoints import read_state_dict
+from models.pretrained.unpickling import CheckpointError, UnsafeCheckpointError
 
 LEGACY_HEAD = b"".join(
     pickle.dumps(part, protocol=2)

@@ -1,5 +1,6 @@
 """Weight files of every format reach the layers of their names; a file of another network changes nothing."""
 
+import dataclasses
 import hashlib
 import logging
 
@@ -11,22 +12,21 @@ from weight_files import (
     DECLARED,
     DOWNLOAD,
     assert_same,
+    load_weights,
     save,
     tiny_model,
     weights_of,
+    write_legacy,
     zeroed,
 )
 
-from models.pretrained import sources
-from models.pretrained.checkpoints import CheckpointError
+from models.pretrained import downloads
+from models.pretrained.downloads import WeightsUnavailableError
 from models.pretrained.mismatch import WeightsMismatchError
-from models.pretrained.sources import (
-    WeightsUnavailableError,
-    fetch_keras,
-    load_weights,
-)
+from models.pretrained.unpickling import CheckpointError
 
 ALL_FORMATS = ["a.keras", "a.weights.h5", "a.safetensors", "a.pt", "a.pth"]
+BACKBONE = ("conv", "norm")
 
 
 @pytest.fixture(autouse=True)
@@ -157,25 +157,12 @@ def test_none_leaves_the_model_alone():
     assert_same(model.get_weights(), before)
 
 
-def write_legacy(model, path, layers=("conv", "norm")):
-    """Write the HDF5 format of Keras Applications' files."""
-    with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [layer.encode() for layer in ("image", *layers)]
-        file.create_group("image").attrs["weight_names"] = []
-        for layer in layers:
-            group = file.create_group(layer)
-            variables = model.get_layer(layer).weights
-            group.attrs["weight_names"] = [f"{layer}/{variable.name}:0".encode() for variable in variables]
-            for variable in variables:
-                group[f"{layer}/{variable.name}:0"] = np.array(variable)
-
-
 def fake_download(monkeypatch, write):
     calls = []
 
-    def get_file(name, origin, cache_dir, cache_subdir):
+    def get_file(name, origin, cache_dir, cache_subdir, file_hash):
         calls.append(origin)
-        path = sources.Path(cache_dir, cache_subdir, name)
+        path = downloads.Path(cache_dir, cache_subdir, name)
         write(path)
         return str(path)
 
@@ -185,7 +172,7 @@ def fake_download(monkeypatch, write):
 
 def test_keras_weights_are_downloaded_once_and_carried_over_by_name(monkeypatch):
     trained = tiny_model()
-    calls = fake_download(monkeypatch, lambda path: write_legacy(trained, path))
+    calls = fake_download(monkeypatch, lambda path: write_legacy(trained, path, BACKBONE))
     for _ in range(2):
         model = zeroed(tiny_model())
         record = load_weights(model, "keras", DECLARED)
@@ -215,15 +202,24 @@ def test_keras_weights_out_of_reach_name_the_file_its_place_and_what_to_run_inst
         assert part in str(caught.value)
     assert not DOWNLOAD.cached.exists()
     with pytest.raises(WeightsUnavailableError) as caught:
-        fetch_keras(DOWNLOAD)
+        DOWNLOAD.fetch()
     assert "imagenet" not in str(caught.value)
 
 
 def test_a_keras_file_put_in_its_place_by_hand_is_used(monkeypatch):
     trained = tiny_model()
     calls = fake_download(monkeypatch, lambda path: None)
-    write_legacy(trained, DOWNLOAD.cached)
+    write_legacy(trained, DOWNLOAD.cached, BACKBONE)
     model = zeroed(tiny_model())
     load_weights(model, "keras", DECLARED)
     assert_same(weights_of(model, "conv", "norm"), weights_of(trained, "conv", "norm"))
     assert calls == []
+
+
+def test_a_keras_file_that_is_not_the_known_one_is_refused(monkeypatch):
+    known = dataclasses.replace(DOWNLOAD, md5=hashlib.md5(b"the known file").hexdigest())
+    known.cached.write_bytes(b"half of the known fi")
+    with pytest.raises(WeightsUnavailableError, match="damaged or another file.*remove it.*By hand"):
+        known.fetch()
+    known.cached.write_bytes(b"the known file")
+    assert known.fetch() == known.cached

@@ -2,23 +2,21 @@
 
 import hashlib
 
+import h5py
 import keras
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from models.pretrained.port import PytorchMapping, to_pytorch
-from models.pretrained.sources import (
-    KerasDownload,
-    Pretrained,
-    PretrainedSource,
-)
+from models.pretrained.downloads import KerasDownload, PackageFile
+from models.pretrained.mapping import PytorchMapping, to_pytorch
+from models.pretrained.sources import Pretrained, open_weights
 
 CONTENT = np.random.default_rng(0).bytes(50_000)
 MEMBER = "tiny_weights/weights.pt"
-TINY = PretrainedSource("tiny-weights", "1.0", MEMBER, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), "MIT")
+TINY = PackageFile("tiny-weights", "1.0", MEMBER, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), "MIT")
 DOWNLOAD = KerasDownload("https://weights.invalid/folder/tiny_no_top.h5")
-MAPPING = PytorchMapping((("conv", "conv"), ("norm", "norm")), ignored=("fc.",))
+MAPPING = PytorchMapping("tiny", (("conv", "conv"), ("norm", "norm")), ignored=("fc.",))
 DECLARED = Pretrained(imagenet=TINY, keras=DOWNLOAD, mappings=(MAPPING,))
 
 
@@ -61,3 +59,27 @@ def save(model, path):
         torch = pytest.importorskip("torch")
         torch.save({name: torch.from_numpy(array) for name, array in to_pytorch(model, MAPPING).items()}, path)
     return path
+
+
+NOTHING = Pretrained()
+
+
+def load_weights(model, weights, pretrained=NOTHING):
+    """Open weights and put them into a model; return what they are."""
+    opened = open_weights(model.name, weights, pretrained)
+    opened.load(model)
+    return opened.record
+
+
+def write_legacy(model, path, layers=None):
+    """Write the HDF5 format of Keras Applications' files."""
+    layers = [layer.name for layer in model.layers if layer.weights] if layers is None else layers
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.encode() for layer in ("image", *layers)]
+        file.create_group("image").attrs["weight_names"] = []
+        for layer in layers:
+            group = file.create_group(layer)
+            variables = model.get_layer(layer).weights
+            group.attrs["weight_names"] = [f"{layer}/{variable.name}:0".encode() for variable in variables]
+            for variable in variables:
+                group[f"{layer}/{variable.name}:0"] = np.array(variable)

@@ -12,11 +12,11 @@ import pytest
 
 from models.registry import create_model
 from training import boundary_cache
-from training.augment import apply_view
 from training.boundary_cache import CacheSpaceError, boundary_activations
 from training.freeze import choose_cut, freeze, prefix_model
 from training.frozen_forward import FrozenForward
 from training.pipeline import resize
+from training.views import apply_view
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.registry import create_model, list_models, model_spec
+from models.registry import create_model
 from training.freeze import (
     backbone_layers,
     choose_cut,
@@ -70,10 +70,9 @@ def test_a_wrong_unfreeze_is_told(mobilenet_v2, said, message):
         resolve_unfreeze(mobilenet_v2, said)
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_split_works_at_every_n(name):
-    size = min(32, model_spec(name).image_size)
-    model = create_model(name, weights=None, image_size=size)
+def test_split_works_at_every_n():
+    size = 32
+    model = create_model("mobilenet_v2", weights=None, image_size=size)
     _give_life(model)
     images = np.random.default_rng(0).uniform(0, 255, (2, size, size, 3)).astype("float32")
     expected = model(images, training=False)

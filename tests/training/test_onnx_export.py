@@ -136,17 +136,6 @@ def test_says_nothing_on_the_screen(tmp_path, model, images, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_noise_is_shown_when_something_failed(capfd):
-    def noisy():
-        with onnx_export.noise_held_back():
-            onnx_export.os.write(2, b"the reason\n")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        noisy()
-    assert "the reason" in capfd.readouterr().err
-
-
 def test_no_images_are_refused(tmp_path, model):
     with pytest.raises(ValueError, match="at least one image"):
         export_onnx(model, tmp_path / "model.onnx", np.zeros((0, 16, 16, 3), np.uint8))

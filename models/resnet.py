@@ -1,0 +1,107 @@
+"""ResNets (He et al. 2015, arXiv 1512.03385): torchvision's ResNet-18 and ResNet-50, and Keras Applications' ResNet-50.
+
+The two ResNet-50 are different networks. Keras has the paper's: a block that halves the map does so in its first, 1×1
+convolution, and convolutions have biases. PyTorch's, known as v1.5, does so in the 3×3 one and has none, which gives
+another half point on ImageNet. Weights of one do not work in the other, so each has its name.
+
+Layers are named as in Keras Applications: `conv3_block1_2_conv` is the second convolution of stage 3's first block, and
+`_0_` the one on the shortcut.
+"""
+
+import functools
+
+import keras
+
+from models.preprocessing import caffe_scaling, imagenet_scaling
+from models.pretrained.architectures import RESNET18, RESNET50, RESNET50_V1_5
+from models.registry import ModelSpec, register_model
+
+
+def torchvision_resnet(image_size: int, convention: str, *, blocks: tuple[int, ...], bottleneck: bool) -> keras.Model:
+    """Build a ResNet of torchvision's: (S, S, 3) → (S/32, S/32, 512), or 2048 channels with bottlenecks.
+
+    Args:
+        image_size: S, in pixels.
+        convention: not used: there is one.
+        blocks: the number of blocks in each of the four stages.
+        bottleneck: whether a block is 1×1, 3×3, 1×1 convolutions, the last four times as wide, or two of 3×3.
+    """
+    image = keras.Input((image_size, image_size, 3), name="image")
+    x = _convolved(imagenet_scaling(image), 64, 7, 2, "conv1_{}")
+    x = keras.layers.ZeroPadding2D(1, name="pool1_pad")(x)
+    x = keras.layers.MaxPooling2D(3, 2, name="pool1_pool")(x)
+    for stage, count in enumerate(blocks, start=2):
+        for block in range(1, count + 1):
+            stride = 2 if stage > 2 and block == 1 else 1
+            x = _block(x, 64 * 2 ** (stage - 2), stride, bottleneck, f"conv{stage}_block{block}")
+    return keras.Model(image, x)
+
+
+def _block(x: keras.KerasTensor, filters: int, stride: int, bottleneck: bool, name: str) -> keras.KerasTensor:
+    outputs = 4 * filters if bottleneck else filters
+    shortcut = x
+    if stride > 1 or x.shape[-1] != outputs:
+        shortcut = _convolved(x, outputs, 1, stride, f"{name}_0_{{}}", relu=False)
+    if bottleneck:
+        x = _convolved(x, filters, 1, 1, f"{name}_1_{{}}")
+        x = _convolved(x, filters, 3, stride, f"{name}_2_{{}}")
+        x = _convolved(x, outputs, 1, 1, f"{name}_3_{{}}", relu=False)
+    else:
+        x = _convolved(x, filters, 3, stride, f"{name}_1_{{}}")
+        x = _convolved(x, filters, 3, 1, f"{name}_2_{{}}", relu=False)
+    x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
+    return keras.layers.ReLU(name=f"{name}_out")(x)
+
+
+def _convolved(x: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, relu: bool = True):
+    """Append padding on all sides alike, convolution, BN and ReLU, their names made by `name.format`."""
+    if kernel > 1:
+        x = keras.layers.ZeroPadding2D(kernel // 2, name=name.format("pad"))(x)
+    x = keras.layers.Conv2D(filters, kernel, stride, use_bias=False, name=name.format("conv"))(x)
+    x = keras.layers.BatchNormalization(epsilon=1e-5, name=name.format("bn"))(x)
+    return keras.layers.ReLU(name=name.format("relu"))(x) if relu else x
+
+
+def resnet50_backbone(image_size: int, convention: str) -> keras.Model:
+    """Build Keras Applications' ResNet-50 in its one convention: (S, S, 3) → (S/32, S/32, 2048)."""
+    image = keras.Input((image_size, image_size, 3), name="image")
+    return keras.applications.ResNet50(include_top=False, weights=None, input_tensor=caffe_scaling(image))
+
+
+register_model(
+    ModelSpec(
+        name="resnet18",
+        backbone=functools.partial(torchvision_resnet, blocks=(2, 2, 2, 2), bottleneck=False),
+        image_size=160,
+        minimum_size=32,
+        normalisation="ImageNet mean and deviation",
+        heads=("linear", "dense"),
+        pretrained=RESNET18,
+        unfreeze=20,
+    )
+)
+register_model(
+    ModelSpec(
+        name="resnet50",
+        backbone=resnet50_backbone,
+        conventions=("keras",),
+        image_size=160,
+        minimum_size=32,
+        normalisation="BGR minus the mean",
+        heads=("dense_256", "linear"),
+        pretrained=RESNET50,
+        unfreeze=32,
+    )
+)
+register_model(
+    ModelSpec(
+        name="resnet50_v1_5",
+        backbone=functools.partial(torchvision_resnet, blocks=(3, 4, 6, 3), bottleneck=True),
+        image_size=160,
+        minimum_size=32,
+        normalisation="ImageNet mean and deviation",
+        heads=("dense_256", "linear"),
+        pretrained=RESNET50_V1_5,
+        unfreeze=35,
+    )
+)

@@ -1,0 +1,80 @@
+"""Vision Transformers (Dosovitskiy et al. 2020, arXiv 2010.11929): patches, a class token, pre-norm blocks.
+
+Each part of a block is a layer of the flat graph, so a block can be thawed or cut like any other.
+"""
+
+import functools
+
+import keras
+
+from models.layers import ClassToken, FirstToken, PositionEmbedding, SelfAttention, gelu
+from models.preprocessing import imagenet_scaling, symmetric_scaling
+from models.pretrained.architectures import VIT_B16
+from models.registry import ModelSpec, register_model
+
+
+def vit_backbone(
+    image_size: int, convention: str, *, patch: int, width: int, depth: int, heads: int, mlp_width: int
+) -> keras.Model:
+    """Build a Vision Transformer: (S, S, 3) → (width,), the class token after the last normalisation.
+
+    Pixels beyond the last whole patch are not seen.
+
+    Args:
+        image_size: S, in pixels.
+        convention: "symmetric" (-1..1, timm's and Google's weights) or "pytorch" (ImageNet's mean and deviation).
+        patch: the side of a patch in pixels.
+        width: the width D of a token.
+        depth: the number of blocks.
+        heads: attention heads in a block.
+        mlp_width: the width of a block's hidden layer.
+    """
+    image = keras.Input((image_size, image_size, 3), name="image")
+    x = symmetric_scaling(image) if convention == "symmetric" else imagenet_scaling(image)
+    x = keras.layers.Conv2D(width, patch, patch, name="patch_embedding")(x)  # (b, g, g, D)
+    x = keras.layers.Reshape((-1, width), name="patch_tokens")(x)  # (b, g², D)
+    x = PositionEmbedding(name="position_embedding")(ClassToken(name="class_token")(x))  # (b, 1 + g², D)
+    for number in range(depth):
+        x = _block(x, heads, mlp_width, f"block_{number}")
+    x = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
+    return keras.Model(image, FirstToken(name="first_token")(x))
+
+
+def _block(x: keras.KerasTensor, heads: int, mlp_width: int, name: str) -> keras.KerasTensor:
+    """Append attention and a two-layer perceptron, each behind a normalisation and beside a shortcut."""
+    width, shortcut = x.shape[-1], x
+    x = keras.layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_1")(x)
+    x = keras.layers.Dense(3 * width, name=f"{name}_query_key_value")(x)
+    x = SelfAttention(heads, name=f"{name}_attention")(x)
+    x = keras.layers.Dense(width, name=f"{name}_attention_projection")(x)
+    x = shortcut = keras.layers.Add(name=f"{name}_attention_add")([shortcut, x])
+    x = keras.layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_2")(x)
+    x = keras.layers.Dense(mlp_width, activation=gelu, name=f"{name}_mlp_1")(x)
+    x = keras.layers.Dense(width, name=f"{name}_mlp_2")(x)
+    return keras.layers.Add(name=f"{name}_mlp_add")([shortcut, x])
+
+
+# The ViT for CIFAR of Lee et al. 2021 (arXiv 2112.13492): depth 9, width 192, hidden layers twice as wide.
+register_model(
+    ModelSpec(
+        name="vit_tiny",
+        backbone=functools.partial(vit_backbone, patch=4, width=192, depth=9, heads=12, mlp_width=384),
+        image_size=32,
+        minimum_size=8,
+        normalisation="ImageNet mean and deviation",
+        heads=("linear", "dense"),
+    )
+)
+register_model(
+    ModelSpec(
+        name="vit_b16",
+        backbone=functools.partial(vit_backbone, patch=16, width=768, depth=12, heads=12, mlp_width=3072),
+        conventions=("pytorch", "symmetric"),
+        image_size=224,
+        minimum_size=32,
+        normalisation="ImageNet mean and deviation (torchvision's weights) or x / 127.5 - 1 (timm's, Hugging Face's)",
+        heads=("linear", "dense"),
+        pretrained=VIT_B16,
+        unfreeze=47,
+    )
+)

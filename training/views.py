@@ -1,0 +1,82 @@
+"""Views: the deterministic looks of an image that a cache can hold, one of which each epoch draws for each image.
+
+A view is a fixed function of the images alone, so its features can be computed once and kept.
+"""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from training.augment import check_augment
+
+View = Callable[[np.ndarray], np.ndarray]
+VIEWS: dict[str, View] = {
+    "identity": lambda images: images,
+    "mirror": lambda images: np.ascontiguousarray(images[:, :, ::-1]),
+}
+"""The views without a parameter. `shift_{dy}_{dx}` names one for every pair of integers but (0, 0): see `find_view`."""
+
+# One spelling for each shift, because caches are keyed by the name: no "+", no leading zeros, no "-0".
+_INTEGER = r"(0|-?[1-9][0-9]*)"
+_SHIFT = re.compile(rf"shift_{_INTEGER}_{_INTEGER}")
+
+
+def find_view(name: str) -> View:
+    """Return the view called `name`: a function of images (batch, H, W, C) that keeps shape and dtype.
+
+    `identity` changes nothing, `mirror` swaps left and right, `shift_{dy}_{dx}` moves the picture dy pixels down and dx
+    to the right (negative: up, left) and fills the gap with its reflection at the border.
+
+    Raises:
+        ValueError: no view has this name.
+    """
+    if name in VIEWS:
+        return VIEWS[name]
+    match = _SHIFT.fullmatch(name)
+    if match is None or name == "shift_0_0":
+        known = ", ".join(VIEWS)
+        raise ValueError(f"Unknown view. Known: {known}, shift_{{dy}}_{{dx}} (such as shift_-2_1). Received: {name!r}")
+    down, right = int(match[1]), int(match[2])
+    return lambda images: _shifted(images, down, right)
+
+
+def apply_view(images: np.ndarray, view: str) -> np.ndarray:
+    """Return `images` (batch, H, W, C) as the view called `view` shows them, same shape and dtype.
+
+    The images that came in stay as they are; `identity` returns them themselves, not a copy.
+
+    Raises:
+        ValueError: no view has this name, or it shifts by the image's size or more.
+    """
+    return find_view(view)(images)
+
+
+def _shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:
+    height, width = images.shape[1:3]
+    if abs(down) >= height or abs(right) >= width:
+        raise ValueError(
+            f"A shift must be smaller than the image, {height} x {width} (height x width). "
+            f"Received: shift_{down}_{right}"
+        )
+    rows = _reflected(np.arange(height) - down, height)
+    columns = _reflected(np.arange(width) - right, width)
+    return images[:, rows[:, np.newaxis], columns]
+
+
+def _reflected(index: np.ndarray, size: int) -> np.ndarray:
+    """Fold indices that lie outside 0..size-1 back at the border, which is not repeated: -1 becomes 1, size size-2."""
+    index = np.abs(index)
+    return np.where(index >= size, 2 * (size - 1) - index, index)
+
+
+def views_of(augment: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the views that `augment` chooses from with equal chances, None where they cannot be enumerated.
+
+    `()` has ("identity",), `("flip",)` has ("identity", "mirror"). Crops are too many to keep; CutOut, MixUp and CutMix
+    are never twice the same.
+
+    Raises:
+        ValueError: an unknown or a repeated augmentation.
+    """
+    return {(): ("identity",), ("flip",): ("identity", "mirror")}.get(check_augment(augment))
