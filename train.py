@@ -20,6 +20,8 @@ os.environ.setdefault(
     "TF_CPP_MIN_LOG_LEVEL", "2"
 )  # before TensorFlow is imported, which would talk over the progress bars
 
+from models.noise import NOISY, noise_held_back
+
 if TYPE_CHECKING:
     from training.run import Run
 
@@ -43,12 +45,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--batch-size", type=int, help="images in one step (default: the recipe's, 32 for transfer)")
     add("--unfreeze", help="what finetune trains: a number of layers counted from the backbone's end, a layer or block "
         "name such as block_13, or all (default: the model's, 50 for mobilenet_v2)")  # fmt: skip
-    add("--image-size", type=int, help="side of the model's input in pixels (default: the model's, 160 for transfer)")
+    add("--image-size", type=int, help="side of the model's input in pixels (default: the model's, which --list shows)")
     add("--augment", default="none", help="comma-separated: flip, crop, shift, rotate, cutout, mixup, cutmix; flip alone "
         "keeps the cache (default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, help="of split, weights, order and augmentation (default: %(default)s)")
     add("--data-dir", help="CIFAR-10 as cifar-10-python.tar.gz, its folder, or an .npz (default: fetched and cached)")
-    add("--weights", help="imagenet, keras, none, or a file: .keras, .weights.h5, .pt, .pth, .safetensors, .ckpt")
+    add("--weights", help="imagenet, keras, none, or a file: .keras, .weights.h5, .pt, .pth, .bin, .safetensors, .ckpt")
     add("--limit", type=int, help="use the first n training and test images only, for a quick look")
     add(
         "--no-cache",
@@ -105,10 +107,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.DEBUG if options.verbose else logging.INFO, format="%(message)s")
-    for noisy in ("absl", "tensorflow", "h5py", "matplotlib", "tf2onnx"):
+    for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Here, not above: TensorFlow takes seconds to import, and --help and a wrong option should answer at once.
-    from models.noise import noise_held_back
 
     with noise_held_back():
         import training.run  # noqa: F401

@@ -108,8 +108,11 @@ def resampled_positions(embedding, tokens: int):
         tokens: the number wanted.
 
     Returns:
-        A float32 array; `embedding` itself where it has the number already, or where either number is not 1 + a square.
+        A float32 array; `embedding` itself where it has the number already, is of another form, or where either number is
+        not 1 + a square.
     """
+    if embedding.ndim != 3 or embedding.shape[0] != 1 or embedding.shape[1] < 2:
+        return embedding
     had, wanted = math.isqrt(embedding.shape[1] - 1), math.isqrt(tokens - 1)
     if embedding.shape[1] == tokens or had**2 + 1 != embedding.shape[1] or wanted**2 + 1 != tokens:
         return embedding

@@ -8,6 +8,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+NOISY = ("absl", "tensorflow", "h5py", "matplotlib", "tf2onnx", "httpx", "httpx2", "huggingface_hub")
+"""Loggers of libraries that say more than a person wants to read at the level INFO."""
+
 
 @contextmanager
 def noise_held_back() -> Iterator[None]:

@@ -95,6 +95,7 @@ def create_model(
     weights: str | Path | None = "default",
     head: str | None = None,
     image_size: int | None = None,
+    convention: str | None = None,
     require_head: bool = False,
 ) -> keras.Model:
     """Build a model as one flat functional graph: scaling, backbone, head.
@@ -105,6 +106,7 @@ def create_model(
         weights: "imagenet", "keras", the path of a weight file, None for random ones, or "default" for the spec's first.
         head: a name from the spec's `heads`; None takes the first.
         image_size: the side of the square input in pixels; None takes the spec's.
+        convention: one of the spec's `conventions`; None takes what the weights say of themselves.
         require_head: whether the weights must bring the head too, with as many classes.
 
     Returns:
@@ -118,17 +120,24 @@ def create_model(
     if weights == "default":
         weights = spec.weights[0] if spec.weights else None
     # Before the weights are fetched, so that a wrong argument is told at once.
-    model = build_model(spec, classes=classes, head=head, image_size=image_size)
+    built = convention or spec.conventions[0]
+    model = build_model(spec, classes=classes, head=head, image_size=image_size, convention=built)
     opened = open_weights(name, weights, spec.pretrained)
-    conventions = spec.conventions if opened.convention is None else (opened.convention,)
-    for convention in conventions:
-        if convention != spec.conventions[0]:
-            model = build_model(spec, classes=classes, head=head, image_size=image_size, convention=convention)
+    told = convention or opened.convention
+    if told is None and not opened.tells and len(spec.conventions) > 1:
+        raise WeightsMismatchError(
+            f"{opened.record['file']} does not say which graph of {name} its weights belong to "
+            f"({', '.join(spec.conventions)}), and they answer wrongly in another. Save the model as a .keras file, which does."
+        )
+    candidates = (told,) if told else spec.conventions
+    for candidate in candidates:
+        if candidate != built:
+            model = build_model(spec, classes=classes, head=head, image_size=image_size, convention=candidate)
         try:
             with_head = opened.load(model)
             break
         except WeightsMismatchError:
-            if convention == conventions[-1]:
+            if candidate == candidates[-1]:
                 raise
     if require_head and not with_head:
         raise WeightsMismatchError(
@@ -136,7 +145,9 @@ def create_model(
             f"{name}, and does not. Leave the classifier out, or name the number of classes that it has."
         )
     if weights is not None:
-        logger.info("%s: weights of %s, %s", name, opened.record["file"], "head included" if with_head else "new head")
+        scaling = f", scaled as in {candidate!r}" if len(spec.conventions) > 1 else ""
+        kept = "head included" if with_head else "new head"
+        logger.info("%s: weights of %s%s, %s", name, opened.record["file"], scaling, kept)
     return model
 
 
@@ -153,6 +164,10 @@ def build_model(
     if size < spec.minimum_size:
         raise ValueError(
             f"image_size must be at least {spec.minimum_size} for {spec.name}. Received: image_size={size}"
+        )
+    if convention not in (None, *spec.conventions):
+        raise ValueError(
+            f"convention must be one of {', '.join(spec.conventions)} for {spec.name}. Received: convention={convention!r}"
         )
     head = spec.heads[0] if head is None else head
     if head not in spec.heads:

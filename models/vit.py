@@ -1,5 +1,10 @@
 """Vision Transformers (Dosovitskiy et al. 2020, arXiv 2010.11929): patches, a class token, pre-norm blocks.
 
+Checkpoints in timm's and Hugging Face's names are taken to expect -1..1, as Google's do. DeiT, DINO and MAE, in the same
+names, expect ImageNet's mean and deviation: port those with `--convention pytorch`.
+
+Hugging Face's networks add 1e-12 to the variance in LayerNormalization where the others, and these, add 1e-6.
+
 Each part of a block is a layer of the flat graph, so a block can be thawed or cut like any other.
 """
 

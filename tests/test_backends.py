@@ -60,8 +60,11 @@ model.compile(keras.optimizers.SGD(1e-3), "categorical_crossentropy")
 probabilities = model.predict_on_batch(images)
 assert probabilities.shape == (4, 10)
 np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-for layer in model.layers:  # in inference mode the same as in training, so that the two losses compare
-    layer.trainable = not isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Dropout))
+for layer in model.layers:  # training computes what inference does, so that the two losses compare
+    if isinstance(layer, keras.layers.BatchNormalization):
+        layer.trainable = False
+    elif isinstance(layer, keras.layers.Dropout):
+        layer.rate = 0.0
 model.compile(keras.optimizers.SGD(1e-3), "categorical_crossentropy")
 first = model.test_on_batch(images, labels)
 model.train_on_batch(images, labels)

@@ -54,7 +54,7 @@ def shift(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, *, share: float
         images: (batch, H, W, C), uint8 or float32; the dtype is kept.
         labels: (batch, classes) float32, returned as they are.
         seed: two integers.
-        share: from 0 to 1; 0.1 is at most 3.2 pixels of 32, which bilinear interpolation makes whole again.
+        share: from 0 to 1; 0.1 is at most 3.2 pixels of 32. Parts of a pixel are interpolated.
     """
     height, width = images.shape[1:3]
     moves = tf.random.stateless_uniform((2, tf.shape(images)[0]), seed, -share, share)

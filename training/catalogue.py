@@ -10,8 +10,9 @@ from training.freeze import backbone_layers, freeze
 
 HEADER = ("name", "input", "parameters", "head trains", "finetune trains", "scratch trains", "weights")
 LEGEND = (
-    "imagenet: from a package that pip fetches, or (hub) from Hugging Face; keras: from Keras Applications; file: any "
-    "PyTorch\ncheckpoint of the network, by its path. Finetune counts layers from the backbone's end; --unfreeze changes it."
+    "imagenet: from a package that pip fetches, or (hub) from Hugging Face; keras: from Keras Applications; file: a PyTorch\n"
+    "checkpoint by its path (every network takes Keras files). Finetune counts layers from the backbone's end; --unfreeze\n"
+    "changes it."
 )
 
 

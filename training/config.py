@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.pretrained.sources import KERAS_SUFFIXES, PYTORCH_SUFFIXES
 from models.registry import model_spec
 from models.storage import written_whole
 from training.augment import parse_augment
@@ -96,8 +97,10 @@ class TrainingConfig:
         _require(self.image_size >= spec.minimum_size,
                  f"image_size must be at least {spec.minimum_size} for {self.model}", image_size=self.image_size)  # fmt: skip
         named = self.weights is None or self.weights in spec.weights
-        _require(named or Path(self.weights).expanduser().is_file(),
-                 f"weights must be {', '.join([*spec.weights, 'none'])} or an existing file", weights=self.weights)  # fmt: skip
+        suffixes = KERAS_SUFFIXES + PYTORCH_SUFFIXES
+        readable = named or (Path(self.weights).is_file() and Path(self.weights).suffix in suffixes)
+        _require(readable, f"weights must be {', '.join([*spec.weights, 'none'])} or an existing file "
+                 f"({', '.join(suffixes)})", weights=self.weights)  # fmt: skip
         for phase in self.phases:
             _require(phase.name in spec.phases, f"phase must be {' or '.join(spec.phases)} for {self.model}",
                      phase=phase.name)  # fmt: skip
@@ -184,4 +187,6 @@ def make_config(
     fields = {**defaults, **given, "augment": parse_augment(augment)}
     if fields["weights"] == "none":
         fields["weights"] = None
+    elif fields["weights"] not in (None, *spec.weights):
+        fields["weights"] = str(Path(fields["weights"]).expanduser().resolve())  # found from any folder, when resumed
     return TrainingConfig(model=model, phases=tuple(phases), recipe=recipe, **fields)

@@ -269,7 +269,7 @@ class Run:
             folder, model, name=config.model, version="1", labels=dataset.class_names, fit="bilinear",
             temperature=metrics["calibration"]["temperature"], test_accuracy=metrics["accuracy"],
             val_accuracy=metrics["validation_accuracy"], command=self.command, recipe=config.recipe, seed=config.seed,
-            weights=str(config.weights), data=f"{dataset.name}, {len(dataset.x_train)} training images",
+            weights=Path(str(config.weights)).name, data=f"{dataset.name}, {len(dataset.x_train)} training images",
             seconds=seconds["total"],
         )  # fmt: skip
         write_json(folder / "metrics.json", metrics)

@@ -73,8 +73,8 @@ def _reflected(index: np.ndarray, size: int) -> np.ndarray:
 def views_of(augment: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return the views that `augment` chooses from with equal chances, None where they cannot be enumerated.
 
-    `()` has ("identity",), `("flip",)` has ("identity", "mirror"). Crops are too many to keep; CutOut, MixUp and CutMix
-    are never twice the same.
+    `()` has ("identity",), `("flip",)` has ("identity", "mirror"). Crops, shifts and rotations are too many to keep; CutOut,
+    MixUp and CutMix are never twice the same.
 
     Raises:
         ValueError: an unknown or a repeated augmentation.

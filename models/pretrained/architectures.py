@@ -137,10 +137,11 @@ def _resnet(repository: str, blocks: tuple[int, ...], convolutions: int) -> Pret
 RESNET18 = _resnet("timm/resnet18.a1_in1k", blocks=(2, 2, 2, 2), convolutions=2)
 RESNET50_V1_5 = _resnet("timm/resnet50.a1_in1k", blocks=(3, 4, 6, 3), convolutions=3)
 RESNET50 = Pretrained(
+    no_pytorch="PyTorch's ResNet-50 is another network (v1.5): take resnet50_v1_5 for the model.",
     keras=KerasDownload(
         f"{_APPLICATIONS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
         md5="4d473c1dd8becc155b73f8504c6f6626",
-    )
+    ),
 )
 
 

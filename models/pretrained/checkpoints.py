@@ -80,10 +80,10 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     try:
         if path.suffix == ".safetensors":
             tensors = _read_safetensors(content)
-        elif path.suffix == ".ckpt":
-            tensors = read_flax(content)
         elif content.startswith(b"PK\x03\x04"):
             tensors = _read_zip(content)
+        elif path.suffix == ".ckpt":
+            tensors = read_flax(content)
         else:
             tensors = _read_legacy(content)
     except CheckpointError as error:

@@ -50,7 +50,7 @@ def read_flax(content: bytes) -> dict[str, np.ndarray]:
         CheckpointError: if it holds something other than nested dicts of float arrays.
     """
     tensors = {}
-    for (*module, name), array in _leaves(_FlaxUnpickler(content).load(), ()):
+    for (*module, name), array in _leaves(_FlaxUnpickler(content).load(), (), set()):
         if name == "kernel" and array.ndim in _KERNEL_AXES:
             name, array = "weight", array.transpose(_KERNEL_AXES[array.ndim])
         tensors[".".join([*module, name])] = array
@@ -59,14 +59,16 @@ def read_flax(content: bytes) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _leaves(tree, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    if len(path) > 20:  # a pickle can build a dict that holds itself
-        raise CheckpointError("its dicts are nested without end.")
+def _leaves(tree, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    if id(tree) in seen:  # a pickle can build a dict that holds itself, or one that stands in a million places
+        raise CheckpointError(f"{'.'.join(path)} stands in it twice.")
+    if isinstance(tree, dict):
+        seen.add(id(tree))
     if isinstance(tree, _Array):
         yield path, _array(".".join(path), tree)
     elif isinstance(tree, dict) and all(isinstance(name, str) for name in tree):
         for name, inner in tree.items():
-            yield from _leaves(inner, (*path, name))
+            yield from _leaves(inner, (*path, name), seen)
     else:
         raise CheckpointError(f"dicts of arrays were expected. Received: {'.'.join(path)}: {type(tree).__name__}.")
 

@@ -17,6 +17,7 @@ import h5py
 import keras
 import numpy as np
 
+from models.layers import PositionEmbedding, resampled_positions
 from models.pretrained.mismatch import WeightsMismatchError, require_same_shapes
 from models.pretrained.unpickling import CheckpointError
 
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 # What a layer computes beyond its weights: weights trained under another value fit and answer wrongly.
 _CONSTANTS = ("preprocess_", "normalization")
-_CONVENTION = ("epsilon", "padding", "scale", "offset", "mean", "variance")
+_CONVENTION = ("epsilon", "padding", "strides", "activation", "heads", "scale", "offset", "mean", "variance")
 
 
 class KerasFile(NamedTuple):
@@ -41,7 +42,8 @@ def load_keras_file(model: keras.Model, path: str | Path) -> bool:
 
     The backbone must fit as a whole. The layers named `head_*` are loaded if all of them fit, else left alone, with a line
     in the log; layers named `preprocess_*` are not loaded, because they are constants of the architecture, and neither is
-    `normalization`, under which Keras Applications' EfficientNet keeps its own.
+    `normalization`, under which Keras Applications' EfficientNet keeps its own. Position embeddings of another grid are
+    resampled.
 
     Returns:
         Whether the head was loaded.
@@ -54,6 +56,10 @@ def load_keras_file(model: keras.Model, path: str | Path) -> bool:
     file = read_keras_file(path)
     variables = _variables(model)
     arrays = {name: array for name, array in file.arrays.items() if not name.startswith(_CONSTANTS)}
+    for layer in model.layers:
+        name = f"{layer.name}/0"
+        if isinstance(layer, PositionEmbedding) and name in arrays:
+            arrays[name] = resampled_positions(arrays[name], layer.embedding.shape[1])
     backbone, head = (_part(variables, is_head) for is_head in (False, True))
     file_backbone, file_head = (_part(arrays, is_head) for is_head in (False, True))
     require_same_shapes(model.name, _shapes(backbone), _shapes(file_backbone))
@@ -97,6 +103,8 @@ def read_keras_file(path: str | Path) -> KerasFile:
     try:
         with _opened(Path(path)) as (file, configs):
             return KerasFile(_legacy_arrays(file) if _is_legacy(file) else _arrays(file), configs)
+    except FileNotFoundError:
+        raise
     except CheckpointError as error:
         raise CheckpointError(f"{path} cannot be read as a Keras file: {error}") from error
     except Exception as error:  # a hostile or damaged file makes h5py and zipfile raise nearly anything
@@ -203,8 +211,11 @@ def _require_same_convention(model: keras.Model, configs: dict[str, dict]) -> No
             raise WeightsMismatchError(
                 f"The file's network scales its input in another way than {model.name}: {side} {name}."
             )
+    # TensorFlow's padding of a strided layer depends on the size of the input.
+    file_size, our_size = (each.get("image", {}).get("batch_shape") for each in (configs, ours))
+    keys = [key for key in _CONVENTION if file_size == our_size or key != "padding"]
     for name in (name for name in ours if name in configs and not name.startswith("head_")):
-        for key in _CONVENTION:
+        for key in keys:
             if configs[name].get(key) != ours[name].get(key):
                 raise WeightsMismatchError(
                     f"{name} of {model.name} must have the {key} that the file's weights were trained with, "

@@ -133,7 +133,7 @@ def load_pytorch(model: keras.Model, state_dict: Mapping[str, np.ndarray], mappi
     offered = {name: array.shape for name, array in tensors.items() if not name.startswith(left_out)}
     require_same_shapes(model.name, {name: place.shape for place in places for name in place.names}, offered)
     for place in places:
-        array = np.concatenate([tensors[name] for name in place.names]) if place.shape else tensors[place.names[0]]
+        array = np.concatenate([tensors[name] for name in place.names])
         place.variable.assign(np.array(array.transpose(place.axes), dtype="float32", order="C"))
     return with_head
 

@@ -5,9 +5,9 @@ python -m models.pretrained.port --model resnet18 --from resnet18.pth --to resne
 python -m models.pretrained.port --model resnet18 --from resnet18.keras --to resnet18.safetensors
 python -m models.pretrained.port --model efficientnet_lite0 --from imagenet --to lite0.keras --classes 1000
 
-Read are .pt, .pth, .safetensors and Flax's .ckpt, without executing anything in them, or "imagenet" for the weights that the
-network has here. A .keras file holds the whole network, scaling included. A .safetensors file holds the state dict that the
-PyTorch original loads with strict=True; a head that the original does not have is left out, and said so.
+Read are .pt, .pth, .bin, .safetensors and Flax's .ckpt, without executing anything in them, or "imagenet" for the weights
+that the network has here. A .keras file holds the whole network, scaling included. A .safetensors file holds the state dict
+that the PyTorch original loads with strict=True; a head that the original does not have is left out, and said so.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from models.noise import noise_held_back
+from models.noise import NOISY, noise_held_back
 
 with noise_held_back():
     import keras
@@ -33,9 +33,17 @@ from models.pretrained.sources import PYTORCH_SUFFIXES
 from models.registry import ModelSpec, build_model, create_model, list_models, model_spec
 from models.storage import written_whole
 
+logger = logging.getLogger(__name__)
+
 
 def to_keras(
-    name: str, weights: str, target: Path, *, classes: int | None = None, image_size: int | None = None
+    name: str,
+    weights: str,
+    target: Path,
+    *,
+    classes: int | None = None,
+    image_size: int | None = None,
+    convention: str | None = None,
 ) -> keras.Model:
     """Write a network with the weights of a PyTorch checkpoint to a `.keras` file, and return it.
 
@@ -45,6 +53,7 @@ def to_keras(
         target: where the `.keras` file goes, whole or not at all.
         classes: keep the checkpoint's classifier, which must have so many classes. None: a linear head for 10, untrained.
         image_size: the side of the model's input in pixels; None takes the spec's.
+        convention: the graph that the weights belong to; None takes what their names say.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -53,8 +62,9 @@ def to_keras(
     spec = model_spec(name)
     head = "linear" if classes is None else spec.pretrained.classifier_head
     model = create_model(
-        name, classes=classes or 10, weights=weights, head=head, image_size=image_size, require_head=classes is not None
-    )
+        name, classes=10 if classes is None else classes, weights=weights, head=head, image_size=image_size,
+        convention=convention, require_head=classes is not None,
+    )  # fmt: skip
     with written_whole(target) as partial:
         model.save(partial)
     return model
@@ -80,30 +90,36 @@ def to_safetensors(name: str, source: Path, target: Path, *, naming: str | None 
     if naming not in (None, *namings):
         raise ValueError(f"naming must be one of {', '.join(namings)} for {name}. Received: naming={naming!r}")
     chosen = [mapping for mapping in spec.pretrained.mappings if naming in (None, mapping.naming)]
-    mapping, model, with_head = _fitting(spec, source, chosen)
-    state_dict = to_pytorch(model, mapping, with_classifier=with_head)
+    mapping, model, with_classifier = _fitting(spec, source, chosen)
+    if not with_classifier:
+        logger.warning(
+            "Left out the head of %s: PyTorch's %s has no such classifier. strict=False loads it.", source, name
+        )
+    state_dict = to_pytorch(model, mapping, with_classifier=with_classifier)
     with written_whole(target) as partial:
         save_file(state_dict, partial)
     return {name: array.shape for name, array in state_dict.items()}
 
 
 def _fitting(spec: ModelSpec, source: Path, mappings: list[PytorchMapping]) -> tuple[PytorchMapping, keras.Model, bool]:
-    """Return the first mapping of whose convention the file's network is, the network, and whether its head is loaded."""
-    configs = read_keras_file(source).configs
-    if configs is None:
-        raise ValueError(f"{source} must be a .keras file, which says how its network is built.")
-    classes = configs["head_probabilities"]["units"]
-    size = configs["image"]["batch_shape"][1]
+    """Return the first mapping that fits the file's network, the network, and whether its head is the original's."""
+    file = read_keras_file(source)
+    try:
+        classes = file.configs["head_probabilities"]["units"]
+        size = file.configs["image"]["batch_shape"][1]
+    except (KeyError, TypeError):
+        raise WeightsMismatchError(
+            f"{source} must be a .keras file of a network that Thaw built, with an input layer named image and a last one "
+            "named head_probabilities."
+        ) from None
+    heads = {name.partition("/")[0] for name in file.arrays if name.startswith("head_")}
     for mapping in mappings:
-        model = build_model(
-            spec,
-            classes=classes,
-            head=spec.pretrained.classifier_head,
-            image_size=size,
-            convention=mapping.convention,
-        )
+        same = heads == {layer for _, layer in mapping.classifier}
+        ours = spec.pretrained.classifier_head
+        head = ours if same else next(head for head in spec.heads if head != ours)
+        model = build_model(spec, classes=classes, head=head, image_size=size, convention=mapping.convention)
         try:
-            return mapping, model, load_keras_file(model, source)
+            return mapping, model, load_keras_file(model, source) and same
         except WeightsMismatchError:
             if mapping is mappings[-1]:
                 raise
@@ -124,18 +140,29 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--classes", type=int, help="keep the checkpoint's classifier of so many classes, 1000 for ImageNet (default: leave "
         "it out, and put an untrained head for 10 classes in its place)")  # fmt: skip
     add("--image-size", type=int, help="side of the Keras model's input in pixels (default: the model's)")
+    add("--convention", help="graph that the checkpoint belongs to, where its names tell wrongly: pytorch for DeiT, DINO and "
+        "MAE under timm's names (default: what the names say)")  # fmt: skip
     add("--naming", help="names of the tensors in a .safetensors file (default: the PyTorch original's own)")
     options = parser.parse_args(arguments)
+    known = (*PYTORCH_SUFFIXES, ".keras")
+    if options.source != "imagenet" and Path(options.source).suffix not in known:
+        parser.error(f"--from must be imagenet or end with {', '.join(known)}. Received: --from {options.source}")
     forward = options.source == "imagenet" or Path(options.source).suffix in PYTORCH_SUFFIXES
     if options.target.suffix != (".keras" if forward else ".safetensors"):
         wanted = "--to must end with .keras" if forward else "--to must end with .safetensors (from a .keras file)"
         parser.error(f"{wanted}. Received: --from {options.source} --to {options.target}")
+    if forward and options.naming:
+        parser.error("--naming is for the way back, from a .keras file")
+    if not forward and (options.classes or options.image_size or options.convention):
+        parser.error("--classes, --image-size and --convention are for the way to a .keras file, which holds them")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Port, and return the exit status: 0 done, 1 failed, 2 bad option."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for noisy in NOISY:
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     options = parse_arguments(arguments)
     try:
         if options.target.suffix == ".keras":
@@ -145,6 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
                 options.target,
                 classes=options.classes,
                 image_size=options.image_size,
+                convention=options.convention,
             )
             print(f"Written: {options.target}, {model.count_params():,} parameters, classes: {model.output_shape[1]}.")
         else:

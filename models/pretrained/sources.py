@@ -1,7 +1,8 @@
 """From what a user calls weights ("imagenet", "keras", a path) to a weight file that is read and ready for its network."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from models.pretrained.checkpoints import read_state_dict
 from models.pretrained.downloads import HubFile, KerasDownload, PackageFile
 from models.pretrained.keras_files import is_applications_file, load_keras_file
 from models.pretrained.mapping import PytorchMapping, choose_mapping, load_pytorch
+from models.pretrained.unpickling import CheckpointError
 from models.storage import sha256_of
 
 logger = logging.getLogger(__name__)
 
-PYTORCH_SUFFIXES = (".pt", ".pth", ".safetensors", ".ckpt")
+PYTORCH_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
 KERAS_SUFFIXES = (".keras", ".h5")
 
 
@@ -28,12 +30,14 @@ class Pretrained:
         keras: the source of `weights="keras"`.
         mappings: the PyTorch namings of the network, its original's own first; the one that fits a checkpoint best is used.
         classifier_head: the head that stands for the original's classifier.
+        no_pytorch: what to tell a user who brings a PyTorch checkpoint where there are no mappings.
     """
 
     imagenet: PackageFile | HubFile | None = None
     keras: KerasDownload | None = None
     mappings: Sequence[PytorchMapping] = ()
     classifier_head: str = "linear"
+    no_pytorch: str = "`train.py --list` shows which networks have one."
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,15 @@ class OpenedWeights:
     Attributes:
         record: what they are: `weights` as the user said it, and for a file its `file` name, `sha256` and, if known, `source`.
         load: puts them into a model of the network; returns whether its head was loaded too.
-        convention: the graph that they belong to; None where the file does not say (see `ModelSpec.conventions`).
+        convention: the graph that they belong to (see `ModelSpec.conventions`); None where `load` finds out, by refusing a
+            model of another.
+        tells: whether the file says which graph it belongs to. Bare weights fit any, and answer wrongly in all but one.
     """
 
     record: dict[str, str]
     load: Callable[[keras.Model], bool]
     convention: str | None = None
+    tells: bool = True
 
 
 def open_weights(network: str, weights: str | Path | None, pretrained: Pretrained) -> OpenedWeights:
@@ -56,8 +63,8 @@ def open_weights(network: str, weights: str | Path | None, pretrained: Pretraine
 
     Args:
         network: its name, for messages.
-        weights: "imagenet"; "keras"; the path of a `.weights.h5`, `.keras`, `.pt`, `.pth`, `.safetensors` or `.ckpt` file of
-            the same network; or None, for which `load` leaves the model as it is.
+        weights: "imagenet"; "keras"; the path of a `.weights.h5`, `.keras`, `.pt`, `.pth`, `.bin`, `.safetensors` or `.ckpt`
+            file of the same network; or None, for which `load` leaves the model as it is.
         pretrained: what the architecture declares.
 
     Raises:
@@ -71,15 +78,33 @@ def open_weights(network: str, weights: str | Path | None, pretrained: Pretraine
     record = {"weights": str(weights), "file": path.name, "sha256": sha256_of(path), **source}
     if path.suffix in KERAS_SUFFIXES:
         convention = "keras" if is_applications_file(path) else None
-        return OpenedWeights(record, lambda model: load_keras_file(model, path), convention)
+        tells = convention is not None or path.suffix == ".keras"
+        return OpenedWeights(record, lambda model: _load_keras(model, path, source), convention, tells)
     if not pretrained.mappings:
         raise ValueError(
-            f"{network} takes Keras files alone: no PyTorch network is declared for it (train.py --list shows which have one). "
+            f"{network} takes Keras files alone: no PyTorch network is declared for it. {pretrained.no_pytorch} "
             f"Received: {path}"
         )
-    state_dict = read_state_dict(path)
+    with _advice_on_a_cached(path, source):
+        state_dict = read_state_dict(path)
     mapping = choose_mapping(state_dict, pretrained.mappings)
     return OpenedWeights(record, lambda model: load_pytorch(model, state_dict, mapping), mapping.convention)
+
+
+def _load_keras(model: keras.Model, path: Path, source: dict[str, str]) -> bool:
+    with _advice_on_a_cached(path, source):
+        return load_keras_file(model, path)
+
+
+@contextmanager
+def _advice_on_a_cached(path: Path, source: dict[str, str]) -> Iterator[None]:
+    """Say what to do where a file that was fetched, or put into the cache by hand, cannot be read."""
+    try:
+        yield
+    except CheckpointError as error:
+        if not source:
+            raise
+        raise type(error)(f"{error} Remove {path} and run again to fetch it anew.") from error
 
 
 def _weight_file(network: str, weights: str | Path, pretrained: Pretrained) -> tuple[Path, dict[str, str]]:
@@ -98,7 +123,7 @@ def _weight_file(network: str, weights: str | Path, pretrained: Pretrained) -> t
 def _instead(weights: str, pretrained: Pretrained) -> str:
     """Return what the error message offers where a download fails."""
     if weights == "keras" and pretrained.imagenet:
-        return " Or use weights='imagenet'."
+        return " Or use --weights imagenet."
     if isinstance(pretrained.imagenet, PackageFile):
         return ""
     return (

@@ -18,7 +18,7 @@ class CheckpointError(ValueError):
 
 
 class UnsafeCheckpointError(CheckpointError):
-    """A pickle that asks for more than a state dict needs; refused before anything of it ran."""
+    """A pickle that asks for more than a state dict needs; nothing that it asks for was called."""
 
 
 class RestrictedUnpickler(pickle._Unpickler):

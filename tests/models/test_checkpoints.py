@@ -104,7 +104,12 @@ def test_every_dtype_view_and_order_is_read_as_torch_reads_it(checkpoint):
 def test_a_modules_state_dict_keeps_its_order(tmp_path):
     torch = pytest.importorskip("torch")
     state_dict = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3)).state_dict()
-    for name, protocol, zip_format in (("a.pt", 2, True), ("b.pth", 4, True), ("c.pth", 4, False)):
+    for name, protocol, zip_format in (
+        ("a.pt", 2, True),
+        ("lightning.ckpt", 2, True),
+        ("b.pth", 4, True),
+        ("c.pth", 4, False),
+    ):
         path = tmp_path / name
         torch.save(state_dict, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zip_format)
         assert list(read_state_dict(path)) == list(state_dict)

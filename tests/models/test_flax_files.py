@@ -83,8 +83,12 @@ def test_a_truncated_or_altered_file_is_refused(tmp_path):
         read_state_dict(path)
 
 
-def test_dicts_nested_without_end_are_refused(tmp_path):
-    tree = {}
-    tree["a"] = tree
-    with pytest.raises(CheckpointError, match="nested without end"):
-        read_state_dict(write(tmp_path / "a.ckpt", tree))
+def test_a_dict_in_several_places_is_refused(tmp_path):
+    itself = {}
+    itself["a"] = itself
+    bomb = {"leaf": random(1)}
+    for _ in range(40):
+        bomb = dict.fromkeys("abcd", bomb)
+    for tree in (itself, bomb):
+        with pytest.raises(CheckpointError, match="stands in it twice"):
+            read_state_dict(write(tmp_path / "a.ckpt", tree))

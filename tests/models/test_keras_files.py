@@ -20,6 +20,7 @@ from weight_files import (
     zeroed,
 )
 
+from models.layers import SelfAttention
 from models.pretrained import downloads
 from models.pretrained.downloads import WeightsUnavailableError
 from models.pretrained.mismatch import WeightsMismatchError
@@ -87,6 +88,18 @@ def test_a_keras_file_of_another_convention_is_refused_though_it_fits(tmp_path, 
     with pytest.raises(WeightsMismatchError, match=reason):
         load_weights(model, path)
     assert_same(model.get_weights(), before)
+
+
+def test_attention_of_other_heads_is_refused_though_it_fits(tmp_path):
+    def attention(heads):
+        tokens = keras.Input((5, 24), name="tokens")
+        x = SelfAttention(heads, name="attention")(tokens)
+        return keras.Model(tokens, keras.layers.Dense(2, name="dense")(x))
+
+    attention(2).save(tmp_path / "a.keras")
+    load_weights(attention(2), tmp_path / "a.keras")
+    with pytest.raises(WeightsMismatchError, match="attention.*heads"):
+        load_weights(attention(4), tmp_path / "a.keras")
 
 
 def test_layers_inside_layers_are_found_by_name(tmp_path):
@@ -198,7 +211,7 @@ def test_keras_weights_out_of_reach_name_the_file_its_place_and_what_to_run_inst
     fake_download(monkeypatch, unreachable)
     with pytest.raises(WeightsUnavailableError, match="URL fetch failure") as caught:
         load_weights(tiny_model(), "keras", DECLARED)
-    for part in ("tiny_no_top.h5", str(DOWNLOAD.cached), "weights='imagenet'"):
+    for part in ("tiny_no_top.h5", str(DOWNLOAD.cached), "--weights imagenet"):
         assert part in str(caught.value)
     assert not DOWNLOAD.cached.exists()
     with pytest.raises(WeightsUnavailableError) as caught:

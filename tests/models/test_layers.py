@@ -9,6 +9,7 @@ import pytest
 
 from models.layers import FirstToken, PositionEmbedding, ReverseChannels, SelfAttention, gelu, resampled_positions
 from models.pretrained.architectures import vit_names
+from models.pretrained.keras_files import load_keras_file
 from models.pretrained.mapping import load_pytorch, to_pytorch
 from models.registry import build_model, model_spec
 
@@ -45,13 +46,19 @@ def test_positions_are_resampled_as_pytorch_resizes_images(had, wanted):
     np.testing.assert_allclose(found[0, 1:].reshape(wanted, wanted, 6), expected[0].permute(1, 2, 0), atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(197,), (1, 1, 4), (2, 17, 4), (1, 17)])
+def test_positions_of_another_form_are_left_to_the_check_of_shapes(shape):
+    embedding = np.ones(shape, "float32")
+    assert resampled_positions(embedding, 37) is embedding
+
+
 @pytest.mark.parametrize("tokens", [17, 10, 16])
 def test_positions_of_the_right_number_or_of_no_grid_are_left_alone(tokens):
     embedding = np.ones((1, 17 if tokens != 10 else 9, 2), "float32")
     assert resampled_positions(embedding, tokens) is embedding
 
 
-def test_a_vision_transformer_takes_weights_of_another_image_size():
+def test_a_vision_transformer_takes_weights_of_another_image_size(tmp_path):
     spec = model_spec("vit_b16")
     shallow = dataclasses.replace(spec, backbone=functools.partial(spec.backbone, depth=1))
     torchvision = spec.pretrained.mappings[0]
@@ -60,3 +67,7 @@ def test_a_vision_transformer_takes_weights_of_another_image_size():
     assert load_pytorch(other, to_pytorch(trained, mapping), mapping)
     expected = resampled_positions(keras.ops.convert_to_numpy(trained.get_layer("position_embedding").embedding), 37)
     np.testing.assert_allclose(other.get_layer("position_embedding").embedding, expected, atol=1e-6)
+    again = build_model(shallow, classes=3, image_size=96)
+    trained.save(tmp_path / "vit.keras")
+    assert load_keras_file(again, tmp_path / "vit.keras")
+    np.testing.assert_allclose(again.get_layer("position_embedding").embedding, expected, atol=1e-6)

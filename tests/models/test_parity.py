@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from weight_files import write_legacy
 
+from models.pretrained.checkpoints import read_state_dict
 from models.pretrained.mapping import choose_mapping, load_pytorch, to_pytorch
 from models.registry import build_model, create_model, list_models, model_spec, pytorch_parameters
 
@@ -45,8 +46,8 @@ def test_every_mapping_has_an_original():
     assert {(parameter.values[0], parameter.values[1].naming) for parameter in MAPPINGS} == set(ORIGINALS)
 
 
-def largest_difference(model, network, scaling, with_classifier):
-    """Return the largest difference of features and of probabilities, on random images that go in raw on our side."""
+def largest_differences(model, network, scaling, with_classifier):
+    """Return the largest differences of features and of probabilities, on random images that go in raw on our side."""
     size = model.input_shape[1]
     at_head = next(layer for layer in model.layers if layer.name.startswith("head_"))
     outputs = keras.Model(model.input, [model.get_layer("preprocess_rescaling").output, at_head.input, model.output])
@@ -59,7 +60,7 @@ def largest_difference(model, network, scaling, with_classifier):
         features = network.features(scaled).numpy()
         theirs = [features.transpose(0, 2, 3, 1) if features.ndim == 4 else features]
         theirs += [network(scaled).softmax(-1).numpy()] if with_classifier else []
-    return max(np.abs(our - their).max() for our, their in zip(ours, theirs, strict=False))
+    return [float(np.abs(our - their).max()) for our, their in zip(ours, theirs, strict=False)]
 
 
 @pytest.mark.skipif(
@@ -67,7 +68,7 @@ def largest_difference(model, network, scaling, with_classifier):
 )
 @pytest.mark.parametrize(("name", "mapping"), MAPPINGS)
 def test_a_port_equals_its_original(name, mapping, float64, record_property):
-    spec, differences = model_spec(name), []
+    spec, features, probabilities = model_spec(name), [], []
     even = 2 * math.ceil(spec.minimum_size / 2)
     # Both kinds of size in the original's own naming, without its classifier at first: VGG16's has 120 million weights.
     for size in (even, even + 17) if mapping is spec.pretrained.mappings[0] else (even + 17,):
@@ -80,17 +81,21 @@ def test_a_port_equals_its_original(name, mapping, float64, record_property):
         model = build_model(spec, classes=10, head=head, image_size=size, convention=mapping.convention)
         assert load_pytorch(model, state_dict, mapping) == with_classifier
         scaling = SCALINGS.get(name, SCALINGS[mapping.convention])
-        differences.append(largest_difference(model, network.double(), scaling, with_classifier))
+        found = largest_differences(model, network.double(), scaling, with_classifier)
+        features.append(found[0])
+        probabilities += found[1:]
 
     theirs = sum(parameter.numel() for parameter in network.parameters())
     head = [layer.count_params() for layer in model.layers if layer.name.startswith("head_")]
     ours = pytorch_parameters(model) - (0 if with_classifier else sum(head))
     for key, value in {
         "model": name, "naming": mapping.naming, "original": "plain PyTorch", "parameters_theirs": theirs,
-        "parameters_ours": ours, "max_abs_difference": float(max(differences)), "round_trip": "bit-exact",
+        "parameters_ours": ours, "max_abs_difference": max(features + probabilities), "round_trip": "bit-exact",
     }.items():  # fmt: skip
         record_property(key, value)
-    assert max(differences) < 1e-5, differences
+    # Hugging Face's LayerNorm adds 1e-12 where ours adds 1e-6. Our softmax is single precision under any policy.
+    assert max(features) < (1e-5 if mapping.naming == "huggingface" else 1e-9), features
+    assert max(probabilities, default=0) < 1e-5, probabilities
     assert ours == theirs
     assert_comes_back(model, network, mapping)
 
@@ -115,6 +120,25 @@ def assert_comes_back(model, network, mapping):
 def digest(weight):
     """Return a hash of a weight's bits: copies of VGG16 would not fit beside one another in a laptop's memory."""
     return hashlib.sha256(np.ascontiguousarray(keras.ops.convert_to_numpy(weight))).hexdigest()
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", ["alexnet", "efficientnet_lite0", "vgg16"])  # of mobilenet_v2 see test_mapping
+def test_real_weights_give_the_originals_features_in_single_precision(name):
+    spec = model_spec(name)
+    state_dict = read_state_dict(spec.pretrained.imagenet.fetch())
+    mapping = choose_mapping(state_dict, spec.pretrained.mappings)
+    network = original(name, mapping.naming, classes=1000)
+    kept = {key: array for key, array in state_dict.items() if not key.startswith(mapping.ignored or ("none",))}
+    network.load_state_dict({key: torch.from_numpy(array.copy()) for key, array in kept.items()}, strict=True)
+    model = create_model(name, weights="imagenet", image_size=96)
+    images = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3)).astype("float32")
+    at_head = next(layer for layer in model.layers if layer.name.startswith("head_"))
+    ours = keras.ops.convert_to_numpy(keras.Model(model.input, at_head.input)(images, training=False))
+    scaled = SCALINGS.get(name, SCALINGS["pytorch"])(images).astype("float32")
+    with torch.no_grad():
+        theirs = network.features(torch.from_numpy(scaled.transpose(0, 3, 1, 2).copy())).numpy()
+    np.testing.assert_allclose(ours, theirs.transpose(0, 2, 3, 1), atol=1e-4)
 
 
 APPLICATIONS = {  # what weights="keras" imitates: the network of Keras Applications and its own scaling
@@ -156,7 +180,9 @@ def test_weights_of_keras_applications_give_its_features(name, float64, tmp_path
 
 
 def randomise(network):
-    """Give a Keras network BN statistics that are not 0 and 1, and EfficientNet's scaling its published constants."""
+    """Give a Keras network BN statistics that are not 0 and 1, and EfficientNet the scaling (x - mean) / deviation, which the
+    two layers of its published graph come to together.
+    """
     generator = np.random.default_rng(0)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -59,7 +59,7 @@ def test_without_classes_the_classifier_is_left_out(checkpoint, tmp_path):
 def test_a_head_that_the_original_does_not_have_is_left_out_and_said(tmp_path, caplog):
     build_model(model_spec("resnet18"), classes=10, head="dense", image_size=64).save(tmp_path / "a.keras")
     assert run("--model", "resnet18", "--from", tmp_path / "a.keras", "--to", tmp_path / "a.safetensors") == 0
-    assert "left out its head" in caplog.text
+    assert "Left out the head" in caplog.text
     names = set(read_state_dict(tmp_path / "a.safetensors"))
     assert names == {name for name in original("resnet18", "torchvision").state_dict() if not name.startswith("fc.")}
 
@@ -71,7 +71,7 @@ def test_weights_go_back_under_the_names_of_their_own_scaling(tmp_path, capsys):
     for naming in ("torchvision", "flat"):
         assert run(*options, "--naming", naming) == 0
         network = original("mobilenet_v2", naming, classes=7)
-        tensors = {name: torch.from_numpy(a) for name, a in read_state_dict(tmp_path / "a.safetensors").items()}
+        tensors = {name: torch.from_numpy(a.copy()) for name, a in read_state_dict(tmp_path / "a.safetensors").items()}
         network.load_state_dict(tensors, strict=True)
     build_model(spec, classes=7, head="linear", image_size=32, convention="keras").save(tmp_path / "a.keras")
     assert run(*options) == 1, "PyTorch's MobileNetV2 would answer wrongly with these weights"
@@ -82,6 +82,18 @@ def test_weights_go_back_under_the_names_of_their_own_scaling(tmp_path, capsys):
     ("arguments", "status", "message"),
     [
         (["--model", "resnet18", "--from", "a.pth", "--to", "b.pth"], 2, "--to must end with .keras"),
+        (["--model", "resnet18", "--from", "a.zip", "--to", "b.keras"], 2, "--from must be imagenet or end with .pt"),
+        (
+            ["--model", "resnet18", "--from", "a.pt", "--to", "b.keras", "--naming", "x"],
+            2,
+            "--naming is for the way back",
+        ),
+        (
+            ["--model", "resnet18", "--from", "a.keras", "--to", "b.safetensors", "--classes", "9"],
+            2,
+            "are for the way to",
+        ),
+        (["--model", "resnet18", "--from", "a.keras", "--to", "b.safetensors"], 1, "No such file"),
         (["--model", "resnet18", "--from", "a.keras", "--to", "b.pth"], 2, "--to must end with .safetensors"),
         (["--model", "nonsense", "--from", "a.pth", "--to", "b.keras"], 1, "model must be one of .*resnet18"),
         (["--model", "resnet18", "--from", "a.pth", "--to", "b.keras"], 1, "an existing file"),
@@ -107,6 +119,12 @@ def test_a_wrong_option_is_told(tmp_path, monkeypatch, capsys, arguments, status
     error = capsys.readouterr().err
     assert re.search(message, error), error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_keras_file_of_another_program_is_told(tmp_path, capsys):
+    keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(tmp_path / "a.keras")
+    assert run("--model", "resnet18", "--from", tmp_path / "a.keras", "--to", tmp_path / "b.safetensors") == 1
+    assert "must be a .keras file of a network that Thaw built" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "misshapen", "classes"])

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from models.pretrained.mismatch import WeightsMismatchError
 from models.registry import build_model, create_model, list_models, model_spec, pytorch_parameters, register_model
 from training.freeze import backbone_layers, choose_cut, freeze, prefix_model, suffix_model
 from training.onnx_export import OnnxModel, export_onnx
@@ -136,6 +137,10 @@ def test_a_training_step_lowers_the_loss(model, images):
     first = model.test_on_batch(images, labels)
     model.train_on_batch(images, labels)
     assert model.test_on_batch(images, labels) < first
+    kernels = [index for index, weight in enumerate(model.weights) if weight.name == "kernel"]
+    assert not np.array_equal(model.get_weights()[kernels[0]], before[kernels[0]]), (
+        "the gradient reaches the first layer"
+    )
     model.set_weights(before)
 
 
@@ -163,7 +168,6 @@ def test_builds_at_another_size_with_another_number_of_classes_and_every_head(sp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_size": 4}, "image_size must be at least .*Received: image_size=4"),
         ({"head": "nonsense"}, "head must be one of .*Received: head='nonsense'"),
         ({"classes": 1}, "classes must be at least 2. Received: classes=1"),
         ({"weights": "nonsense"}, "weights must be .*Received: weights='nonsense'"),
@@ -172,6 +176,14 @@ def test_builds_at_another_size_with_another_number_of_classes_and_every_head(sp
 def test_a_wrong_argument_is_told(spec, options, message):
     with pytest.raises(ValueError, match=message):
         create_model(spec.name, **{"weights": None, "image_size": spec.minimum_size, **options})
+
+
+def test_one_pixel_too_few_is_told(spec):
+    message = (
+        f"image_size must be at least {spec.minimum_size} for {spec.name}. Received: image_size={spec.minimum_size - 1}"
+    )
+    with pytest.raises(ValueError, match=message):
+        build_model(spec, classes=10, image_size=spec.minimum_size - 1)
 
 
 def test_an_unknown_name_lists_the_models():
@@ -193,3 +205,34 @@ def test_parameters_are_the_published_ones_in_pytorchs_count(name):
 def test_the_linear_head_of_resnet18_has_5130_parameters():
     model = create_model("resnet18", weights=None, head="linear", image_size=32)
     assert sum(layer.count_params() for layer in model.layers if layer.name.startswith("head_")) == 5_130
+
+
+def test_a_keras_file_is_loaded_into_the_graph_that_it_was_saved_from(tmp_path):
+    spec = model_spec("mobilenet_v2")
+    for convention in spec.conventions:
+        saved = build_model(spec, classes=10, image_size=32, convention=convention)
+        saved.save(tmp_path / "a.keras")
+        model = create_model("mobilenet_v2", weights=tmp_path / "a.keras", image_size=32)
+        for layer in ("preprocess_rescaling", "Conv1", "bn_Conv1"):
+            assert model.get_layer(layer).get_config() == saved.get_layer(layer).get_config()
+
+
+def test_a_keras_file_is_loaded_at_another_image_size(tmp_path):
+    build_model(model_spec("efficientnet_lite0"), classes=10, image_size=32).save(tmp_path / "a.keras")
+    create_model(
+        "efficientnet_lite0", weights=tmp_path / "a.keras", image_size=40
+    )  # 40, 20, 10, 5: padded in another way
+
+
+def test_bare_weights_that_fit_several_graphs_are_refused_with_advice(tmp_path):
+    build_model(model_spec("mobilenet_v2"), classes=10, image_size=32).save_weights(tmp_path / "a.weights.h5")
+    options = {"weights": tmp_path / "a.weights.h5", "image_size": 32}
+    with pytest.raises(WeightsMismatchError, match=r"does not say which graph .*\(pytorch, keras\).*\.keras"):
+        create_model("mobilenet_v2", **options)
+    create_model("mobilenet_v2", convention="pytorch", **options)
+
+
+def test_a_pytorch_checkpoint_for_kerass_resnet50_is_sent_to_the_right_network(tmp_path):
+    (tmp_path / "a.pth").touch()
+    with pytest.raises(ValueError, match="resnet50_v1_5"):
+        create_model("resnet50", weights=tmp_path / "a.pth", image_size=32)

@@ -58,3 +58,9 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match="is not a training config"):
         TrainingConfig.load(tmp_path / "config.json")
+
+
+def test_a_weight_file_is_kept_by_its_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.pt").touch()
+    assert make_config("head", weights="mine.pt").weights == str(tmp_path / "mine.pt")

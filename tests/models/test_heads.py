@@ -1,0 +1,33 @@
+"""The classifiers of AlexNet and VGG: what they make of a map of any size, in PyTorch's order."""
+
+import keras
+import numpy as np
+import pytest
+
+from models.heads import attach_head
+from training.onnx_export import OnnxModel, export_onnx
+
+
+def flattened(name, side, channels=3):
+    """Return the part of a head up to its flatten layer."""
+    features = keras.Input((side, side, channels))
+    model = keras.Model(features, attach_head(name, features, 2))
+    return keras.Model(features, model.get_layer("head_flatten").output)
+
+
+@pytest.mark.parametrize("side", [2, 4, 6, 7, 9])
+@pytest.mark.parametrize(("name", "pooled"), [("alexnet_classifier", 6), ("vgg_classifier", 7)])
+def test_maps_are_pooled_and_flattened_as_pytorch_does(name, pooled, side):
+    torch = pytest.importorskip("torch")
+    maps = np.random.default_rng(side).normal(size=(2, side, side, 3)).astype("float32")
+    original = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(pooled), torch.nn.Flatten())
+    expected = original(torch.from_numpy(maps.transpose(0, 3, 1, 2).copy())).numpy()
+    np.testing.assert_allclose(flattened(name, side)(maps), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["alexnet_classifier", "vgg_classifier"])
+def test_their_pooling_has_a_counterpart_in_onnx(name, tmp_path):
+    images = np.random.default_rng(0).uniform(0, 255, (3, 9, 9, 3)).astype("float32")
+    model = flattened(name, 9)
+    assert export_onnx(model, tmp_path / "head.onnx", images) <= 1e-4
+    assert OnnxModel(tmp_path / "head.onnx").output_shape == model.output_shape
