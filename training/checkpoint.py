@@ -66,7 +66,7 @@ class Checkpoint:
         state: where the run stands.
         model: every variable of the full model, the random states of its Dropout layers included.
         optimizer: every variable of the phase's optimizer; empty between phases.
-        best: the trainable variables of the phase's best epoch; empty between phases.
+        best: the weights of the trainee at the phase's best epoch; empty between phases.
     """
 
     state: TrainingState

@@ -163,7 +163,8 @@ def run_phase(
     optimizer = keras.optimizers.Adam(phase.learning_rate)
     trainee.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
     optimizer.build(trainee.trainable_variables)
-    best = values(trainee.trainable_variables)
+    # All weights, not the trainable ones alone: where BatchNormalization trains, its statistics belong to an epoch too.
+    best = values(trainee.weights)
     if resumed is not None and resumed.optimizer:
         assign(optimizer.variables, resumed.optimizer)
         best = resumed.best
@@ -182,12 +183,12 @@ def run_phase(
         row = {"phase": phase.name, "epoch": state.epoch + 1, **{name: each[-1] for name, each in logs.items()}}
         _require_finite(row["val_loss"], phase, f"on the validation split after epoch {row['epoch']}")
         if state.finish_epoch({**row, "seconds": seconds}):
-            best = values(trainee.trainable_variables)
+            best = values(trainee.weights)
         state.add_seconds(phase.name, seconds)
         Checkpoint.capture(state, model, optimizer, best).save(checkpoint_path)
         on_epoch(state)
 
-    assign(trainee.trainable_variables, best)
+    assign(trainee.weights, best)
     state.finish_phase()
     Checkpoint.capture(state, model).save(checkpoint_path)
 
