@@ -133,6 +133,14 @@ def make_feed(
     return Feed(model, training, validation)
 
 
+def learning_rate(phase: PhaseConfig, images: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Return a phase's learning rate as Keras optimizers take it; `images` is the number of training images."""
+    if phase.schedule == "constant":
+        return phase.learning_rate
+    steps = phase.epochs * math.ceil(images / phase.batch_size)
+    return keras.optimizers.schedules.CosineDecay(phase.learning_rate, steps)
+
+
 def run_phase(
     model: keras.Model,
     phase: PhaseConfig,
@@ -151,7 +159,7 @@ def run_phase(
         phase: its settings.
         feed: from `make_feed`.
         state: advanced in place, and saved after every epoch.
-        images: the number of training images, for the progress bar.
+        images: the number of training images.
         checkpoint_path: where the checkpoint goes.
         resumed: the checkpoint to go on from, inside this phase.
         on_epoch: called after each epoch.
@@ -160,7 +168,7 @@ def run_phase(
         NonFiniteLossError: if the loss became NaN or infinite; the last checkpoint stays.
     """
     trainee = feed.trainee
-    optimizer = keras.optimizers.Adam(phase.learning_rate)
+    optimizer = keras.optimizers.Adam(learning_rate(phase, images))
     trainee.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
     optimizer.build(trainee.trainable_variables)
     # All weights, not the trainable ones alone: where BatchNormalization trains, its statistics belong to an epoch too.

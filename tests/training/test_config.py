@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from training.config import TrainingConfig, make_config
+from training.config import PhaseConfig, TrainingConfig, make_config
 
 
 def test_the_default_is_both_phases_of_the_reference_recipe():
@@ -17,6 +17,16 @@ def test_the_default_is_both_phases_of_the_reference_recipe():
         ("finetune", 1e-5, 32),
     ]
     assert config.phases[1].epochs == 10
+
+
+def test_from_scratch_the_learning_rate_falls():
+    (phase,) = make_config(model="custom_cnn").phases
+    assert (phase.name, phase.learning_rate, phase.schedule) == ("scratch", 1e-3, "cosine")
+
+
+def test_an_unknown_schedule_is_told():
+    with pytest.raises(ValueError, match="schedule must be one of constant, cosine. Received: schedule='sine'"):
+        PhaseConfig("head", learning_rate=1e-3, epochs=1, schedule="sine")
 
 
 def test_options_override_the_recipe():

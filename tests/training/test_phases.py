@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.registry import create_model
-from training.checkpoint import TrainingState, assign, values
+from training.checkpoint import Checkpoint, TrainingState, assign, values
 from training.config import PhaseConfig, make_config
 from training.freeze import choose_cut, freeze, prefix_model, suffix_model
 from training.phases import NonFiniteLossError, Split, make_feed, prepare_caches, run_phase, thaw
@@ -134,6 +134,55 @@ def test_the_best_epoch_is_kept_and_the_phase_stops_without_progress(tiny_networ
     assert len(losses) == best + 1 + 2 < 20
     for kept, then in zip(values(model.trainable_variables), seen[best], strict=True):
         np.testing.assert_array_equal(kept, then)
+
+
+def test_from_scratch_the_best_epoch_keeps_its_batch_norm_statistics_too(tiny_network, split, tmp_path):
+    model = create_model(tiny_network, classes=3, weights=None)
+    phase = PhaseConfig("scratch", learning_rate=0.1, epochs=50, patience=1)  # stops right after its best epoch
+    feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
+    state = TrainingState()
+    run_phase(model, phase, feed, state, images=len(split.training), checkpoint_path=tmp_path / "checkpoint.npz")
+    losses = [row["val_loss"] for row in state.history]
+    assert min(losses) < losses[-1]
+    assert model.evaluate(feed.validation, verbose=0)[0] == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_a_cosine_schedule_falls_to_zero_by_the_last_step(tiny_network, split, tmp_path):
+    model = create_model(tiny_network, classes=3, weights=None)
+    phase = PhaseConfig("scratch", learning_rate=1e-3, epochs=4, schedule="cosine")
+    feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
+    rates = []
+    run_phase(
+        model, phase, feed, TrainingState(), images=len(split.training), checkpoint_path=tmp_path / "c.npz",
+        on_epoch=lambda _: rates.append(float(model.optimizer.learning_rate)),
+    )  # fmt: skip
+    assert rates == pytest.approx([1e-3 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in (1, 2, 3, 4)], abs=1e-9)
+
+
+def test_a_run_under_a_schedule_resumes_to_the_same_weights(tiny_network, split, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = create_model(tiny_network, classes=3, weights=None)
+    start, config = values(model.variables), make_config("scratch", "custom_cnn", image_size=16)
+    phase = PhaseConfig("scratch", learning_rate=1e-3, epochs=4, schedule="cosine")
+
+    def sitting(state, resumed=None, on_epoch=lambda state: None):
+        assign(model.variables, resumed.model if resumed else start)
+        run_phase(
+            model, phase, make_feed(model, config, phase, split), state, images=len(split.training),
+            checkpoint_path=tmp_path / "c.npz", resumed=resumed, on_epoch=on_epoch,
+        )  # fmt: skip
+        return values(model.weights)
+
+    def interrupt(state):
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+
+    whole = sitting(TrainingState())
+    with pytest.raises(KeyboardInterrupt):
+        sitting(TrainingState(), on_epoch=interrupt)
+    resumed = Checkpoint.load(tmp_path / "c.npz")
+    for found, expected in zip(sitting(resumed.state, resumed), whole, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_an_explanation(tiny_network, split, cache, tmp_path):
