@@ -5,6 +5,7 @@ python benchmark.py --training-cost    the boundary cache against the plain way,
 python benchmark.py --networks         every network whose weights can be had, by the reference recipe (about an hour)
 python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
 python benchmark.py --parity           each port against its original (about 3 minutes; needs requirements-dev.txt)
+python benchmark.py --serving          the API against a plain model.predict app: requests/s, memory (about 6 minutes)
 python benchmark.py --fresh-clone      the README's two commands in a fresh clone (about an hour)
 python benchmark.py --readme           write the tables of README.md from results/*.json
 """
@@ -19,19 +20,45 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 RESULTS, RUNS = Path("results"), Path("runs")
+EXAMPLE = Path("deploy/examples/cat.jpg")
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
-    for name in ("reference", "training-cost", "networks", "linear-probe", "parity", "fresh-clone", "readme"):
+    for name in (
+        "reference",
+        "training-cost",
+        "networks",
+        "linear-probe",
+        "parity",
+        "serving",
+        "fresh-clone",
+        "readme",
+    ):
         what.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--head-seeds", type=int, default=3, help="runs of phase head (default: %(default)s)")
     parser.add_argument("--finetune-seeds", type=int, default=2, help="runs of both phases (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=1, help="of each phase in --training-cost (default: %(default)s)")
+    parser.add_argument(
+        "--model", type=Path, help="folder of the model in --serving (default: the best in saved_models/)"
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="of each load in --serving (default: %(default)s)")
     parser.add_argument("--limit", type=int, help="--training-cost on the first n images only")
     return parser.parse_args(arguments)
+
+
+def serving(model: Path | None, seconds: float) -> int:
+    """Measure the API and print the result."""
+    from deploy.measure.serving import serving
+    from inference.shelf import SAVED_MODELS, ModelShelf
+    from training.measure import record
+
+    model = model or SAVED_MODELS / ModelShelf().default
+    result = serving(model, EXAMPLE, seconds)
+    print(json.dumps(record(RESULTS / "serving.json", result), indent=2))
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     from training import measure, measure_networks
 
+    if options.serving:
+        return serving(options.model, options.seconds)
     if options.reference:
         result = measure.reference(
             RUNS, RESULTS, head_seeds=range(options.head_seeds), finetune_seeds=range(options.finetune_seeds)

@@ -46,12 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
     with noise_held_back():
         import keras  # noqa: F401  # now, while what TensorFlow says at its import is held back
 
+        from models.card import ModelFileError
         from training import artifacts, cifar10, evaluation, plots
         from training.datasets import DataUnavailableError
 
     try:
         saved = artifacts.load_saved(options.path)
-    except artifacts.ModelFileError as error:
+    except ModelFileError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
     try:

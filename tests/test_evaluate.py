@@ -12,8 +12,9 @@ from tiny import tiny_backbone
 import evaluate
 from models.heads import attach_head
 from training import cifar10
-from training.artifacts import export_onnx, save_keras, write_card
+from training.artifacts import save_keras, write_card
 from training.datasets import DataUnavailableError
+from training.onnx_export import export_onnx
 
 
 @pytest.fixture

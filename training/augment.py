@@ -50,17 +50,25 @@ def crop(
 def shift(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, *, share: float = 0.1) -> Batch:
     """Move each image along both axes by up to `share` of its side; its border's pixels are repeated into the gap.
 
+    By whole pixels: parts of one would have to be interpolated, and the network would learn from images less sharp than
+    those that it is asked about.
+
     Args:
         images: (batch, H, W, C), uint8 or float32; the dtype is kept.
         labels: (batch, classes) float32, returned as they are.
         seed: two integers.
-        share: from 0 to 1; 0.1 is at most 3.2 pixels of 32. Parts of a pixel are interpolated.
+        share: from 0 to 1; 0.1 is at most 3 pixels of 32.
     """
-    height, width = images.shape[1:3]
-    moves = tf.random.stateless_uniform((2, tf.shape(images)[0]), seed, -share, share)
-    one, zero = tf.ones_like(moves[0]), tf.zeros_like(moves[0])
-    rows = (one, zero, moves[1] * float(width), zero, one, moves[0] * float(height))
-    return _transformed(images, tf.stack(rows, axis=1)), labels
+    row_seed, column_seed = tf.unstack(tf.random.split(seed))
+
+    def moves(seed, side):  # (batch,)
+        most = int(share * side)
+        drawn = tf.random.stateless_uniform((tf.shape(images)[0],), seed, -most, most + 1, dtype=tf.int32)
+        return tf.cast(drawn, tf.float32)
+
+    down, right = moves(row_seed, images.shape[1]), moves(column_seed, images.shape[2])
+    one, zero = tf.ones_like(down), tf.zeros_like(down)
+    return _transformed(images, tf.stack((one, zero, right, zero, one, down), axis=1)), labels
 
 
 def rotate(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, *, degrees: float = 15.0) -> Batch:

@@ -7,7 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training.onnx_export import OnnxModel, export_onnx
+from models.onnx_model import OnnxModel
+from training.onnx_export import export_onnx
 
 log = logging.getLogger(__name__)
 

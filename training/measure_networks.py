@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from models.card import read_card
 from models.registry import create_model, model_spec
-from training.artifacts import parameter_counts, read_card
+from training.artifacts import parameter_counts
 from training.boundary_cache import CHUNK, boundary_activations
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig, make_config

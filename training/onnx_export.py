@@ -1,4 +1,4 @@
-"""ONNX files: made from a Keras model, checked against it, and run behind the interface that evaluation uses."""
+"""ONNX files: made from a Keras model and checked against it."""
 
 import logging
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.noise import noise_held_back
+from models.onnx_model import OnnxModel
 from models.storage import written_whole
 
 if TYPE_CHECKING:
@@ -28,38 +29,6 @@ class OnnxParityError(OnnxExportError):
     """The ONNX model does not answer as the Keras model does."""
 
 
-class OnnxModel:
-    """An `.onnx` file under onnxruntime on the CPU, with what evaluation uses of a `keras.Model`.
-
-    Attributes:
-        input_shape: (None, S, S, 3); None stands for any size.
-        output_shape: of the first output: (None, classes) for a classifier.
-    """
-
-    def __init__(self, path: str | Path):
-        """Open the file. Raises ValueError where onnxruntime cannot read it or it has more than one input."""
-        import onnxruntime
-
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own classes share no public base
-            raise ValueError(f"onnxruntime cannot read {path}: {error}") from error
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1:
-            raise ValueError(f"{path} must have one input, a batch of images. Received: {len(inputs)} inputs")
-        self._input = inputs[0].name
-        self.input_shape = _shape(inputs[0])
-        self.output_shape = _shape(self._session.get_outputs()[0])
-
-    def outputs(self, x: np.ndarray) -> list[np.ndarray]:
-        """Return every output for images (b, S, S, 3), float32 in 0..255."""
-        return self._session.run(None, {self._input: np.asarray(x, np.float32)})
-
-    def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
-        """Return the first output, a classifier's probabilities (b, classes), for images (b, S, S, 3), 0..255."""
-        return self.outputs(x)[0]
-
-
 def export_onnx(model: "keras.Model", path: str | Path, images: np.ndarray, tolerance: float = 1e-4) -> float:
     """Write `model` as an ONNX file with a free batch size; return the largest difference between the two's outputs.
 
@@ -71,7 +40,8 @@ def export_onnx(model: "keras.Model", path: str | Path, images: np.ndarray, tole
         path: where the file goes, whole or not at all.
         images: (n, H, W, 3), n at least 1, uint8 or float32 in 0..255, resized to S×S where they have another size.
             Take real ones: on noise a network's outputs hardly differ from one image to the next.
-        tolerance: the largest absolute difference allowed, on any image, alone and in batches.
+        tolerance: the largest difference allowed, on any image, alone and in batches: absolute for values up to 1, such as
+            probabilities, and a share of the output's largest value beyond.
 
     Raises:
         OnnxParityError: the outputs differ by more, or are not numbers; no file is left.
@@ -117,7 +87,9 @@ def _answers(
 
 
 def _difference(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
-    return float(np.max([np.abs(a - b).max() for a, b in zip(found, expected, strict=True)]))
+    """Return the largest difference, of an output with values above 1 as a share of the largest: activations may be big."""
+    pairs = zip(found, expected, strict=True)
+    return float(np.max([np.abs(a - b).max() / max(1.0, np.abs(b).max()) for a, b in pairs]))
 
 
 def _convert(model: "keras.Model", path: Path) -> None:
@@ -138,7 +110,3 @@ def _convert(model: "keras.Model", path: Path) -> None:
         value.type.tensor_type.shape.dim[0].dim_param = BATCH_NAME
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
-
-
-def _shape(value: Any) -> tuple[int | None, ...]:
-    return tuple(side if isinstance(side, int) else None for side in value.shape)

@@ -167,12 +167,36 @@ def _parity(result: dict, stored: dict) -> str:
     )
 
 
+def _serving(result: dict, stored: dict) -> str:
+    rows = [
+        f"| {'**Thaw**' if row['app'] == 'thaw' else 'Flask, `model.predict`'} | {row['image']} | "
+        f"{row['requests_per_second']:.0f} | {row['p50_ms']:.0f} ms | {row['p99_ms']:.0f} ms | {row['errors']} | "
+        f"{row['resident_mb']:.0f} MB | {row['first_answer_s']:.1f} s |"
+        for row in result["runs"]
+    ]
+    head = (
+        "| server | image | requests/s | median | 99th percentile | errors | memory | first answer |\n"
+        "|---|---|---|---|---|---|---|---|"
+    )
+    ratios = " and ".join(
+        f"{ratio:.1f} times the requests/s for a {image}" for image, ratio in result["ratios"].items()
+    )
+    return (
+        f"{head}\n"
+        + "\n".join(rows)
+        + f"\n\n{ratios}. Both serve {result['model']} with {result['workers']} workers to "
+        f"{result['connections']} connections for {result['seconds']:.0f} s each, the client on the same machine; memory is "
+        f"that of the whole process tree. The serving requirements take {result['installed_mb']:.0f} MB. {_origin(result)}"
+    )
+
+
 _TABLES = {
     "reference": _accuracies,
     "training_cost": _cost,
     "networks": _networks,
     "parity": _parity,
     "linear_probe": _probe,
+    "serving": _serving,
     "fresh_clone": _fresh,
 }
 

@@ -16,6 +16,8 @@ import filelock
 import keras
 import numpy as np
 
+from models.grad_cam import NotExplainableError, with_grad_cam
+from models.onnx_model import OnnxModel
 from models.registry import create_model, model_spec
 from training import plots
 from training.artifacts import save_keras, write_card, write_json
@@ -24,7 +26,7 @@ from training.cifar10 import load_cifar10
 from training.config import TrainingConfig
 from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities
 from training.freeze import backbone_layers, resolve_unfreeze
-from training.onnx_export import OnnxExportError, OnnxModel, export_onnx
+from training.onnx_export import OnnxExportError, export_onnx
 from training.phases import Split, make_feed, prepare_caches, run_phase, thaw
 from training.pipeline import image_batches
 from training.progress import TensorBoardLog, write_history
@@ -289,6 +291,8 @@ class Run:
         }
 
     def _export(self, model: keras.Model, images: np.ndarray) -> float | None:
+        with contextlib.suppress(NotExplainableError):
+            model = with_grad_cam(model)
         try:
             return export_onnx(model, self.folder / "model.onnx", images)
         except (ImportError, OnnxExportError) as error:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from models.heads import attach_head
-from training.onnx_export import OnnxModel, export_onnx
+from models.onnx_model import OnnxModel
+from training.onnx_export import export_onnx
 
 
 def flattened(name, side, channels=3):

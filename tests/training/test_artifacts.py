@@ -8,21 +8,19 @@ import numpy as np
 import pytest
 from tiny import tiny_backbone
 
+from models.card import Card, ModelFileError, read_card
 from models.heads import attach_head
+from models.onnx_model import OnnxModel
 from models.storage import sha256_of
-from training import artifacts
 from training.artifacts import (
-    Card,
-    ModelFileError,
-    OnnxModel,
     load_saved,
     parameter_counts,
-    read_card,
     save_keras,
     write_card,
     write_json,
 )
 from training.config import make_config
+from training.onnx_export import export_onnx
 
 LABELS = ("colour 0", "colour 1", "colour 2")
 # "The way of an image" in the design: what serving may rely on.
@@ -190,7 +188,7 @@ class TestLoadSaved:
         assert (saved.card, saved.image_size) == (None, 16)
 
     def test_a_folder_with_only_onnx_is_served_by_onnxruntime(self, tmp_path, model, dataset):
-        artifacts.export_onnx(model, tmp_path / "model.onnx", dataset.x_test[:8])
+        export_onnx(model, tmp_path / "model.onnx", dataset.x_test[:8])
         saved = load_saved(tmp_path)
         assert isinstance(saved.model, OnnxModel)
         assert saved.image_size == 16

@@ -5,8 +5,9 @@ import pytest
 from tiny import tiny_backbone
 
 from models.heads import attach_head
+from models.onnx_model import OnnxModel
 from training import onnx_export
-from training.onnx_export import OnnxExportError, OnnxModel, OnnxParityError, export_onnx
+from training.onnx_export import OnnxExportError, OnnxParityError, export_onnx
 from training.pipeline import resize
 
 

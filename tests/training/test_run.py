@@ -15,9 +15,9 @@ import keras
 import numpy as np
 import pytest
 
+from models.card import read_card
 from models.registry import create_model
 from training import run
-from training.artifacts import read_card
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState
 from training.config import TrainingConfig, make_config
 from training.run import Run, RunConflictError, finished_head, new_folder, unfinished_run

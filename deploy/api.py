@@ -1,0 +1,219 @@
+"""The JSON API: `POST /predict` and what stands around it.
+
+Start it as the Procfile does, or for a look: `flask --app deploy.api run`.
+"""
+
+import logging
+import re
+import threading
+import time
+import uuid
+
+import flask
+import numpy as np
+
+from deploy import metrics, problems, uploads
+from deploy.gate import Gate
+from deploy.openapi import description
+from deploy.settings import Settings
+from inference import explain
+from inference.classifier import Classifier, Prediction
+from inference.shelf import ModelShelf
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+
+
+class Service:
+    """What the endpoints share: the settings, the models, the gate, and whether the default model has answered once."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.shelf = ModelShelf(
+            settings.models, default=settings.model or None, engine=settings.engine, threads=settings.threads
+        )
+        self.gate = Gate(settings.concurrency, settings.queue, settings.queue_seconds)
+        self.ready = threading.Event()
+
+    def warm_up(self) -> None:
+        """Load the default model and let it answer once."""
+        try:
+            seconds = self.shelf.get().warm_up()
+        except Exception:
+            log.exception("The model %s cannot be run.", self.shelf.default)
+        else:
+            log.info("The model %s is warm (%.0f ms).", self.shelf.default, seconds * 1000)
+            self.ready.set()
+
+    def view(self, classifier: Classifier, upload: uploads.Upload) -> np.ndarray:
+        """Return what the model sees of an upload, (S, S, 3)."""
+        with metrics.STAGE.labels("decode").time():
+            return classifier.view(upload.data, max_pixels=self.settings.max_pixels)
+
+    def answer(self, classifier: Classifier, views: list[np.ndarray], top_k: int) -> list[Prediction]:
+        """Answer fitted images."""
+        with metrics.STAGE.labels("inference").time():
+            return classifier.answer(np.stack(views), top_k)
+
+    def most_top_k(self, classifier: Classifier) -> int:
+        """Return the most classes that a request may ask of a model."""
+        return min(self.settings.max_top_k, len(classifier.card.labels))
+
+
+def create_app(settings: Settings | None = None) -> flask.Flask:
+    """Make the WSGI application.
+
+    Args:
+        settings: None to read them from the environment.
+
+    Raises:
+        ValueError: a setting out of range.
+        ModelFileError: no saved model to serve.
+    """
+    service = Service(settings or Settings.from_environment())
+    app = flask.Flask(__name__, static_folder="static")
+    app.config["MAX_CONTENT_LENGTH"] = service.settings.max_bytes
+    app.config["MAX_FORM_PARTS"] = service.settings.max_batch + 8
+    app.json.sort_keys = False
+    app.extensions["thaw"] = service
+    _register_around(app, service.settings)
+    problems.register(app)
+    _register_predict(app, service)
+    _register_about(app, service)
+    threading.Thread(target=service.warm_up, name="warm-up", daemon=True).start()
+    return app
+
+
+def _register_around(app: flask.Flask, settings: Settings) -> None:
+    """What happens before and after every request: its identity, its metrics, its headers."""
+
+    @app.before_request
+    def begin() -> None:
+        flask.g.started = time.perf_counter()
+        given = flask.request.headers.get("X-Request-ID", "")
+        flask.g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+    @app.after_request
+    def end(response: flask.Response) -> flask.Response:
+        endpoint = flask.request.endpoint or "none"
+        metrics.REQUESTS.labels(endpoint, str(response.status_code)).inc()
+        metrics.LATENCY.labels(endpoint).observe(time.perf_counter() - flask.g.started)
+        response.headers.update(HEADERS)
+        response.headers["X-Request-ID"] = flask.g.request_id
+        if flask.request.method == "POST":
+            response.headers["Cache-Control"] = "no-store"
+        _allow_origin(response, settings.origins)
+        return response
+
+
+def _allow_origin(response: flask.Response, allowed: tuple[str, ...]) -> None:
+    origin = flask.request.headers.get("Origin")
+    if not allowed or origin is None:
+        return
+    response.vary.add("Origin")
+    if "*" in allowed or origin in allowed:
+        response.headers["Access-Control-Allow-Origin"] = "*" if "*" in allowed else origin
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST"
+        response.headers["Access-Control-Allow-Headers"] = "Content-Type, X-Request-ID"
+        response.headers["Access-Control-Expose-Headers"] = "X-Request-ID"
+
+
+def _register_predict(app: flask.Flask, service: Service) -> None:
+    @app.post("/predict")
+    def predict() -> dict:
+        query = flask.request.args
+        classifier, name = service.shelf.get(query.get("model")), query.get("model") or service.shelf.default
+        explaining = uploads.flag("explain", query.get("explain"))
+        upload, parameters = uploads.one_image(flask.request)
+        most = service.most_top_k(classifier)
+        default = min(uploads.DEFAULT_TOP_K, most)
+        top_k = uploads.top_k(parameters.get("top_k", query.get("top_k", default)), most)
+        with service.gate.enter():
+            view = service.view(classifier, upload)
+            (prediction,) = service.answer(classifier, [view], top_k)
+            explanation = classifier.explain(view) if explaining else None
+        document = _of_prediction(prediction)
+        if explanation is not None:
+            picture = explain.overlay(explanation.view, explanation.heat, side=320)
+            document["explanation"] = {"label": explanation.label, "heat_map": explain.png_data_uri(picture)}
+        return document | _of_request(classifier, name)
+
+    @app.post("/predict/batch")
+    def predict_batch() -> dict:
+        query = flask.request.args
+        classifier, name = service.shelf.get(query.get("model")), query.get("model") or service.shelf.default
+        files = uploads.several_images(flask.request, service.settings.max_batch)
+        most = service.most_top_k(classifier)
+        top_k = uploads.top_k(query.get("top_k", min(uploads.DEFAULT_TOP_K, most)), most)
+        with service.gate.enter():
+            results, views = [], []
+            for upload in files:
+                result: dict = {"filename": upload.filename}
+                results.append(result)
+                try:
+                    views.append((result, service.view(classifier, upload)))
+                except ValueError as error:
+                    document = problems.of_error(error)
+                    if document is None:
+                        raise
+                    result["error"] = document
+            predictions = service.answer(classifier, [view for _, view in views], top_k) if views else []
+            for (result, _), prediction in zip(views, predictions, strict=True):
+                result.update(_of_prediction(prediction))
+        return {"results": results} | _of_request(classifier, name)
+
+
+def _of_prediction(prediction: Prediction) -> dict:
+    named = [{"label": label, "score": score} for label, score in prediction.top]
+    return {"predictions": named, "probabilities": prediction.probabilities}
+
+
+def _of_request(classifier: Classifier, name: str) -> dict:
+    return {
+        "model": {"name": name, "version": classifier.card.version},
+        "request_id": flask.g.request_id,
+        "latency_ms": round((time.perf_counter() - flask.g.started) * 1000, 2),
+    }
+
+
+def _register_about(app: flask.Flask, service: Service) -> None:
+    @app.get("/")
+    def page() -> flask.Response:
+        return flask.send_from_directory(app.static_folder, "index.html")
+
+    @app.get("/models")
+    def models() -> dict:
+        return {
+            "default": service.shelf.default,
+            "models": [
+                {**card.as_dict(), "name": name, "network": card.name, "loaded": service.shelf.is_loaded(name)}
+                for name, card in service.shelf.cards.items()
+            ],
+        }
+
+    @app.get("/healthz")
+    def healthz() -> dict:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    def readyz() -> flask.Response | dict:
+        if service.ready.is_set():
+            return {"status": "ready"}
+        return problems.answer(problems.problem(503, "The model is not loaded yet."))
+
+    @app.get("/metrics")
+    def exposition() -> flask.Response:
+        return flask.Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+
+    @app.get("/openapi.json")
+    def openapi() -> dict:
+        return description(service.shelf, service.settings)

@@ -1,0 +1,96 @@
+"""A load of requests: several connections that ask one after the other for a while, and what they saw."""
+
+import http.client
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import numpy as np
+
+
+@dataclass
+class LoadReport:
+    """What the connections saw.
+
+    Attributes:
+        seconds: from the first request to the last answer.
+        latencies: seconds of each answer with status 200.
+        errors: what went wrong, one entry a request: a status, or the name of an exception.
+    """
+
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict:
+        """Return requests a second, the median and the 99th percentile in ms, and the numbers of answers and errors."""
+        milliseconds = 1000 * np.array(self.latencies or [np.nan])
+        return {
+            "requests_per_second": round(len(self.latencies) / self.seconds, 1),
+            "p50_ms": round(float(np.percentile(milliseconds, 50)), 2),
+            "p99_ms": round(float(np.percentile(milliseconds, 99)), 2),
+            "answers": len(self.latencies),
+            "errors": len(self.errors),
+        }
+
+
+def multipart(data: bytes, filename: str = "image") -> tuple[bytes, dict[str, str]]:
+    """Return the body and the headers of a form with one file part named `file`."""
+    boundary = uuid.uuid4().hex
+    disposition = f'Content-Disposition: form-data; name="file"; filename="{filename}"'
+    head = f"--{boundary}\r\n{disposition}\r\nContent-Type: application/octet-stream\r\n\r\n"
+    body = head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
+    return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+
+def load(url: str, bodies: list[tuple[bytes, dict[str, str]]], *, connections: int, seconds: float) -> LoadReport:
+    """Send POST requests over several keep-alive connections; a connection that breaks is opened again.
+
+    Args:
+        url: of the endpoint.
+        bodies: (body, headers) pairs that each connection sends in turn.
+        connections: how many, each with one request in flight.
+        seconds: how long new requests are begun.
+    """
+    report, lock = LoadReport(), threading.Lock()
+    start = time.perf_counter()
+
+    def connect(first: int) -> None:
+        latencies, errors = _ask(url, bodies, first, start + seconds)
+        with lock:
+            report.latencies += latencies
+            report.errors += errors
+
+    threads = [threading.Thread(target=connect, args=(number,)) for number in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+def _ask(url: str, bodies: list, first: int, end: float) -> tuple[list[float], list[str]]:
+    target = urlsplit(url)
+    connection = http.client.HTTPConnection(target.hostname, target.port, timeout=60)
+    latencies, errors = [], []
+    number = first
+    while (started := time.perf_counter()) < end:
+        body, headers = bodies[number % len(bodies)]
+        number += 1
+        try:
+            connection.request("POST", target.path, body, headers)
+            response = connection.getresponse()
+            response.read()
+        except (OSError, http.client.HTTPException) as error:
+            errors.append(type(error).__name__)
+            connection.close()
+            continue
+        if response.status == 200:
+            latencies.append(time.perf_counter() - started)
+        else:
+            errors.append(str(response.status))
+    connection.close()
+    return latencies, errors

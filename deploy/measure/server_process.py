@@ -1,0 +1,110 @@
+"""The API as a real process, started as the Procfile says; for the tests and for the serving benchmark."""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class ServerProcess:
+    """A server on a free port of 127.0.0.1, as a context manager; the block begins when it is ready.
+
+    Attributes:
+        url: where it answers, without a slash at the end.
+        start_seconds: from its start to its first good answer to `ready`.
+    """
+
+    def __init__(
+        self,
+        command: list[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        *,
+        ready: str = "/readyz",
+        log: Path | None = None,
+        patience: float = 60.0,
+    ):
+        """Describe the server.
+
+        Args:
+            command: what starts it; None for the Procfile's.
+            environment: variables beside those of this process; PORT is added.
+            ready: the path that answers 200 when it is ready.
+            log: a file for what it writes; None to drop it.
+            patience: seconds to wait for it.
+        """
+        self._command = command or procfile_command()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._environment = {**os.environ, **(environment or {}), "PORT": str(port)}
+        self.url = f"http://127.0.0.1:{port}"
+        self._ready, self._log, self._patience = ready, log, patience
+
+    def __enter__(self) -> "ServerProcess":
+        """Start the server and wait until it is ready.
+
+        Raises:
+            RuntimeError: if it ended, or was not ready in time.
+        """
+        started = time.perf_counter()
+        with open(self._log or os.devnull, "ab") as output:
+            self.process = subprocess.Popen(
+                self._command, cwd=ROOT, env=self._environment, stdout=output, stderr=subprocess.STDOUT
+            )
+        while not self._answers():
+            if self.process.poll() is not None or time.perf_counter() - started > self._patience:
+                self.__exit__()
+                told = self._log.read_text(errors="replace")[-2000:] if self._log else ""
+                raise RuntimeError(f"The server did not become ready: {shlex.join(self._command)}\n{told}")
+            time.sleep(0.02)
+        self.start_seconds = time.perf_counter() - started
+        return self
+
+    def __exit__(self, *exception) -> None:
+        """Stop the server."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.url + self._ready, timeout=5) as response:
+                return response.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of the server's children."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    def resident_mb(self) -> float:
+        """Return the resident memory of the server and its children in MB (10^6 bytes), pages that they share counted twice."""
+        total = 0
+        for pid in (self.process.pid, *self.workers):
+            try:
+                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            except OSError:  # it has just ended
+                continue
+            total += pages * os.sysconf("SC_PAGE_SIZE")
+        return total / 1e6
+
+
+def procfile_command(python: str | None = None) -> list[str]:
+    """Return the Procfile's command for `web`, run by `python` (None: the running one), whatever PATH says."""
+    line = next(line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("web:"))
+    return [python or sys.executable, "-m", *shlex.split(line.removeprefix("web:"))]

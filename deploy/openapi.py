@@ -1,0 +1,163 @@
+"""The API's description in OpenAPI 3.1, made from the models and limits that are really there."""
+
+from typing import Any
+
+from deploy import problems
+from deploy.settings import Settings
+from inference.images import FORMATS
+from inference.shelf import ModelShelf
+
+TITLES = {
+    400: "The request is not of the described form.",
+    404: "There is no such model.",
+    409: "The model cannot show where it looked.",
+    413: "The body is too large.",
+    415: "Neither of the described content types, or an image of another format.",
+    422: "The image is damaged, or has too many pixels.",
+    500: "The server failed.",
+    503: "Too many requests at the same time; try again.",
+}
+
+
+def description(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Thaw",
+            "version": shelf.cards[shelf.default].version,
+            "description": f"Image classification: {', '.join(shelf.cards[shelf.default].labels)}.",
+        },
+        "paths": {
+            "/predict": {"post": _predict(shelf, settings)},
+            "/predict/batch": {"post": _predict_batch(shelf, settings)},
+            "/models": _get("listModels", "The models that can be asked, the default one first.", _json(_MODELS)),
+            "/healthz": _get("isAlive", "Whether the process answers at all; runs no model.", _json(_status("ok"))),
+            "/readyz": _get("isReady", "Whether the default model is loaded.", _json(_status("ready")), 503),
+            "/metrics": _get("getMetrics", "Counts and times for Prometheus.", {"text/plain": {}}),
+        },
+        "components": {"schemas": {"Problem": _PROBLEM, "Prediction": _PREDICTION}},
+    }
+
+
+def _predict(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
+    top_k = _top_k(shelf, settings)
+    json_body = _object(
+        {
+            "inputs": {"type": "string", "format": "base64-image", "description": "An image file; also as a data URI."},
+            "parameters": _object({"top_k": top_k}, required=[]),
+        },
+        required=["inputs"],
+    )
+    explanation = _object({"label": _STRING, "heat_map": {"type": "string", "description": "A PNG as a data URI."}})
+    answer = _object(_PREDICTED | {"explanation": explanation} | _OF_REQUEST, required=[*_PREDICTED, *_OF_REQUEST])
+    return {
+        "operationId": "predict",
+        "summary": f"Classify one image: {', '.join(FORMATS)}.",
+        "parameters": [
+            _query("top_k", top_k),
+            _query("model", {"type": "string", "enum": list(shelf.cards)}),
+            _query("explain", {"type": "boolean", "default": False}),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": _object({"file": _FILE}),
+                    "encoding": {"file": {"contentType": "image/*"}},
+                },
+                "application/json": {"schema": json_body},
+                **{f"image/{name.lower()}": {"schema": _FILE} for name in FORMATS},
+            },
+        },
+        "responses": _ok(answer) | _problems(400, 404, 409, 413, 415, 422, 500, 503),
+    }
+
+
+def _predict_batch(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
+    filename = {"filename": {"type": ["string", "null"]}}
+    result = {
+        "oneOf": [
+            _object(filename | _PREDICTED),
+            _object(filename | {"error": {"$ref": "#/components/schemas/Problem"}}),
+        ]
+    }
+    files = {"type": "array", "items": _FILE, "minItems": 1, "maxItems": settings.max_batch}
+    body = {"schema": _object({"file": files}), "encoding": {"file": {"contentType": "image/*"}}}
+    return {
+        "operationId": "predictBatch",
+        "summary": "Classify several images; a bad one gets an error of its own.",
+        "parameters": [
+            _query("top_k", _top_k(shelf, settings)),
+            _query("model", {"type": "string", "enum": list(shelf.cards)}),
+        ],
+        "requestBody": {"required": True, "content": {"multipart/form-data": body}},
+        "responses": _ok(_object({"results": {"type": "array", "items": result}} | _OF_REQUEST))
+        | _problems(400, 404, 413, 415, 500, 503),
+    }
+
+
+def _get(operation: str, summary: str, content: dict, *statuses: int) -> dict[str, Any]:
+    responses = {"200": {"description": "Done.", "content": content}} | _problems(*statuses, 500)
+    return {"get": {"operationId": operation, "summary": summary, "responses": responses}}
+
+
+def _object(properties: dict, required: list[str] | None = None) -> dict[str, Any]:
+    required = list(properties) if required is None else required
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _query(name: str, schema: dict) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema}
+
+
+def _json(schema: dict) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _ok(schema: dict) -> dict[str, Any]:
+    return {"200": {"description": "Done.", "content": _json(schema)}}
+
+
+def _problems(*statuses: int) -> dict[str, Any]:
+    content = {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {str(status): {"description": TITLES[status], "content": content} for status in statuses}
+
+
+def _status(value: str) -> dict[str, Any]:
+    return _object({"status": {"const": value}})
+
+
+def _top_k(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
+    most = min(settings.max_top_k, *(len(card.labels) for card in shelf.cards.values()))
+    return {"type": "integer", "minimum": 1, "maximum": most, "default": min(3, most)}
+
+
+_STRING = {"type": "string"}
+_FILE = {"type": "string", "format": "binary"}
+_SCORE = {"type": "number", "minimum": 0, "maximum": 1}
+_PREDICTION = _object({"label": _STRING, "score": _SCORE})
+_PREDICTED = {
+    "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}, "minItems": 1},
+    "probabilities": {"type": "object", "additionalProperties": _SCORE},
+}
+_OF_REQUEST = {
+    "model": _object({"name": _STRING, "version": _STRING}),
+    "request_id": _STRING,
+    "latency_ms": {"type": "number", "minimum": 0},
+}
+_PROBLEM = _object(
+    {
+        "type": {"const": "about:blank"},
+        "title": _STRING,
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": _STRING,
+        "request_id": _STRING,
+    }
+)
+_MODELS = _object(
+    {
+        "default": _STRING,
+        "models": {"type": "array", "items": {"type": "object", "required": ["name", "labels", "loaded"]}},
+    }
+)

@@ -1,0 +1,143 @@
+"""What runs a model: onnxruntime where it can, else Keras on whichever backend is installed."""
+
+import functools
+import importlib.util
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from models.card import KERAS_FILE, ONNX_FILE, Card, ModelFileError
+from models.storage import sha256_of
+
+log = logging.getLogger(__name__)
+
+BACKENDS = ("tensorflow", "jax", "torch", "openvino")  # of Keras, in the order in which they are looked for
+ENGINES = ("auto", "onnxruntime", "keras")
+
+
+class Engine(Protocol):
+    """A model, ready to run.
+
+    Attributes:
+        name: "onnxruntime", or "keras" with its backend, as in "keras (jax)".
+        explains: whether `outputs` brings what Grad-CAM needs.
+    """
+
+    name: str
+    explains: bool
+
+    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
+        """Return for images (b, S, S, 3), float32 in 0..255: probabilities (b, classes), and where the engine explains the
+        last feature map (b, h, w, C) and Grad-CAM's channel weights (b, classes, C).
+        """
+
+
+def open_engine(folder: Path, card: Card, engine: str = "auto", threads: int | None = None) -> Engine:
+    """Open the model in a folder.
+
+    Args:
+        folder: with `model.onnx` or `model.keras`, and files as its card describes them.
+        card: the folder's.
+        engine: "onnxruntime", "keras", or "auto": onnxruntime where it is installed and `model.onnx` is there and is the
+            one of the card, else Keras.
+        threads: for one answer, under onnxruntime; None for as many as there are cores.
+
+    Raises:
+        ValueError: an unknown engine.
+        ModelFileError: no model that can be run; the message says what is missing.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}. Received: engine={engine!r}")
+    wanted = [name for name in ("onnxruntime", "keras") if engine in ("auto", name)]
+    reasons = []
+    for name in wanted:
+        file = folder / (ONNX_FILE if name == "onnxruntime" else KERAS_FILE)
+        reason = _why_not(name, file, card)
+        if reason is None:
+            return OnnxEngine(file, threads) if name == "onnxruntime" else KerasEngine(file)
+        reasons.append(reason)
+        if engine == "auto" and len(reasons) < len(wanted):
+            log.warning("%s Falling back to Keras.", reason)
+    raise ModelFileError(f"The model in {folder} cannot be run. {' '.join(reasons)}")
+
+
+def _why_not(engine: str, file: Path, card: Card) -> str | None:
+    """Return why an engine cannot run a model file, or None where it can."""
+    needed = ("onnxruntime",) if engine == "onnxruntime" else ("keras",)
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"{', '.join(missing)} is not installed."
+    if not file.is_file():
+        return f"There is no {file.name}."
+    if card.sha256.get(file.name) != sha256_of(file):
+        return f"{file.name} is not the file that card.json describes: its checksum differs."
+    if engine == "keras" and _backend() is None:
+        return f"Keras needs one of {', '.join(BACKENDS)}, and none is installed."
+    return None
+
+
+def _backend() -> str | None:
+    """Return the backend that Keras has or would get: KERAS_BACKEND where it is set, else the first that is installed."""
+    if "keras" in sys.modules:
+        return sys.modules["keras"].backend.backend()
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
+    return os.environ.get("KERAS_BACKEND") or next(iter(installed), None)
+
+
+class OnnxEngine:
+    """`model.onnx` under onnxruntime on the CPU."""
+
+    name = "onnxruntime"
+
+    def __init__(self, file: Path, threads: int | None = None):
+        from models.onnx_model import OnnxModel
+
+        try:
+            self._model = OnnxModel(file, threads)
+        except ValueError as error:
+            raise ModelFileError(str(error)) from error
+        self.explains = self._model.output_count == 3
+
+    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
+        return self._model.outputs(images)
+
+
+class KerasEngine:
+    """`model.keras` under Keras; slower, heavier, and the same numbers."""
+
+    def __init__(self, file: Path):
+        os.environ.setdefault("KERAS_BACKEND", _backend() or BACKENDS[0])
+        import keras
+
+        if keras.backend.backend() == "openvino":
+            _compute_in_float32()
+        from models.grad_cam import NotExplainableError, with_grad_cam
+        from models.registry import list_models
+
+        list_models()  # imports every architecture, and so registers the layers of our own
+        try:
+            model = keras.saving.load_model(file, compile=False)
+        except Exception as error:  # Keras raises nearly anything on a file that it cannot read
+            raise ModelFileError(f"{file} cannot be read as a model: {error}") from error
+        try:
+            self._model, self.explains = with_grad_cam(model), True
+        except NotExplainableError:
+            self._model, self.explains = model, False
+        self.name = f"keras ({keras.backend.backend()})"
+
+    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
+        outputs = self._model.predict_on_batch(images)
+        return [np.asarray(output) for output in (outputs if self.explains else [outputs])]
+
+
+def _compute_in_float32() -> None:
+    """Keep OpenVINO from computing in bfloat16, as it does on every CPU that can; Keras has no switch for it."""
+    import openvino
+
+    if not isinstance(openvino.compile_model, functools.partial):
+        config = {"INFERENCE_PRECISION_HINT": "f32"}
+        openvino.compile_model = functools.partial(openvino.compile_model, config=config)

@@ -1,0 +1,145 @@
+"""An upload becomes the model's input: bytes → RGB → S×S."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MAX_PIXELS = 16_000_000  # a 12-megapixel photograph passes; as RGB it holds 48 MB while it is decoded
+
+# What a file of each format begins with, by the formats' own definitions.
+MAGIC = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "BMP": (b"BM",),
+    "WEBP": (b"RIFF",),  # and "WEBP" from byte 8 on
+}
+FORMATS = tuple(MAGIC)
+
+
+class ImageError(ValueError):
+    """Bytes that are no image which can be answered. Its message may be shown to whoever sent them."""
+
+
+class UnsupportedFormatError(ImageError):
+    """Something other than JPEG, PNG, WebP, BMP or GIF."""
+
+
+class UndecodableImageError(ImageError):
+    """An image file that is damaged."""
+
+
+class TooManyPixelsError(ImageError):
+    """An image with more pixels than are worth decoding."""
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None = None) -> Image.Image:
+    """Decode an image file: of an animation the first frame, upright by its EXIF orientation, transparency over white.
+
+    The format is told by the content and no other is tried, so that nothing poses as something else.
+
+    Args:
+        data: a JPEG, PNG, WebP, BMP or GIF file.
+        max_pixels: the most pixels, by the file's own account, that are decoded; at least 1.
+        size_hint: the side that the image is needed at, in pixels; a JPEG is then decoded at the smallest of 1/1, 1/2, 1/4
+            and 1/8 of its size that is at least twice that.
+
+    Returns:
+        An image of mode RGB.
+
+    Raises:
+        UnsupportedFormatError, TooManyPixelsError, UndecodableImageError: see there.
+    """
+    name = sniff(data)
+    try:
+        image = Image.open(io.BytesIO(data), formats=(name,))
+        width, height = image.size
+        if width * height > max_pixels:
+            raise _too_many(width, height, max_pixels)
+        if size_hint is not None:
+            image.draft(None, (2 * size_hint, 2 * size_hint))  # does nothing to other formats than JPEG
+        image.load()
+        return to_rgb(ImageOps.exif_transpose(image))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:  # Pillow's own, far above any sensible budget
+        raise TooManyPixelsError(f"The image has more pixels than the {max_pixels:,} allowed.") from error
+    except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
+        raise UndecodableImageError(f"The {name} file is damaged or incomplete.") from error
+
+
+def sniff(data: bytes) -> str:
+    """Return the format of an image file by its first bytes: one of `FORMATS`.
+
+    Raises:
+        UnsupportedFormatError: if it is none of them.
+    """
+    for name, beginnings in MAGIC.items():
+        if data.startswith(beginnings) and (name != "WEBP" or data[8:12] == b"WEBP"):
+            return name
+    what = "nothing" if not data else f"{len(data):,} bytes of something else"
+    raise UnsupportedFormatError(f"The image must be a JPEG, PNG, WebP, BMP or GIF file. Received: {what}.")
+
+
+def _too_many(width: int, height: int, max_pixels: int) -> TooManyPixelsError:
+    return TooManyPixelsError(
+        f"The image must have at most {max_pixels:,} pixels. Received: {width:,} × {height:,} = {width * height:,}."
+    )
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to RGB: transparency over white, 16-bit grey scaled to 8 bits."""
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip it to 255, not scale it
+        grey = np.asarray(image, np.float32) / 257.0
+        return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def from_array(array: np.ndarray) -> Image.Image:
+    """Make an RGB image of an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, or any real type in 0..255.
+
+    Raises:
+        ImageError: another shape, or values outside 0..255.
+    """
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or 0 in array.shape:
+        raise ImageError(f"An image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). Received: {array.shape}")
+    if array.dtype != np.uint8:
+        if array.dtype.kind not in "iuf" or not (array.min() >= 0 and array.max() <= 255):  # so written, a NaN fails
+            raise ImageError(f"An image array must hold numbers in 0..255. Received: dtype {array.dtype}")
+        array = array.round().astype(np.uint8)
+    return to_rgb(Image.fromarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array))
+
+
+def fit(image: Image.Image, size: int, how: str = "bilinear") -> np.ndarray:
+    """Bring an RGB image to the model's input: (size, size, 3), float32 in 0..255.
+
+    Args:
+        image: of mode RGB.
+        size: S, in pixels.
+        how: the card's `fit`. "bilinear": the largest square in the middle, resized bilinearly, and smoothed first where it
+            shrinks. An image that is enlarged comes out as in training, to float32's precision.
+
+    Raises:
+        ValueError: an unknown `how`.
+    """
+    if how not in FITS:
+        raise ValueError(f"fit must be one of {', '.join(FITS)}. Received: fit={how!r}")
+    return FITS[how](image, size)
+
+
+def _bilinear(image: Image.Image, size: int) -> np.ndarray:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
+    if side == size:
+        return np.asarray(image, np.float32)
+    # Channel by channel as floats: as bytes, Pillow would round to whole grey levels between its two passes.
+    channels = (channel.convert("F").resize((size, size), Image.Resampling.BILINEAR) for channel in image.split())
+    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
+
+
+FITS = {"bilinear": _bilinear}

@@ -1,0 +1,92 @@
+"""What is known of a saved model: `card.json`, the only file besides the weights that serving reads."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+KERAS_FILE, ONNX_FILE, CARD_FILE = "model.keras", "model.onnx", "card.json"
+
+
+class ModelFileError(ValueError):
+    """A path holds no model that can be read and evaluated."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What is known of a saved model; `card.json` has exactly these keys, and serving reads nothing else.
+
+    Attributes:
+        name: Name of the network, as the registry has it.
+        version: Version of this model.
+        labels: Class names in output order.
+        input_size: S, the side of the input in pixels.
+        fit: How an uploaded image becomes S×S.
+        temperature: What divides the log-probabilities before they are shown; 1 changes nothing.
+        test_accuracy: 0..1, one forward pass on the test split.
+        val_accuracy: 0..1, the same on the validation split.
+        parameters: Numbers `total` and `trainable`.
+        sha256: Sum of each model file in the folder, by file name.
+        command: The command that reproduces the model.
+        recipe: Name of the recipe.
+        seed: Seed of the run, which also drew the validation split.
+        weights: Where the initial weights came from.
+        data: Which data, from where.
+        hardware: What it was trained on.
+        seconds: Wall-clock time of the run.
+        date: ISO date, UTC.
+        test_accuracy_tta: 0..1, averaged over views; absent from the file where it was not measured.
+    """
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    input_size: int
+    fit: str
+    temperature: float
+    test_accuracy: float
+    val_accuracy: float
+    parameters: Mapping[str, int]
+    sha256: Mapping[str, str]
+    command: str
+    recipe: str
+    seed: int
+    weights: str
+    data: str
+    hardware: str
+    seconds: float
+    date: str
+    test_accuracy_tta: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(self.labels))
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels must be at least two different names. Received: labels={self.labels}")
+        if self.input_size < 1:
+            raise ValueError(f"input_size must be at least 1. Received: input_size={self.input_size}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be greater than 0. Received: temperature={self.temperature}")
+        for key in ("test_accuracy", "val_accuracy", "test_accuracy_tta"):
+            value = getattr(self, key)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{key} must be a share from 0 to 1. Received: {key}={value}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the card as it stands in `card.json`."""
+        data = dataclasses.asdict(self) | {"labels": list(self.labels)}
+        if self.test_accuracy_tta is None:
+            del data["test_accuracy_tta"]
+        return data
+
+
+def read_card(path: str | Path) -> Card:
+    """Read a `card.json`. Raises ModelFileError where it is no JSON, or keys are missing, unknown or out of range."""
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError(f"a card is a JSON object. Received: {type(data).__name__}")
+        return Card(**data)
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"{path} is not a model card: {error}") from error

@@ -1,0 +1,51 @@
+"""An ONNX file as a model: run by onnxruntime, without Keras or TensorFlow."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class OnnxModel:
+    """An `.onnx` file under onnxruntime on the CPU, with what evaluation uses of a `keras.Model`.
+
+    Attributes:
+        input_shape: (None, S, S, 3); None stands for any size.
+        output_shape: of the first output: (None, classes) for a classifier.
+        output_count: How many outputs there are.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None):
+        """Open the file, to run on `threads` threads (None: one a core).
+
+        Raises ValueError where onnxruntime cannot read it or it has more than one input.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own classes share no public base
+            raise ValueError(f"onnxruntime cannot read {path}: {error}") from error
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise ValueError(f"{path} must have one input, a batch of images. Received: {len(inputs)} inputs")
+        self._input = inputs[0].name
+        self.input_shape = _shape(inputs[0])
+        outputs = self._session.get_outputs()
+        self.output_count = len(outputs)
+        self.output_shape = _shape(outputs[0])
+
+    def outputs(self, x: np.ndarray) -> list[np.ndarray]:
+        """Return every output for images (b, S, S, 3), float32 in 0..255."""
+        return self._session.run(None, {self._input: np.asarray(x, np.float32)})
+
+    def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
+        """Return the first output, a classifier's probabilities (b, classes), for images (b, S, S, 3), 0..255."""
+        return self.outputs(x)[0]
+
+
+def _shape(value: Any) -> tuple[int | None, ...]:
+    return tuple(side if isinstance(side, int) else None for side in value.shape)

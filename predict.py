@@ -1,0 +1,207 @@
+"""Classify pictures with a saved model.
+
+python predict.py cat.jpg truck.png                 a table
+python predict.py photos/ --top-k 1                 every picture in a folder and the folders inside it
+python predict.py "photos/*.jpg" --format csv       a glob, for shells that do not expand it; CSV
+python predict.py - < cat.jpg                       the bytes of one picture from standard input
+python predict.py photos/ --explain heat/           also a picture of where the model looked, for each
+python predict.py photos/ --model runs/my-run       another model: a folder, or a name in saved_models/
+
+Exit status: 0 every picture was answered, 1 some could not be read (they are reported, the rest go on), 2 nothing to do.
+"""
+
+import argparse
+import csv
+import glob
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inference.classifier import Classifier, Prediction
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one picture: a prediction or an error, never both."""
+
+    file: str
+    prediction: "Prediction | None" = None
+    error: str | None = None
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("sources", nargs="+", metavar="PICTURE", help="files, folders, globs, or - for one picture from standard input")
+    add("--top-k", type=int, default=3, metavar="K", help="how many classes to name (default: %(default)s)")
+    add("--model", help="a name in saved_models/, or a model's folder (default: the best in saved_models/)")
+    add(
+        "--engine", choices=("auto", "onnxruntime", "keras"), default="auto", help="what runs it (default: %(default)s)"
+    )
+    add("--format", choices=("table", "jsonl", "csv"), default="table", help="of the output (default: %(default)s)")
+    add("--explain", type=Path, metavar="DIR", help="write a Grad-CAM picture of each there")
+    return parser.parse_args(arguments)
+
+
+def find(sources: list[str]) -> list[str]:
+    """Return the files that the sources mean, in their order and each once.
+
+    A source that is no file, folder or matching glob is returned as it is: reading it will say what is wrong with it.
+    """
+    found: dict[str, None] = {}
+    for source in sources:
+        if source == STDIN or Path(source).is_file():
+            files = [source]
+        elif Path(source).is_dir():
+            inside = (path for path in Path(source).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            files = [str(path) for path in sorted(inside)]
+        else:
+            files = sorted(path for path in glob.glob(source, recursive=True) if Path(path).is_file()) or [source]
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def open_model(name: str | None, engine: str) -> "Classifier":
+    """Load a model by its folder or by its name in saved_models/."""
+    from inference.classifier import load_classifier
+    from inference.shelf import ModelShelf
+
+    if name is not None and Path(name).is_dir():
+        return load_classifier(name, engine)
+    return ModelShelf(engine=engine).get(name)
+
+
+def answers(classifier: "Classifier", files: list[str], top_k: int, explain: Path | None) -> Iterator[Answer]:
+    """Answer the files one by one; what cannot be read becomes an error and the rest go on."""
+    from inference.images import ImageError
+
+    for file in files:
+        try:
+            data = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+            view = classifier.view(data)
+        except (ImageError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            yield Answer(file, error=reason)
+            continue
+        (prediction,) = classifier.answer(view[None], top_k)
+        if explain is not None:
+            write_heat_map(classifier, view, explain / heat_map_name(file, files))
+        yield Answer(file, prediction)
+
+
+def heat_map_name(file: str, files: list[str]) -> str:
+    """Return the name of a file's heat map: the file's own, with its folders where another file has the same."""
+    stem = "stdin" if file == STDIN else Path(file).stem
+    alike = sum(Path(other).stem == stem for other in files)
+    if alike > 1:
+        stem = os.path.splitext(file)[0].strip("./").replace(os.sep, "_") + Path(file).suffix.replace(".", "_")
+    return f"{stem}.png"
+
+
+def write_heat_map(classifier: "Classifier", view, path: Path) -> None:
+    """Write a picture of where the model looked for its first answer."""
+    from inference import explain
+
+    explanation = classifier.explain(view)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    explain.overlay(explanation.view, explanation.heat, side=320).save(path)
+
+
+class Table:
+    """A line a picture: its name, then the classes with their probabilities."""
+
+    def __init__(self, files: list[str], top_k: int):
+        self.width = min(60, max((len(file) for file in files), default=0))
+
+    def write(self, answer: Answer) -> None:
+        """Print an answer; errors go to standard error."""
+        if answer.prediction is None:
+            print(f"{answer.file:{self.width}}  error: {answer.error}", file=sys.stderr)
+        else:
+            cells = (f"{label} {probability:6.1%}" for label, probability in answer.prediction.top)
+            print(f"{answer.file:{self.width}}  {'   '.join(cells)}")
+
+
+class JsonLines:
+    """A JSON object a picture: `file`, and `predictions` and `probabilities`, or `error`."""
+
+    def __init__(self, files: list[str], top_k: int):
+        pass
+
+    def write(self, answer: Answer) -> None:
+        """Print an answer."""
+        row: dict = {"file": answer.file}
+        if answer.prediction is None:
+            row["error"] = answer.error
+        else:
+            row["predictions"] = [{"label": label, "score": score} for label, score in answer.prediction.top]
+            row["probabilities"] = answer.prediction.probabilities
+        print(json.dumps(row, ensure_ascii=False))
+
+
+class Csv:
+    """A row a picture: file, label_1, score_1, … label_k, score_k, error."""
+
+    def __init__(self, files: list[str], top_k: int):
+        self.top_k = top_k
+        self.writer = csv.writer(sys.stdout, lineterminator="\n")
+        pairs = [f"{name}_{place}" for place in range(1, top_k + 1) for name in ("label", "score")]
+        self.writer.writerow(["file", *pairs, "error"])
+
+    def write(self, answer: Answer) -> None:
+        """Print an answer."""
+        pairs = [""] * 2 * self.top_k
+        if answer.prediction is not None:
+            pairs = [value for label, score in answer.prediction.top for value in (label, f"{score:.6f}")]
+        self.writer.writerow([answer.file, *pairs, answer.error or ""])
+
+
+FORMATS = {"table": Table, "jsonl": JsonLines, "csv": Csv}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Answer the pictures, and return the exit status: 0 all, 1 not all, 2 nothing that could be done, 130 interrupted."""
+    options = parse_arguments(arguments)
+    # Here, not above: --help and a wrong option should answer at once.
+    from tqdm import tqdm
+
+    from inference.explain import NotExplainableError
+    from models.card import ModelFileError
+
+    files = find(options.sources)
+    if not files:
+        print(f"predict.py: there is no picture in {', '.join(options.sources)}.", file=sys.stderr)
+        return 2
+    try:
+        classifier = open_model(options.model, options.engine)
+        writer = FORMATS[options.format](files, options.top_k)
+        bar = tqdm(
+            total=len(files), unit=" pictures", disable=None if len(files) > 1 and not sys.stdout.isatty() else True
+        )
+        failed = 0
+        for answer in answers(classifier, files, options.top_k, options.explain):
+            writer.write(answer)
+            failed += answer.prediction is None
+            bar.update()
+        bar.close()
+    except (ModelFileError, NotExplainableError, ValueError, OSError) as error:
+        print(f"predict.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    if failed:
+        print(f"{failed} of {len(files)} could not be answered.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

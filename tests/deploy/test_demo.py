@@ -1,0 +1,325 @@
+"""The demo as its visitors meet it: a browser, a phone, a client of its API."""
+
+import contextlib
+import io
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import DESKTOP, PHONE, overflows, watched
+from pictures import png
+from PIL import Image
+
+pytest.importorskip("gradio", reason="gradio is not installed")
+
+import gradio_client
+
+import gradio_app
+from deploy import demo, demo_answers, demo_results
+from inference.classifier import Prediction, load_classifier
+from inference.shelf import ModelShelf
+from models.card import CARD_FILE, ONNX_FILE
+
+ROOT = Path(demo.__file__).parent.parent
+RESULTS = ROOT / "results"
+TABS = ("Classify", "Compare", "Batch", "Benchmark", "About")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def shelf(saved_models):
+    return ModelShelf(saved_models)
+
+
+@pytest.fixture(scope="module")
+def address(shelf):
+    page = demo.build(shelf)
+    assert not any(map(shelf.is_loaded, shelf.cards))
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield demo.launch(page, host="127.0.0.1", port=free_port(), prevent_thread_lock=True, quiet=True)
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    return gradio_client.Client(address, verbose=False, analytics_enabled=False)
+
+
+@pytest.fixture
+def site(page, address):
+    """The demo, open in a tab."""
+    page.goto(address)
+    page.get_by_role("tab", name="Classify").wait_for()
+    return page
+
+
+def upload(site, *files):
+    site.locator("[role=tabpanel]:visible input[type=file]").first.set_input_files(files)
+
+
+def file(name: str, data: bytes) -> dict:
+    return {"name": name, "mimeType": "image/png", "buffer": data}
+
+
+def saved(folder: Path, name: str, image: Image.Image, **options) -> str:
+    image.save(folder / name, **options)
+    return str(folder / name)
+
+
+def test_an_upload_is_answered_and_shown(site, saved_models, tmp_path):
+    upload(site, file("noise.png", png()))
+    answer = site.locator("#answer")
+    expected = load_classifier(saved_models / "tiny_a").classify(png(), 3).top
+    answer.get_by_role("heading", name=expected[0][0]).wait_for()
+    shown = answer.inner_text()
+    for label, share in expected:
+        assert re.search(rf"{label}\s+{share:.0%}", shown), shown
+    site.get_by_text("the more it speaks for").wait_for()
+    screenshot = Image.open(io.BytesIO(site.screenshot(path=tmp_path / "desktop.png")))
+    assert screenshot.size == (DESKTOP["width"], DESKTOP["height"])
+    assert len(np.unique(np.asarray(screenshot.convert("RGB")).reshape(-1, 3), axis=0)) > 1000
+    assert site.problems == []
+
+
+def test_a_click_on_a_class_shows_where_the_model_sees_it(site, saved_models):
+    upload(site, file("noise.png", png()))
+    second = load_classifier(saved_models / "tiny_a").classify(png(), 3).top[1][0]
+    site.locator("#answer").get_by_text(second, exact=True).click()
+    site.get_by_text(re.compile(f"speaks? for {second}")).wait_for()
+
+
+def test_an_example_is_a_click_away(site):
+    site.locator("[role=tabpanel]:visible .thaw-examples button").nth(2).click()
+    site.get_by_text("the more it speaks for").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (png()[:500], "The PNG file is damaged or incomplete."),
+        (b"These are words.", "The image must be a JPEG, PNG, WebP, BMP or GIF file."),
+        (b"\x89PNG\r\n\x1a\n" + bytes(11_000_000), "maximum"),
+    ],
+    ids=["damaged", "words", "too large"],
+)
+def test_a_file_that_cannot_be_answered_is_a_message(site, data, message):
+    upload(site, file("broken.png", data))
+    site.get_by_text(message).first.wait_for()
+    assert "Traceback" not in site.content()
+
+
+def test_models_stand_side_by_side(site, saved_models):
+    site.get_by_role("tab", name="Compare").click()
+    upload(site, file("noise.png", png()))
+    cards = site.locator("#compared .thaw-card")
+    cards.nth(1).wait_for()
+    tops = [load_classifier(saved_models / name).classify(png(), 3).top[0][0] for name in ("tiny_a", "tiny_b")]
+    for card, name, top in zip(cards.all(), ("tiny_a", "tiny_b"), tops, strict=True):
+        assert card.get_by_role("heading").inner_text() == name
+        assert card.locator(".thaw-answer strong").inner_text() == top
+        assert re.search(r"\d ms", card.inner_text())
+        assert card.locator("img").evaluate("image => image.naturalWidth") == 160
+    agree = ["agrees", "agrees"] if tops[0] == tops[1] else ["agrees", "differs"]
+    assert sorted(chip.inner_text() for chip in cards.locator(".thaw-chip").all()) == agree
+
+
+def test_many_files_become_a_table_and_a_csv_file(site, saved_models, tmp_path):
+    site.get_by_role("tab", name="Batch").click()
+    pictures = [file(f"{seed}.png", png(seed)) for seed in range(3)]
+    upload(site, *pictures, file("broken.png", b"These are words."))
+    site.get_by_text("broken.png").first.wait_for()
+    site.get_by_role("button", name="Classify all").click()
+    site.locator("#answers").get_by_text("must be a JPEG").first.wait_for()
+    with site.expect_download() as download:
+        site.get_by_role("button", name="Download CSV").or_(site.get_by_role("link", name="Download CSV")).click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("file,label,probability,airplane,")
+    assert len(lines) == 5
+    assert lines[4].startswith("broken.png,,,")
+    classifier = load_classifier(saved_models / "tiny_a")
+    for seed, line in enumerate(lines[1:4]):
+        name, label, probability, *shares, _ = line.split(",")
+        expected = classifier.classify(png(seed), 3)
+        assert (name, label) == (f"{seed}.png", expected.top[0][0])
+        assert float(probability) == pytest.approx(expected.top[0][1], abs=1e-6)
+        assert [float(share) for share in shares] == pytest.approx(list(expected.probabilities.values()), abs=1e-6)
+
+
+def test_the_benchmark_sorts_by_numbers(site):
+    site.get_by_role("tab", name="Benchmark").click()
+    table = site.locator(".thaw-table:visible").first
+    runs = json.loads((RESULTS / "networks.json").read_text(encoding="utf-8"))["runs"]
+    cell = table.locator("[role=gridcell][data-col='2']")  # of the parameters
+    cell.first.wait_for()
+    table.locator("[role=columnheader], th").get_by_text("Parameters").last.click()
+    by_size = [f"{run['parameters']['total']:,}" for run in sorted(runs, key=lambda run: run["parameters"]["total"])]
+    site.wait_for_function(
+        "want => [...document.querySelectorAll(\"[role=gridcell][data-col='2']\")].find(e => e.checkVisibility())"
+        "?.innerText.trim() === want",
+        arg=by_size[0],
+    )
+    assert [each.strip() for each in cell.all_inner_texts()] == by_size
+
+
+def test_it_fits_a_phone_in_dark_mode(chromium, address, shelf):
+    context = chromium.new_context(viewport=PHONE, color_scheme="dark", has_touch=True)
+    page = watched(context.new_page())
+    strangers = []
+    page.on("request", lambda request: strangers.append(request.url) if "//127.0.0.1" not in request.url else None)
+    page.goto(address)
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(300)
+        assert not overflows(page), tab
+        colour = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).backgroundColor")
+        assert sum(map(int, re.findall(r"\d+", colour)[:3])) < 120, f"{tab}: {colour} is not dark"
+    text = page.locator("#cards").inner_text()
+    for card in shelf.cards.values():
+        assert f"{card.test_accuracy:.2%}" in text
+        assert card.command in text
+    assert [url for url in strangers if not url.startswith(("data:", "blob:"))] == []
+    context.close()
+
+
+@pytest.mark.parametrize("name", ["tiny_a", "tiny_b"])
+@pytest.mark.parametrize(
+    ("picture", "image", "options"),
+    [
+        ("small.png", Image.open(io.BytesIO(png())), {}),
+        ("clear.png", Image.open(io.BytesIO(png())).convert("RGBA"), {}),
+        ("turned.jpg", Image.open(io.BytesIO(png(side=90))).crop((0, 0, 90, 60)), {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"}),
+        ("grey.webp", Image.open(io.BytesIO(png(side=70))).convert("L"), {"lossless": True}),
+        ("many.gif", Image.open(io.BytesIO(png(side=40))), {"save_all": True, "append_images": [Image.new("RGB", (40, 40))]}),
+    ],
+)  # fmt: skip
+def test_what_is_shown_is_what_the_file_gets(client, saved_models, tmp_path, name, picture, image, options):
+    path = saved(tmp_path, picture, image, **options)
+    label, looked, note = client.predict(gradio_client.handle_file(path), name, api_name="/classify")
+    expected = load_classifier(saved_models / name).classify(path, 3).top
+    assert [each["label"] for each in label["confidences"]] == [top for top, _ in expected]
+    assert [each["confidence"] for each in label["confidences"]] == pytest.approx([p for _, p in expected], abs=1e-6)
+    assert Image.open(looked).size == (demo_answers.PICTURE, demo_answers.PICTURE)
+    assert "16×16 pixels" in note
+
+
+def test_only_what_answers_a_picture_is_an_endpoint(client):
+    assert set(client.view_api(return_format="dict")["named_endpoints"]) == {"/classify", "/compare"}
+
+
+def test_a_model_without_grad_cam_says_so(saved_models, monkeypatch, tmp_path):
+    classifier = load_classifier(saved_models / "tiny_a")
+    monkeypatch.setattr(classifier.engine, "explains", False)
+    picture, sentence = demo_answers.seen(classifier, saved(tmp_path, "noise.png", Image.open(io.BytesIO(png()))))
+    assert picture.size == (demo_answers.PICTURE, demo_answers.PICTURE)
+    assert "cannot show where it looked" in sentence
+
+
+def test_a_model_that_cannot_be_run_stands_beside_the_others(saved_models, tmp_path):
+    shutil.copytree(saved_models / "tiny_a", tmp_path / "models" / "whole")
+    shutil.copytree(saved_models / "tiny_b", tmp_path / "models" / "<broken>")
+    for damaged in ("model.keras", ONNX_FILE):
+        (tmp_path / "models" / "<broken>" / damaged).unlink()
+    shelf = ModelShelf(tmp_path / "models")
+    answers = demo_answers.compare(shelf, saved(tmp_path, "noise.png", Image.open(io.BytesIO(png()))))
+    page = demo_answers.side_by_side(answers, shelf.cards)
+    assert page.count('class="thaw-card"') == 2
+    assert "There is no model.onnx" in page
+    assert "The only model says" in page
+    assert "<broken>" not in page
+    assert "&lt;broken&gt;" in page
+
+
+def says(*tops: tuple[str, float]) -> list[demo_answers.Answer]:
+    return [demo_answers.Answer(f"model {n}", Prediction({}, (top,))) for n, top in enumerate(tops)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "verdict"),
+    [
+        ([], "No model could be run."),
+        (says(("cat", 0.9)), "The only model says cat."),
+        (says(("cat", 0.9), ("cat", 0.5)), "All 2 models say cat."),
+        (says(("cat", 0.9), ("dog", 0.5), ("dog", 0.2)), "2 of 3 models say dog."),
+        (says(("cat", 0.9), ("dog", 0.5)), "All 2 models differ."),
+    ],
+)
+def test_the_verdict_counts_votes(answers, verdict):
+    assert demo_answers.verdict(answers) == verdict
+
+
+def test_of_equal_votes_the_surer_wins():
+    assert demo_answers.majority(says(("cat", 0.6), ("dog", 0.9))) == ("dog", 1)
+
+
+def test_damaged_results_are_left_out(tmp_path, caplog):
+    shutil.copy(RESULTS / "networks.json", tmp_path)
+    (tmp_path / "parity.json").write_text('{"runs": [{}]}')
+    (tmp_path / "reference.json").write_text("no JSON")
+    assert [table.title for table in demo_results.tables(tmp_path)] == ["Networks under one budget"]
+    assert len(caplog.records) == 2
+    assert demo_results.tables(tmp_path / "nowhere") == []
+
+
+def test_every_result_that_there_is_becomes_a_table():
+    there = [name for name in demo_results.TABLES if (RESULTS / f"{name}.json").exists()]
+    tables = demo_results.tables(RESULTS)
+    assert len(tables) == len(there) >= 4
+    for table in tables:
+        assert all(len(row) == len(table.columns) for row in table.rows)
+        assert len(table.value["metadata"]["display_value"]) == len(table.rows)
+
+
+def test_example_pictures_are_small_and_accounted_for():
+    sources = (demo.EXAMPLES / "SOURCES.md").read_text(encoding="utf-8")
+    pictures = [path for path in demo.EXAMPLES.iterdir() if path.suffix != ".md"]
+    assert len(pictures) >= 4
+    for path in pictures:
+        assert f"`{path.name}`" in sources
+        assert path.stat().st_size <= 40 * 1024
+        assert min(Image.open(path).size) > 32  # nothing of CIFAR-10
+
+
+def test_no_model_is_a_clear_error(tmp_path, capsys):
+    assert gradio_app.main(["--models", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert f"There is no saved model in {tmp_path}" in error
+    assert "python train.py" in error
+    assert "--models runs" in error
+
+
+def test_a_card_that_cannot_be_read_is_a_clear_error(tmp_path, capsys):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / CARD_FILE).write_text("{}")
+    assert gradio_app.main(["--models", str(tmp_path)]) == 1
+    assert "is not a model card" in capsys.readouterr().err
+
+
+def test_a_wrong_port_is_told_at_once(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        gradio_app.main(["--port", "70000"])
+    assert stopped.value.code == 2
+    assert "--port must be from 1 to 65535. Received: 70000" in capsys.readouterr().err
+
+
+def test_help_teaches_and_neither_it_nor_the_demo_loads_tensorflow():
+    script = (
+        "import sys, gradio_app\ntry: gradio_app.main(['--help'])\nexcept SystemExit: pass\n"
+        "assert 'gradio' not in sys.modules\nimport deploy.demo\n"
+        "print([name for name in ('tensorflow', 'keras', 'sklearn', 'training') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("[]")
+    for word in ("python gradio_app.py", "--models", "--host", "--port", "--share"):
+        assert word in done.stdout
