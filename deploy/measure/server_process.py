@@ -29,6 +29,7 @@ class ServerProcess:
         environment: Mapping[str, str] | None = None,
         *,
         ready: str = "/readyz",
+        folder: Path = ROOT,
         log: Path | None = None,
         patience: float = 60.0,
     ):
@@ -38,6 +39,7 @@ class ServerProcess:
             command: what starts it; None for the Procfile's.
             environment: variables beside those of this process; PORT is added.
             ready: the path that answers 200 when it is ready.
+            folder: where it is started.
             log: a file for what it writes; None to drop it.
             patience: seconds to wait for it.
         """
@@ -47,7 +49,7 @@ class ServerProcess:
             port = probe.getsockname()[1]
         self._environment = {**os.environ, **(environment or {}), "PORT": str(port)}
         self.url = f"http://127.0.0.1:{port}"
-        self._ready, self._log, self._patience = ready, log, patience
+        self._ready, self._folder, self._log, self._patience = ready, folder, log, patience
 
     def __enter__(self) -> "ServerProcess":
         """Start the server and wait until it is ready.
@@ -58,7 +60,7 @@ class ServerProcess:
         started = time.perf_counter()
         with open(self._log or os.devnull, "ab") as output:
             self.process = subprocess.Popen(
-                self._command, cwd=ROOT, env=self._environment, stdout=output, stderr=subprocess.STDOUT
+                self._command, cwd=self._folder, env=self._environment, stdout=output, stderr=subprocess.STDOUT
             )
         while not self._answers():
             if self.process.poll() is not None or time.perf_counter() - started > self._patience:

@@ -17,7 +17,7 @@ def tiny_world(tiny_network, dataset, cache, monkeypatch):
 
 def test_networks_are_trained_once_and_recorded(tiny_world, tmp_path, monkeypatch):
     monkeypatch.setattr(measure_networks, "PACKAGED", (tiny_world,))
-    monkeypatch.setattr(measure_networks, "SCRATCH", ("custom_cnn",))
+    monkeypatch.setattr(measure_networks, "SCRATCH", {"custom_cnn": "flip"})
     monkeypatch.setattr(measure_networks, "SCRATCH_EPOCHS", 1)
     monkeypatch.setattr(
         measure_networks, "make_config", lambda phase, name, **choices: make_config(
