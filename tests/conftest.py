@@ -1,4 +1,4 @@
-"""What the tests share: a tiny labelled data set, a tiny network with everything that makes freezing hard, a cache apart."""
+"""What the tests share: data and a network that are tiny but have all that makes freezing hard, saved models, a cache."""
 
 import os
 
@@ -6,6 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
 from tiny import TINY, tiny_dataset
+from tiny_models import save_tiny_models
 
 from models import registry
 
@@ -35,3 +36,11 @@ def tiny_network(monkeypatch):
 def dataset():
     """240 images of 3 classes that a small network can tell apart."""
     return tiny_dataset()
+
+
+@pytest.fixture(scope="session")
+def saved_models(tmp_path_factory):
+    """A folder of two saved models of CIFAR-10's classes, with Grad-CAM: tiny_a, the more accurate one, and tiny_b."""
+    root = tmp_path_factory.mktemp("saved_models")
+    save_tiny_models(root)
+    return root

@@ -114,6 +114,8 @@ def test_an_example_is_a_click_away(site):
     ids=["damaged", "words", "too large"],
 )
 def test_a_file_that_cannot_be_answered_is_a_message(site, data, message):
+    site.locator("[role=tabpanel]:visible .thaw-examples button").first.click()
+    site.get_by_text("the more it speaks for").wait_for()
     upload(site, file("broken.png", data))
     site.get_by_text(message).first.wait_for()
     assert "Traceback" not in site.content()
@@ -138,11 +140,12 @@ def test_many_files_become_a_table_and_a_csv_file(site, saved_models, tmp_path):
     site.get_by_role("tab", name="Batch").click()
     pictures = [file(f"{seed}.png", png(seed)) for seed in range(3)]
     upload(site, *pictures, file("broken.png", b"These are words."))
-    site.get_by_text("broken.png").first.wait_for()
+    site.locator("a[href$='broken.png']").wait_for()
     site.get_by_role("button", name="Classify all").click()
-    site.locator("#answers").get_by_text("must be a JPEG").first.wait_for()
+    site.locator("#answers").get_by_text("must be a JPEG").wait_for()
+    assert site.locator("#answers tbody td:first-child").all_inner_texts() == ["0.png", "1.png", "2.png", "broken.png"]
     with site.expect_download() as download:
-        site.get_by_role("button", name="Download CSV").or_(site.get_by_role("link", name="Download CSV")).click()
+        site.get_by_role("button", name="Download CSV").click()
     lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("file,label,probability,airplane,")
     assert len(lines) == 5
@@ -160,16 +163,11 @@ def test_the_benchmark_sorts_by_numbers(site):
     site.get_by_role("tab", name="Benchmark").click()
     table = site.locator(".thaw-table:visible").first
     runs = json.loads((RESULTS / "networks.json").read_text(encoding="utf-8"))["runs"]
-    cell = table.locator("[role=gridcell][data-col='2']")  # of the parameters
-    cell.first.wait_for()
-    table.locator("[role=columnheader], th").get_by_text("Parameters").last.click()
-    by_size = [f"{run['parameters']['total']:,}" for run in sorted(runs, key=lambda run: run["parameters"]["total"])]
-    site.wait_for_function(
-        "want => [...document.querySelectorAll(\"[role=gridcell][data-col='2']\")].find(e => e.checkVisibility())"
-        "?.innerText.trim() === want",
-        arg=by_size[0],
-    )
-    assert [each.strip() for each in cell.all_inner_texts()] == by_size
+    by_size = [f"{count:,}" for count in sorted(run["parameters"]["total"] for run in runs)]
+    for order, aria in ((by_size, "ascending"), (by_size[::-1], "descending")):
+        table.get_by_role("button", name="Parameters").click()
+        table.locator(f"th[aria-sort={aria}]").wait_for()
+        assert table.locator("tbody td:nth-child(3)").all_inner_texts() == order
 
 
 def test_it_fits_a_phone_in_dark_mode(chromium, address, shelf):
@@ -192,19 +190,26 @@ def test_it_fits_a_phone_in_dark_mode(chromium, address, shelf):
     context.close()
 
 
+def picture(side: int, mode: str = "RGB") -> Image.Image:
+    return Image.open(io.BytesIO(png(side=side))).convert(mode)
+
+
+QUARTER_TURN = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+
+
 @pytest.mark.parametrize("name", ["tiny_a", "tiny_b"])
 @pytest.mark.parametrize(
-    ("picture", "image", "options"),
+    ("file_name", "image", "options"),
     [
-        ("small.png", Image.open(io.BytesIO(png())), {}),
-        ("clear.png", Image.open(io.BytesIO(png())).convert("RGBA"), {}),
-        ("turned.jpg", Image.open(io.BytesIO(png(side=90))).crop((0, 0, 90, 60)), {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"}),
-        ("grey.webp", Image.open(io.BytesIO(png(side=70))).convert("L"), {"lossless": True}),
-        ("many.gif", Image.open(io.BytesIO(png(side=40))), {"save_all": True, "append_images": [Image.new("RGB", (40, 40))]}),
+        ("small.png", picture(32), {}),
+        ("clear.png", picture(32, "RGBA"), {}),
+        ("turned.jpg", picture(90).crop((0, 0, 90, 60)), {"exif": QUARTER_TURN}),
+        ("grey.webp", picture(70, "L"), {"lossless": True}),
+        ("many.gif", picture(40), {"save_all": True, "append_images": [Image.new("RGB", (40, 40))]}),
     ],
-)  # fmt: skip
-def test_what_is_shown_is_what_the_file_gets(client, saved_models, tmp_path, name, picture, image, options):
-    path = saved(tmp_path, picture, image, **options)
+)
+def test_what_is_shown_is_what_the_file_gets(client, saved_models, tmp_path, name, file_name, image, options):
+    path = saved(tmp_path, file_name, image, **options)
     label, looked, note = client.predict(gradio_client.handle_file(path), name, api_name="/classify")
     expected = load_classifier(saved_models / name).classify(path, 3).top
     assert [each["label"] for each in label["confidences"]] == [top for top, _ in expected]
@@ -220,8 +225,8 @@ def test_only_what_answers_a_picture_is_an_endpoint(client):
 def test_a_model_without_grad_cam_says_so(saved_models, monkeypatch, tmp_path):
     classifier = load_classifier(saved_models / "tiny_a")
     monkeypatch.setattr(classifier.engine, "explains", False)
-    picture, sentence = demo_answers.seen(classifier, saved(tmp_path, "noise.png", Image.open(io.BytesIO(png()))))
-    assert picture.size == (demo_answers.PICTURE, demo_answers.PICTURE)
+    looked, sentence = demo_answers.seen(classifier, saved(tmp_path, "noise.png", picture(32)))
+    assert looked.size == (demo_answers.PICTURE, demo_answers.PICTURE)
     assert "cannot show where it looked" in sentence
 
 
@@ -231,7 +236,7 @@ def test_a_model_that_cannot_be_run_stands_beside_the_others(saved_models, tmp_p
     for damaged in ("model.keras", ONNX_FILE):
         (tmp_path / "models" / "<broken>" / damaged).unlink()
     shelf = ModelShelf(tmp_path / "models")
-    answers = demo_answers.compare(shelf, saved(tmp_path, "noise.png", Image.open(io.BytesIO(png()))))
+    answers = demo_answers.compare(shelf, saved(tmp_path, "noise.png", picture(32)))
     page = demo_answers.side_by_side(answers, shelf.cards)
     assert page.count('class="thaw-card"') == 2
     assert "There is no model.onnx" in page
@@ -277,7 +282,7 @@ def test_every_result_that_there_is_becomes_a_table():
     assert len(tables) == len(there) >= 4
     for table in tables:
         assert all(len(row) == len(table.columns) for row in table.rows)
-        assert len(table.value["metadata"]["display_value"]) == len(table.rows)
+        assert table.as_html().count("<tr>") == 1 + len(table.rows)
 
 
 def test_example_pictures_are_small_and_accounted_for():

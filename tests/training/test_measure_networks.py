@@ -30,7 +30,7 @@ def test_networks_are_trained_once_and_recorded(tiny_world, tmp_path, monkeypatc
     assert transfer["parameters"]["trainable"] < transfer["parameters"]["total"]
     assert transfer["seconds"]["cache"] > 0
     assert (scratch["model"], scratch["phase"]) == ("custom_cnn", "scratch")
-    assert scratch["command"] == "python train.py --model custom_cnn --epochs 1 --augment flip,shift,rotate"
+    assert scratch["command"] == "python train.py --model custom_cnn --epochs 1 --augment flip"
     assert json.loads((tmp_path / "results" / "networks.json").read_text()) == result
     table = report._networks(result, {"linear_probe": {"runs": [{"model": tiny_world, "accuracy": 0.4321}]}})
     assert f"`{tiny_world}`" in table
