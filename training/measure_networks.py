@@ -22,7 +22,10 @@ from training.pipeline import resize
 from training.run import Run
 
 PACKAGED = ("mobilenet_v2", "efficientnet_lite0", "alexnet", "vgg16")  # whose ImageNet weights a package carries
-SCRATCH = {"custom_cnn": "flip", "custom_cnn_bn": "flip,shift,rotate"}  # the augmentation, chosen on the validation split
+SCRATCH = {
+    "custom_cnn": "flip",
+    "custom_cnn_bn": "flip,shift,rotate",
+}  # the augmentation, chosen on the validation split
 SCRATCH_EPOCHS = 15
 EXPECTED = {"mobilenet_v2": 0.8748}  # an earlier port of the same file, by another program
 

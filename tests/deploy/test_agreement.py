@@ -1,0 +1,65 @@
+"""One answer, whichever way it is asked for: over HTTP, by the demo, by predict.py, by model.keras under TensorFlow."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from deploy.measure.server_process import ServerProcess
+from inference.classifier import load_classifier, temper
+from inference.shelf import SAVED_MODELS, ModelShelf
+from training.artifacts import load_saved
+from training.cifar10 import load_cifar10
+from training.pipeline import resize
+
+ROOT = Path(__file__).parent.parent.parent
+IMAGES = 200
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """The first test images as PNG files, and as an array."""
+    folder = tmp_path_factory.mktemp("pictures")
+    images = load_cifar10().x_test[:IMAGES]
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number:03d}.png")
+    return folder, images
+
+
+@pytest.fixture(scope="module")
+def by_keras(pictures):
+    """What the shipped model.keras answers under TensorFlow: (IMAGES, 10), calibrated."""
+    saved = load_saved(SAVED_MODELS / ModelShelf().default)
+    images = np.asarray(resize(pictures[1], saved.image_size))
+    return temper(saved.model.predict(images, verbose=0), saved.card.temperature)
+
+
+def agree(rows, by_keras):
+    np.testing.assert_allclose(np.array([list(row.values()) for row in rows]), by_keras, atol=1e-4)
+
+
+@pytest.mark.network
+def test_over_http(pictures, by_keras):
+    with ServerProcess(environment={"WEB_CONCURRENCY": "1"}) as server, requests.Session() as session:
+        files = [path.read_bytes() for path in sorted(pictures[0].iterdir())]
+        answers = [session.post(f"{server.url}/predict", files={"file": file}).json() for file in files]
+    agree([answer["probabilities"] for answer in answers], by_keras)
+
+
+@pytest.mark.network
+def test_by_predict(pictures, by_keras):
+    command = [sys.executable, "predict.py", str(pictures[0]), "--format", "jsonl"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    agree([json.loads(line)["probabilities"] for line in run.stdout.splitlines()], by_keras)
+
+
+@pytest.mark.network
+def test_by_the_keras_engine(pictures, by_keras):
+    classifier = load_classifier(SAVED_MODELS / ModelShelf().default, engine="keras")
+    answers = classifier.classify([np.asarray(image) for image in pictures[1]], 10)
+    agree([answer.probabilities for answer in answers], by_keras)

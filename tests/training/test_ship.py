@@ -1,0 +1,47 @@
+"""From a finished run to the shelf that serving reads."""
+
+import shutil
+
+import pytest
+
+from inference.classifier import load_classifier
+from models.card import ModelFileError
+from training import cifar10, ship
+
+
+@pytest.fixture
+def finished(saved_models, dataset, monkeypatch, tmp_path):
+    """A finished run's folder, as far as shipping looks at it."""
+    monkeypatch.setattr(cifar10, "load_cifar10", lambda: dataset)
+    return shutil.copytree(saved_models / "tiny_b", tmp_path / "run")
+
+
+def test_what_is_shipped_answers_as_the_run_and_explains(finished, tmp_path, dataset):
+    (finished / "model.onnx").unlink()  # it is made anew
+    target = ship.ship(finished, "colours", tmp_path / "shelf")
+    assert target == tmp_path / "shelf" / "colours"
+    assert {path.name for path in target.iterdir()} == {"card.json", "model.keras", "model.onnx"}
+    shipped = load_classifier(target)
+    assert shipped.engine.name == "onnxruntime" and shipped.engine.explains
+    images = list(dataset.x_test[:8])
+    expected = [answer.probabilities for answer in load_classifier(finished, "keras").classify(images)]
+    for answer, probabilities in zip(shipped.classify(images), expected, strict=True):
+        assert answer.probabilities == pytest.approx(probabilities, abs=1e-4)
+    assert [path.name for path in finished.iterdir() if path.is_dir()] == []
+
+
+def test_the_shelf_has_a_limit_and_keeps_what_it_had(finished, tmp_path, monkeypatch):
+    target = ship.ship(finished, shelf=tmp_path / "shelf")
+    before = (target / "model.onnx").stat().st_mtime_ns
+    monkeypatch.setattr(ship, "LIMIT_MB", 1e-3)
+    with pytest.raises(ValueError, match="may hold at most 0.001 MB"):
+        ship.ship(finished, shelf=tmp_path / "shelf")
+    assert (target / "model.onnx").stat().st_mtime_ns == before
+
+
+def test_a_run_whose_model_was_changed_is_refused(finished, tmp_path):
+    with open(finished / "model.keras", "ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ModelFileError, match="is the run finished"):
+        ship.ship(finished, shelf=tmp_path / "shelf")
+    assert not (tmp_path / "shelf").exists()

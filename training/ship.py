@@ -1,0 +1,88 @@
+"""Put a finished run on the shelf: `python -m training.ship runs/NAME` copies its model to saved_models/.
+
+The ONNX file is made anew and checked against `model.keras`, with what Grad-CAM needs where the model's head allows it.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import logging
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from models.noise import noise_held_back
+
+SHELF = Path("saved_models")
+LIMIT_MB = 120  # of all shipped models together
+PARITY_IMAGES = 64
+
+
+def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
+    """Copy a finished run's model, ONNX file and card to the shelf, and return their folder.
+
+    Args:
+        run: the folder of a finished run.
+        name: the folder's name on the shelf; None for the network's.
+        shelf: the folder of saved models.
+
+    Raises:
+        ModelFileError: if the run holds no model with a card, or its model is not the one that the card describes.
+        OnnxExportError: if the model cannot be exported.
+        ValueError: if the shelf would hold more than 120 MB.
+    """
+    from models.card import CARD_FILE, KERAS_FILE, ONNX_FILE, ModelFileError
+    from models.grad_cam import NotExplainableError, with_grad_cam
+    from models.storage import sha256_of
+    from training.artifacts import load_saved, write_json
+    from training.cifar10 import load_cifar10
+    from training.onnx_export import export_onnx
+
+    saved = load_saved(run)
+    if saved.card is None or saved.card.sha256.get(KERAS_FILE) != sha256_of(saved.file):
+        raise ModelFileError(f"{run} holds no {KERAS_FILE} that a {CARD_FILE} describes: is the run finished?")
+    model = saved.model
+    with contextlib.suppress(NotExplainableError):
+        model = with_grad_cam(model)
+    with tempfile.TemporaryDirectory(dir=run) as folder:
+        packed = Path(folder) / "packed"
+        packed.mkdir()
+        export_onnx(model, packed / ONNX_FILE, load_cifar10().x_train[:PARITY_IMAGES])
+        shutil.copy(saved.file, packed / KERAS_FILE)
+        sums = {file: sha256_of(packed / file) for file in (KERAS_FILE, ONNX_FILE)}
+        write_json(packed / CARD_FILE, dataclasses.replace(saved.card, sha256=sums).as_dict())
+        target = shelf / (name or saved.card.name)
+        _require_room(packed, target, shelf)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(packed, target)
+    return target
+
+
+def _require_room(packed: Path, target: Path, shelf: Path) -> None:
+    """Raise ValueError where the shelf would hold more than its limit."""
+    others = [path for path in shelf.rglob("*") if path.is_file() and target not in path.parents]
+    size = sum(path.stat().st_size for path in (*others, *packed.iterdir())) / 1e6
+    if size > LIMIT_MB:
+        raise ValueError(f"{shelf} may hold at most {LIMIT_MB} MB, and with {target.name} would hold {size:.0f} MB.")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Ship a run, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder of a finished run")
+    parser.add_argument("--name", help="of the folder in saved_models/ (default: the network's)")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with noise_held_back():
+        import keras  # noqa: F401  # now, while what TensorFlow says at its import is held back
+    try:
+        print(f"Shipped: {ship(options.run, options.name)}")
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"ship: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
