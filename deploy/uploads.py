@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from deploy.problems import BadRequestError
 
 FIELDS = ("file", "image")
 DEFAULT_TOP_K = 3
+DATA_URI = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ def _from_json(body: bytes) -> tuple[Upload, dict[str, Any]]:
     if not isinstance(parameters, dict) or set(parameters) - {"top_k"} or set(document) - {"inputs", "parameters"}:
         raise BadRequestError('Beside "inputs" there may be only {"parameters": {"top_k": …}}.')
     text = document["inputs"]
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
+    if address := DATA_URI.match(text):
+        text = text[address.end() :]
     try:
         return Upload(base64.b64decode(text, validate=True)), parameters
     except (binascii.Error, ValueError):

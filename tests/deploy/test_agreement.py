@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +64,27 @@ def test_by_the_keras_engine(pictures, by_keras):
     classifier = load_classifier(SAVED_MODELS / ModelShelf().default, engine="keras")
     answers = classifier.classify([np.asarray(image) for image in pictures[1]], 10)
     agree([answer.probabilities for answer in answers], by_keras)
+
+
+@pytest.mark.network
+def test_by_the_demo(pictures, by_keras):
+    gradio_client = pytest.importorskip("gradio_client")
+    from deploy import demo
+
+    shelf = ModelShelf()
+    page = demo.build(shelf)
+    try:
+        client = gradio_client.Client(demo.launch(page, prevent_thread_lock=True, quiet=True), verbose=False)
+
+        def ask(path):
+            return client.predict(gradio_client.handle_file(path), shelf.default, api_name="/classify")[0]
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(ask, sorted(pictures[0].iterdir())))
+    finally:
+        page.close()
+    labels = shelf.cards[shelf.default].labels
+    for answer, expected in zip(answers, by_keras, strict=True):  # it names the top 3
+        named = {each["label"]: each["confidence"] for each in answer["confidences"]}
+        assert named == pytest.approx({label: expected[labels.index(label)] for label in named}, abs=1e-4)
+        assert len(named) == 3

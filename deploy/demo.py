@@ -1,0 +1,128 @@
+"""The Gradio demo: five tabs over the models on a shelf."""
+
+import os
+from pathlib import Path
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported: it reports home from its import on
+
+import gradio as gr
+
+from deploy import demo_tabs
+from inference.shelf import ModelShelf
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES, RESULTS, STYLES = ROOT / "deploy" / "examples", ROOT / "results", ROOT / "deploy" / "demo.css"
+
+QUEUE = 32  # requests that may wait; the next one is told that the queue is full
+AT_ONCE = 2  # requests of one tab that are answered at the same time; onnxruntime uses every core for each
+SWEEP, KEEP = 600, 3600  # seconds: how often uploads are looked through, and how old they get
+
+ICE = gr.themes.Color(
+    name="ice", c50="#eef8fb", c100="#d5eef5", c200="#aedeea", c300="#7ac8dc", c400="#3faac6", c500="#1f8dab",
+    c600="#16718c", c700="#155b72", c800="#174b5e", c900="#173f50", c950="#0a2835",
+)  # fmt: skip
+SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "DejaVu Sans Mono", "monospace")
+THAW = "linear-gradient(90deg, #1f8dab, #e8793c)"  # from ice to warm
+
+
+def theme() -> gr.themes.Base:
+    """Return the demo's look, in light and dark; its fonts are the system's, so that nothing is fetched."""
+    base = gr.themes.Base(
+        primary_hue=ICE, secondary_hue="orange", neutral_hue="slate", radius_size="lg", font=SANS, font_mono=MONO
+    )
+    return base.set(
+        body_background_fill="#f4f8fa",
+        body_background_fill_dark="#0c1418",
+        background_fill_primary_dark="#142026",
+        background_fill_secondary_dark="#101a1f",
+        block_background_fill_dark="#142026",
+        input_background_fill_dark="#1d2d35",
+        table_odd_background_fill="#f4f8fa",
+        table_odd_background_fill_dark="#182730",
+        border_color_primary_dark="#2a3b44",
+        block_border_color_dark="#2a3b44",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        block_shadow="0 1px 3px rgba(10, 40, 53, 0.08)",
+        block_label_text_color="*primary_700",
+        block_label_text_color_dark="*primary_200",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
+        button_primary_text_color="white",
+        link_text_color="*primary_700",
+        link_text_color_hover="*primary_800",
+        link_text_color_active="*primary_800",
+        link_text_color_visited="*primary_700",
+        link_text_color_dark="*primary_300",
+        link_text_color_hover_dark="*primary_200",
+        link_text_color_active_dark="*primary_200",
+        link_text_color_visited_dark="*primary_300",
+        stat_background_fill=THAW,
+        stat_background_fill_dark=THAW,
+    )
+
+
+def build(shelf: ModelShelf, results: Path = RESULTS, examples: Path = EXAMPLES) -> gr.Blocks:
+    """Return the page, ready to launch.
+
+    Args:
+        shelf: the models; none is loaded before it is asked for.
+        results: folder of the measured numbers and plots; what is missing in it is left out.
+        examples: folder of the images to click.
+    """
+    pictures = sorted(path for path in examples.glob("*") if path.suffix in (".jpg", ".png"))
+    with gr.Blocks(title="Thaw", analytics_enabled=False, delete_cache=(SWEEP, KEEP)) as page:
+        gr.HTML(HEADER, elem_classes="thaw-html")
+        with gr.Tabs(overflow_behavior="wrap"):
+            with gr.Tab("Classify"):
+                demo_tabs.classify(shelf, pictures)
+            with gr.Tab("Compare"):
+                demo_tabs.compare(shelf, pictures)
+            with gr.Tab("Batch"):
+                demo_tabs.batch(shelf)
+            with gr.Tab("Benchmark"):
+                demo_tabs.benchmark(results)
+            with gr.Tab("About"):
+                demo_tabs.about(shelf)
+    return page.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE)
+
+
+def launch(page: gr.Blocks, *, host: str | None = None, port: int | None = None, **options) -> str:
+    """Serve a page that `build` made, and return its address.
+
+    Args:
+        page: the page.
+        host: address to listen at; None for $GRADIO_SERVER_NAME, else 127.0.0.1.
+        port: None for $GRADIO_SERVER_PORT, else the first free one from 7860.
+        options: more of `gr.Blocks.launch`; by default it returns only when the server is interrupted.
+
+    Raises:
+        OSError: if the port is taken.
+    """
+    _, address, _ = page.launch(
+        server_name=host, server_port=port, theme=theme(), css_paths=STYLES, max_file_size=f"{demo_tabs.FILE_MEGABYTES}mb",
+        allowed_paths=[str(EXAMPLES)], footer_links=["settings"], run_history=False, enable_monitoring=False,
+        ssr_mode=False, pwa=False, mcp_server=False, **options,
+    )  # fmt: skip
+    return address
+
+
+def serve(models: Path, *, host: str | None = None, port: int | None = None, share: bool = False) -> None:
+    """Serve the demo of the models in a folder until it is interrupted.
+
+    Raises:
+        ModelFileError: if there is no model in it.
+        OSError: if the port is taken.
+    """
+    launch(build(ModelShelf(models)), host=host, port=port, share=share)
+
+
+HEADER = """
+<div class="thaw-header">
+  <h1>Thaw</h1>
+  <p>Which of CIFAR-10's ten classes is in the picture? Networks on a CPU answer in milliseconds.</p>
+</div>
+"""

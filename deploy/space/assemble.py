@@ -1,0 +1,118 @@
+"""Assemble the folder of a Hugging Face Space: what the demo needs, and nothing else.
+
+python -m deploy.space.assemble                          build/space, with the models in saved_models/
+python -m deploy.space.assemble --models runs --to DIR   with models of your own
+
+Then, once: hf repos create USER/thaw --type space --sdk gradio
+and after every change: hf upload USER/thaw build/space . --type space
+"""
+
+import argparse
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy import demo_results
+from inference.shelf import SAVED_MODELS
+from models.card import CARD_FILE, ONNX_FILE, ModelFileError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# What the Space needs of the project, as globs: no training, no API, no Keras.
+FILES = (
+    "LICENSE", "deploy/__init__.py", "deploy/demo*.py", "deploy/demo.css", "deploy/demo.js", "deploy/examples/*",
+    "inference/*.py", "models/__init__.py", "models/card.py", "models/onnx_model.py", "models/storage.py", "results/*.png",
+    *(f"results/{name}.json" for name in demo_results.TABLES),
+)  # fmt: skip
+RENAMED = {"gradio_app.py": "app.py", "deploy/space/README.md": "README.md"}
+
+PACKAGES = ("filelock", "numpy", "onnxruntime", "pillow", "platformdirs", "tqdm")  # besides gradio
+PINS = "requirements-serve.txt"
+
+# The Hub takes binary files only as pointers to its large file storage.
+ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in ("onnx", "png", "jpg"))
+
+
+def assemble(target: Path, saved_models: Path = SAVED_MODELS) -> list[Path]:
+    """Write the Space's folder, in the place of what an earlier call left there, and return its files.
+
+    Args:
+        target: the folder; a `.git` in it is kept.
+        saved_models: folder of the models; each goes in with its card and its ONNX file.
+
+    Raises:
+        ModelFileError: if there is no model that has both.
+        FileExistsError: if the folder holds something that is no Space.
+    """
+    models = _models(saved_models)
+    if target.exists():
+        _clear(target)
+    for name, file in (*_files(), *models):
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    (target / ".gitattributes").write_text(ATTRIBUTES, encoding="utf-8")
+    (target / "requirements.txt").write_text(requirements(), encoding="utf-8")
+    return sorted(path for path in target.rglob("*") if path.is_file() and ".git" not in path.relative_to(target).parts)
+
+
+def requirements() -> str:
+    """Return what the Space installs: Gradio as its card has it, the rest as the API is tested with."""
+    card = (ROOT / "deploy/space/README.md").read_text(encoding="utf-8")
+    gradio = re.search(r"^sdk_version: (\S+)$", card, re.MULTILINE).group(1)
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / PINS).read_text(encoding="utf-8"), re.MULTILINE))
+    return "".join(f"{name}=={version}\n" for name, version in [("gradio", gradio), *((p, pins[p]) for p in PACKAGES)])
+
+
+def _files() -> Iterator[tuple[str, Path]]:
+    """Yield each file's name in the Space and where it comes from."""
+    for glob in FILES:
+        for file in sorted(ROOT.glob(glob)):
+            yield str(file.relative_to(ROOT)), file
+    for original, name in RENAMED.items():
+        yield name, ROOT / original
+
+
+def _models(saved_models: Path) -> list[tuple[str, Path]]:
+    folders = [card.parent for card in sorted(saved_models.glob(f"*/{CARD_FILE}"))]
+    files = [
+        (f"saved_models/{folder.name}/{name}", folder / name)
+        for folder in folders
+        if (folder / ONNX_FILE).is_file()
+        for name in (CARD_FILE, ONNX_FILE)
+    ]
+    if not files:
+        raise ModelFileError(f"A Space needs a model with {CARD_FILE} and {ONNX_FILE}. Received: {saved_models}")
+    return files
+
+
+def _clear(target: Path) -> None:
+    entries = [path for path in target.iterdir() if path.name != ".git"]
+    card = target / "README.md"
+    if entries and not (card.is_file() and "\nsdk: gradio\n" in card.read_text(encoding="utf-8")):
+        raise FileExistsError(f"The target must be a new folder, an empty one or a Gradio Space. Received: {target}")
+    for path in entries:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Assemble the Space, list its files, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--to", type=Path, default=ROOT / "build" / "space", help="the folder (default: build/space)")
+    parser.add_argument("--models", type=Path, default=SAVED_MODELS, help="folder of models (default: saved_models)")
+    options = parser.parse_args(arguments)
+    try:
+        files = assemble(options.to, options.models)
+    except (ModelFileError, OSError) as error:
+        print(f"assemble.py: {error}", file=sys.stderr)
+        return 1
+    for file in files:
+        print(f"{file.stat().st_size / 1024:10.1f} KB  {file.relative_to(options.to)}")
+    print(f"{sum(file.stat().st_size for file in files) / 1e6:10.1f} MB  {options.to}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
