@@ -174,8 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Here, not above: --help and a wrong option should answer at once.
     from tqdm import tqdm
 
-    from inference.explain import NotExplainableError
-    from models.card import ModelFileError
+    from models.card import ModelFileError, NotExplainableError
 
     files = find(options.sources)
     if not files:

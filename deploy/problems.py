@@ -7,9 +7,9 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from deploy.gate import BusyError
-from inference.explain import NotExplainableError
 from inference.images import ImageError, UnsupportedFormatError
 from inference.shelf import UnknownModelError
+from models.card import NotExplainableError
 
 log = logging.getLogger(__name__)
 

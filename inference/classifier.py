@@ -11,7 +11,7 @@ from PIL import Image
 
 from inference import explain, images
 from inference.engines import Engine, open_engine
-from models.card import CARD_FILE, Card, ModelFileError, read_card
+from models.card import CARD_FILE, Card, ModelFileError, NotExplainableError, read_card
 
 BATCH = 32
 
@@ -112,7 +112,7 @@ class Classifier:
             ValueError: an unknown label.
         """
         if not self.engine.explains:
-            raise explain.NotExplainableError(f"The model {self.card.name} cannot show where it looked.")
+            raise NotExplainableError(f"The model {self.card.name} cannot show where it looked.")
         if label is not None and label not in self.card.labels:
             raise ValueError(f"label must be one of {', '.join(self.card.labels)}. Received: label={label!r}")
         probabilities, features, weights = self.engine.outputs(view[None])

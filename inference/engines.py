@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from models.card import KERAS_FILE, ONNX_FILE, Card, ModelFileError
+from models.card import KERAS_FILE, ONNX_FILE, Card, ModelFileError, NotExplainableError
 from models.storage import sha256_of
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class KerasEngine:
 
         if keras.backend.backend() == "openvino":
             _compute_in_float32()
-        from models.grad_cam import NotExplainableError, with_grad_cam
+        from models.grad_cam import with_grad_cam
         from models.registry import list_models
 
         list_models()  # imports every architecture, and so registers the layers of our own

@@ -11,10 +11,6 @@ COLOURS = np.array([[0, 0, 0], [140, 10, 40], [230, 70, 10], [255, 190, 40], [25
 OPACITY = 0.65
 
 
-class NotExplainableError(ValueError):
-    """A model that was saved without what Grad-CAM needs, or whose head does not allow it."""
-
-
 def heat_map(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return Grad-CAM's map of one class: relu(features · weights), scaled to a maximum of 1; all 0 where it is 0.
 

@@ -13,6 +13,10 @@ class ModelFileError(ValueError):
     """A path holds no model that can be read and evaluated."""
 
 
+class NotExplainableError(ValueError):
+    """A model cannot show where it looked: it has no feature map, a head of another kind, or was saved without Grad-CAM."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Card:
     """What is known of a saved model; `card.json` has exactly these keys, and serving reads nothing else.

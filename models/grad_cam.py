@@ -7,9 +7,7 @@ product of kernels with the ReLUs' on-and-off between them: three matrix product
 
 import keras
 
-
-class NotExplainableError(ValueError):
-    """A model has no feature map before its head, or a head whose gradient is not known in closed form."""
+from models.card import NotExplainableError
 
 
 class ChannelWeights(keras.layers.Layer):
@@ -74,4 +72,4 @@ def with_grad_cam(model: keras.Model) -> keras.Model:
         )
     features = head[0].input
     weights = ChannelWeights(head, name="grad_cam_weights")([features, *(layer.output for layer in dense)])
-    return keras.Model(model.inputs, [model.outputs[0], features, weights], name=model.name)
+    return keras.Model(model.input, [model.outputs[0], features, weights], name=model.name)

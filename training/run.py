@@ -16,7 +16,8 @@ import filelock
 import keras
 import numpy as np
 
-from models.grad_cam import NotExplainableError, with_grad_cam
+from models.card import NotExplainableError
+from models.grad_cam import with_grad_cam
 from models.onnx_model import OnnxModel
 from models.registry import create_model, model_spec
 from training import plots

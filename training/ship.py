@@ -32,8 +32,8 @@ def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
         OnnxExportError: if the model cannot be exported.
         ValueError: if the shelf would hold more than 120 MB.
     """
-    from models.card import CARD_FILE, KERAS_FILE, ONNX_FILE, ModelFileError
-    from models.grad_cam import NotExplainableError, with_grad_cam
+    from models.card import CARD_FILE, KERAS_FILE, ONNX_FILE, ModelFileError, NotExplainableError
+    from models.grad_cam import with_grad_cam
     from models.storage import sha256_of
     from training.artifacts import load_saved, write_json
     from training.cifar10 import load_cifar10

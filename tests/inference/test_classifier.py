@@ -1,0 +1,247 @@
+"""A saved model answers images: in any form, alone and in batches, on either engine, calibrated, from many threads."""
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from image_files import encoded, photograph
+
+from inference.classifier import BATCH, Classifier, load_classifier, temper
+from inference.images import ImageError, TooManyPixelsError
+from models.card import ModelFileError, NotExplainableError
+from training.cifar10 import CLASS_NAMES
+from training.evaluation import apply_temperature
+
+MODELS = ("tiny_a", "tiny_b")
+
+
+@pytest.fixture(scope="module", params=["onnxruntime", "keras"])
+def classifier(request, saved_models) -> Classifier:
+    return load_classifier(saved_models / "tiny_a", request.param)
+
+
+@pytest.fixture
+def folder(saved_models, tmp_path):
+    """A copy of a saved model, to be spoilt."""
+    return shutil.copytree(saved_models / "tiny_a", tmp_path / "model")
+
+
+def pictures(n: int, side: int = 24) -> list[np.ndarray]:
+    return [np.asarray(photograph(side, side, seed)) for seed in range(n)]
+
+
+def table(predictions) -> np.ndarray:
+    return np.array([list(prediction.probabilities.values()) for prediction in predictions])
+
+
+def rewrite_card(folder, **changes) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | changes))
+
+
+def test_an_image_is_answered_alike_in_every_form(classifier, tmp_path):
+    image = photograph()
+    path = tmp_path / "image.png"
+    path.write_bytes(encoded(image, "PNG"))
+    array = np.asarray(image)
+    forms = [
+        path, str(path), path.read_bytes(), bytearray(path.read_bytes()), memoryview(path.read_bytes()), image,
+        image.convert("RGBA"), array, array.astype(np.float64), np.dstack([array, np.full(array.shape[:2], 255, np.uint8)]),
+    ]  # fmt: skip
+    expected = classifier.classify(image)
+    for answer in (*classifier.classify(forms), *(classifier.classify(form) for form in forms)):
+        np.testing.assert_allclose(table([answer]), table([expected]), atol=1e-6)
+        assert [label for label, _ in answer.top] == [label for label, _ in expected.top]
+    assert classifier.classify(tuple(forms[:2])) == classifier.classify(forms[:2])
+    assert classifier.classify([]) == []
+
+
+def test_a_prediction_names_every_class_in_order_and_the_best_first(classifier):
+    answers = classifier.classify(pictures(12), top_k=10)
+    assert len({answer.top[0][0] for answer in answers}) > 2, "the model tells the images apart"
+    for answer in answers:
+        assert tuple(answer.probabilities) == CLASS_NAMES
+        assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-9)
+        assert dict(answer.top) == answer.probabilities
+        scores = [score for _, score in answer.top]
+        assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("top_k", range(1, 11))
+def test_as_many_classes_are_named_as_asked_for(classifier, top_k):
+    assert len(classifier.classify(pictures(1)[0], top_k).top) == top_k
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 11])
+def test_top_k_has_a_range(classifier, top_k):
+    with pytest.raises(ValueError, match=f"top_k must be from 1 to 10. Received: top_k={top_k}"):
+        classifier.classify(pictures(1)[0], top_k)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_temperature_is_applied_as_evaluation_does(saved_models, name):
+    classifier = load_classifier(saved_models / name)
+    views = np.stack([classifier.view(image) for image in pictures(20)])
+    raw = classifier.engine.outputs(views)[0]
+    assert classifier.card.temperature != 1
+    expected = apply_temperature(raw, classifier.card.temperature)
+    np.testing.assert_allclose(classifier.probabilities(views), expected, atol=1e-6)
+    assert np.abs(expected - raw).max() > 0.05
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 1, 3, 100])
+def test_temperatures_of_probabilities_that_are_zero(temperature):
+    probabilities = np.array([[1, 0, 0], [0.5, 0.5, 0], [1e-30, 1 - 1e-7, 1e-7]], np.float32)
+    found = temper(probabilities, temperature)
+    np.testing.assert_allclose(found, apply_temperature(probabilities, temperature), atol=1e-6)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_both_engines_answer_alike(saved_models, name):
+    onnx, keras = (load_classifier(saved_models / name, engine) for engine in ("onnxruntime", "keras"))
+    assert (onnx.engine.name, keras.engine.name) == ("onnxruntime", "keras (tensorflow)")
+    images = pictures(40)
+    np.testing.assert_allclose(table(onnx.classify(images)), table(keras.classify(images)), atol=1e-4)
+    view = onnx.view(images[0])
+    for label in (None, "cat"):
+        one, other = onnx.explain(view, label), keras.explain(view, label)
+        assert one.label == other.label
+        np.testing.assert_allclose(one.heat, other.heat, atol=1e-4)
+
+
+def test_more_images_than_a_batch_holds(saved_models):
+    classifier = load_classifier(saved_models / "tiny_a")
+    sizes, outputs = [], classifier.engine.outputs
+    classifier.engine.outputs = lambda images: sizes.append(len(images)) or outputs(images)
+    images = pictures(2 * BATCH + 3)
+    together = classifier.classify(images)
+    assert sizes == [BATCH, BATCH, 3]
+    np.testing.assert_allclose(table(together), table([classifier.classify(image) for image in images]), atol=1e-6)
+
+
+def test_threads_share_a_classifier(saved_models):
+    images = pictures(24)
+    for engine in ("onnxruntime", "keras"):
+        expected = table(load_classifier(saved_models / "tiny_a", engine).classify(images))
+        shared = load_classifier(saved_models / "tiny_a", engine, threads=1)  # that has not answered yet
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(shared.classify, images * 4))
+        np.testing.assert_allclose(table(answers), np.tile(expected, (4, 1)), atol=1e-6)
+
+
+def test_what_is_no_image_is_refused(classifier, tmp_path):
+    with pytest.raises(ImageError):
+        classifier.classify(b"no image")
+    with pytest.raises(ImageError):
+        classifier.classify(np.zeros((4, 4, 2)))
+    with pytest.raises(TooManyPixelsError):
+        classifier.classify(encoded(photograph(), "PNG"), max_pixels=100)
+    with pytest.raises(FileNotFoundError):
+        classifier.classify(tmp_path / "nothing.png")
+    with pytest.raises(TypeError, match="bytes, a path, a PIL image or an array. Received: int"):
+        classifier.classify(7)
+
+
+def test_an_explanation_is_of_the_best_class_or_of_the_one_asked_for(classifier):
+    view = classifier.view(photograph())
+    best = classifier.explain(view)
+    assert best.label == classifier.classify(photograph()).top[0][0]
+    assert best.heat.shape == (8, 8) and best.heat.dtype == np.float32
+    assert best.heat.min() >= 0 and best.heat.max() == 1
+    np.testing.assert_array_equal(best.view, view.round())
+    assert classifier.explain(view, "truck").label == "truck"
+    with pytest.raises(ValueError, match="label must be one of airplane, .*Received: label='lorry'"):
+        classifier.explain(view, "lorry")
+
+
+def test_a_model_without_grad_cam_says_so(saved_models):
+    classifier = load_classifier(saved_models / "tiny_a")
+    classifier.engine.explains = False
+    with pytest.raises(NotExplainableError, match="tiny cannot show where it looked"):
+        classifier.explain(classifier.view(photograph()))
+
+
+def test_a_first_answer_to_warm_up(classifier):
+    assert 0 < classifier.warm_up() < 30
+
+
+def test_a_file_that_is_not_the_cards_is_not_run(folder, caplog):
+    (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes() + b"\0")
+    classifier = load_classifier(folder)
+    assert classifier.engine.name == "keras (tensorflow)"
+    assert "model.onnx is not the file that card.json describes" in caplog.text
+    assert "Falling back to Keras" in caplog.text
+    with pytest.raises(ModelFileError, match="model.onnx is not the file that card.json describes"):
+        load_classifier(folder, "onnxruntime")
+
+
+def test_no_file_that_is_the_cards_is_an_error(folder):
+    for name in ("model.onnx", "model.keras"):
+        (folder / name).write_bytes(b"another")
+    with pytest.raises(
+        ModelFileError, match=r"cannot be run.*model\.onnx is not the file.*model\.keras is not the file"
+    ):
+        load_classifier(folder)
+
+
+def test_a_folder_with_one_of_the_two_files(folder, saved_models, caplog):
+    (folder / "model.onnx").unlink()
+    assert load_classifier(folder).engine.name == "keras (tensorflow)"
+    assert "There is no model.onnx. Falling back to Keras." in caplog.text
+    shutil.copy(saved_models / "tiny_a" / "model.onnx", folder)
+    (folder / "model.keras").unlink()
+    assert load_classifier(folder).engine.name == "onnxruntime"
+    with pytest.raises(ModelFileError, match="There is no model.keras"):
+        load_classifier(folder, "keras")
+
+
+def test_a_folder_without_a_model(folder):
+    for name in ("model.onnx", "model.keras"):
+        (folder / name).unlink()
+    with pytest.raises(ModelFileError, match=r"There is no model\.onnx\. There is no model\.keras\."):
+        load_classifier(folder)
+    (folder / "card.json").unlink()
+    with pytest.raises(ModelFileError, match=r"holds no card\.json"):
+        load_classifier(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fit": "stretch"}, "fit must be one of bilinear. Received: 'stretch'"),
+        ({"temperature": 0}, "temperature"),
+        ({"labels": ["cat"]}, "labels"),
+        ({"colour": "red"}, "colour"),
+        ({"input_size": 0}, "input_size"),
+    ],
+)
+def test_a_wrong_card_is_an_error(folder, changes, words):
+    rewrite_card(folder, **changes)
+    with pytest.raises(ModelFileError, match=words):
+        load_classifier(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"name": "tiny"}'])
+def test_what_is_no_card_is_an_error(folder, text):
+    (folder / "card.json").write_text(text)
+    with pytest.raises(ModelFileError, match=r"card\.json is not a model card"):
+        load_classifier(folder)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "keras"])
+def test_a_file_that_cannot_be_read_is_an_error(folder, engine):
+    from models.storage import sha256_of
+
+    for name in ("model.onnx", "model.keras"):
+        (folder / name).write_bytes(b"nonsense")
+    rewrite_card(folder, sha256={name: sha256_of(folder / name) for name in ("model.onnx", "model.keras")})
+    with pytest.raises(ModelFileError, match="cannot be read|cannot read"):
+        load_classifier(folder, engine)
+
+
+def test_an_unknown_engine_names_the_known_ones(folder):
+    with pytest.raises(ValueError, match="engine must be one of auto, onnxruntime, keras. Received: engine='tpu'"):
+        load_classifier(folder, "tpu")

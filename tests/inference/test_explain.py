@@ -1,0 +1,141 @@
+"""Heat maps: their scale, their colours, and that they lie where in the picture the model saw what it names."""
+
+import base64
+import io
+
+import keras
+import numpy as np
+import pytest
+from image_files import encoded, photograph
+from PIL import Image
+
+from inference.classifier import Classifier
+from inference.explain import COLOURS, OPACITY, heat_map, overlay, png_data_uri
+from models.card import Card
+from models.grad_cam import with_grad_cam
+
+CORNERS = {"top left": (0, 0), "top right": (0, 1), "bottom left": (1, 0), "bottom right": (1, 1)}  # row, column
+
+
+def test_a_heat_map_is_the_weighted_sum_of_channels_from_0_to_1():
+    features = np.array([[[1, 0], [0, 1]], [[2, 1], [4, 0]]], np.float32)
+    heat = heat_map(features, np.array([0.5, -0.5], np.float32))
+    assert heat.dtype == np.float32
+    np.testing.assert_allclose(heat, [[0.25, 0], [0.25, 1]])
+
+
+def test_where_nothing_speaks_for_a_class_the_map_is_cold():
+    for weights in (np.array([-1, -2], np.float32), np.zeros(2, np.float32)):
+        heat = heat_map(np.ones((3, 3, 2), np.float32), weights)
+        np.testing.assert_array_equal(heat, np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize(("side", "expected"), [(None, 32), (320, 320), (8, 8)])
+def test_an_overlay_is_as_large_as_asked_for(side, expected):
+    picture = overlay(np.asarray(photograph(32, 32)), np.ones((5, 5), np.float32), side)
+    assert (picture.size, picture.mode) == ((expected, expected), "RGB")
+
+
+def test_a_cold_map_leaves_the_picture_as_it_is():
+    image = np.asarray(photograph(32, 32))
+    np.testing.assert_array_equal(np.asarray(overlay(image, np.zeros((4, 4), np.float32))), image)
+
+
+@pytest.mark.parametrize("step", range(len(COLOURS)))
+def test_heat_has_its_colour(step):
+    image, heat = np.full((16, 16, 3), 100, np.uint8), np.full((4, 4), step / (len(COLOURS) - 1), np.float32)
+    opacity = OPACITY * np.sqrt(heat[0, 0])
+    expected = (1 - opacity) * 100 + opacity * COLOURS[step]
+    np.testing.assert_allclose(np.asarray(overlay(image, heat)), np.broadcast_to(expected, image.shape), atol=1)
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_colour_lies_where_it_is_hot_and_nowhere_else(corner):
+    row, column = CORNERS[corner]
+    image, heat = np.full((64, 64, 3), 60, np.uint8), np.zeros((8, 8), np.float32)
+    heat[7 * row, 7 * column] = 1
+    change = np.abs(np.asarray(overlay(image, heat)).astype(int) - image).max(axis=2)
+    assert change[63 * row, 63 * column] > 100
+    quarters = change.reshape(2, 32, 2, 32).max(axis=(1, 3))
+    quarters[row, column] = 0
+    assert quarters.max() == 0
+
+
+def test_a_picture_becomes_an_address_and_a_picture_again():
+    picture = photograph(20, 30)
+    kind, _, text = png_data_uri(picture).partition(",")
+    assert kind == "data:image/png;base64"
+    again = Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
+    assert again.format == "PNG"
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(picture))
+
+
+class RednessEngine:
+    """A network that is known to the last weight: class "red" is the mean of red over green, seen in a map of 8 × 8."""
+
+    name, explains = "a known network", True
+
+    def __init__(self):
+        image = keras.Input((64, 64, 3))
+        convolution = keras.layers.Conv2D(1, 1, activation="relu", name="redness")
+        x = keras.layers.AveragePooling2D(8)(convolution(image))
+        x = keras.layers.GlobalAveragePooling2D(name="head_pool")(x)
+        last = keras.layers.Dense(2, activation="softmax", name="head_probabilities")
+        self._model = with_grad_cam(keras.Model(image, last(x)))
+        convolution.set_weights([np.array([1, -1, 0]).reshape(1, 1, 3, 1) / 255, np.zeros(1)])
+        last.set_weights([np.array([[4.0, -4.0]]), np.zeros(2)])
+
+    def outputs(self, images):
+        return [np.asarray(output) for output in self._model.predict_on_batch(images)]
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    unknown = dict.fromkeys(("version", "command", "recipe", "weights", "data", "hardware", "date"), "")
+    numbers = {"temperature": 1, "test_accuracy": 1, "val_accuracy": 1, "seed": 0, "seconds": 0}
+    card = Card(
+        name="redness",
+        labels=("red", "other"),
+        input_size=64,
+        fit="bilinear",
+        parameters={},
+        sha256={},
+        **numbers,
+        **unknown,
+    )
+    return Classifier(card, RednessEngine())
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+@pytest.mark.parametrize("side", [64, 500], ids=["at its own size", "shrunk"])
+def test_the_heat_lies_where_the_model_saw_the_class(classifier, corner, side):
+    row, column = CORNERS[corner]
+    image = np.full((side, side, 3), 90, np.uint8)
+    patch = side // 4
+    rows, columns = (slice(at * (side - patch), at * (side - patch) + patch) for at in (row, column))
+    image[rows, columns] = (255, 0, 0)
+    view = classifier.view(encoded(Image.fromarray(image), "PNG"))
+    explanation = classifier.explain(view)
+    assert explanation.label == "red"
+    assert np.argwhere(explanation.heat > 0.5).tolist() == [
+        [6 * row + i, 6 * column + j] for i in range(2) for j in range(2)
+    ]
+    picture = np.asarray(overlay(explanation.view, explanation.heat, side=320)).astype(int)
+    glow = np.abs(picture - np.asarray(Image.fromarray(explanation.view).resize((320, 320), Image.Resampling.BICUBIC)))
+    strongest = np.unravel_index(glow.sum(axis=2).argmax(), (320, 320))
+    assert (strongest[0] // 160, strongest[1] // 160) == (row, column)
+
+
+def test_the_heat_follows_the_exif_orientation(classifier):
+    image = np.full((64, 64, 3), 90, np.uint8)
+    image[:16, :16] = (255, 0, 0)  # stored at the top left, to be shown at the top right
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    heat = classifier.explain(classifier.view(encoded(Image.fromarray(image), "PNG", exif=exif))).heat
+    assert np.argwhere(heat > 0.5).tolist() == [[0, 6], [0, 7], [1, 6], [1, 7]]
+
+
+def test_what_speaks_against_a_class_is_cold(classifier):
+    image = np.full((64, 64, 3), 90, np.uint8)
+    image[:16, :16] = (255, 0, 0)
+    assert classifier.explain(classifier.view(image), "other").heat.max() == 0

@@ -1,0 +1,214 @@
+"""Which files are images, and that each kind becomes the RGB pixels that a viewer would show."""
+
+import contextlib
+import struct
+
+import numpy as np
+import pytest
+from image_files import (
+    GREY,
+    GREY_ALPHA,
+    PALETTE,
+    RGB,
+    RGB_ALPHA,
+    chunk,
+    encoded,
+    photograph,
+    png_file,
+    segment,
+    specimens,
+)
+from PIL import Image
+
+from inference.images import FORMATS, ImageError, UndecodableImageError, UnsupportedFormatError, decode, sniff
+
+EXACT = {"PNG": {}, "BMP": {}, "GIF": {}, "WEBP": {"lossless": True}}
+RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
+
+
+def pixels(data: bytes, **options) -> np.ndarray:
+    image = decode(data, **options)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_each_format_is_told_by_its_content(file_format):
+    data = encoded(photograph(), file_format)
+    assert sniff(data) == file_format
+    assert decode(data).size == (48, 32)
+    assert np.abs(pixels(data).astype(int) - np.asarray(photograph())).mean() < 12  # a GIF has 256 colours
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "WEBP"])
+def test_lossless_formats_come_back_as_they_were(file_format):
+    data = encoded(photograph(), file_format, **EXACT[file_format])
+    np.testing.assert_array_equal(pixels(data), np.asarray(photograph()))
+
+
+@pytest.mark.parametrize("file_format", ["TIFF", "ICO", "PPM", "TGA", "PCX", "DDS", "ICNS", "JPEG2000", "PDF", "SGI"])
+def test_no_other_format_of_pillow_is_tried(file_format):
+    with pytest.raises(UnsupportedFormatError, match="must be a JPEG, PNG, WebP, BMP or GIF file"):
+        decode(encoded(photograph(64, 64), file_format))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\0", b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<!DOCTYPE html><img>", b"%PDF-1.7\n%%EOF",
+        b"PK\x03\x04", b"\x7fELF", b"GIF88a" + bytes(100), b"\x89PNG\n\x1a\n" + bytes(100), b"\xff\xd8", b"B",
+        b"RIFF\x10\0\0\0WAVEfmt ", b"RIFF", b" " + encoded(photograph(), "PNG"), "ünïcödé".encode("utf-16"),
+    ],
+)  # fmt: skip
+def test_what_is_no_image_is_unsupported(data):
+    with pytest.raises(UnsupportedFormatError):
+        decode(data)
+
+
+def test_the_message_says_how_much_of_what_came():
+    with pytest.raises(UnsupportedFormatError, match=r"Received: nothing\."):
+        decode(b"")
+    with pytest.raises(UnsupportedFormatError, match=r"Received: 1,234 bytes of something else\."):
+        decode(bytes(1234))
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(file_format, orientation):
+    upright = np.full((48, 32, 3), 255, np.uint8)
+    upright[:16, :16] = RED  # the top left corner
+    # How the camera held its sensor, by the definition: where row 0 and column 0 of what is stored lie in the picture.
+    turned = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+        5: upright.swapaxes(0, 1), 6: upright.swapaxes(0, 1)[::-1],
+        7: upright.swapaxes(0, 1)[::-1, ::-1], 8: upright.swapaxes(0, 1)[:, ::-1],
+    }  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(np.ascontiguousarray(turned[orientation])), file_format, exif=exif, quality=95)
+    difference = np.abs(pixels(data).astype(int) - upright)
+    assert difference.shape == upright.shape
+    assert difference.mean() < 8
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "exif", [b"MM", b"rubbish" * 9, b"MM\0*\0\0\0\x08\xff\xff", b"II*\0\xff\xff\xff\xff", b"\0" * 9]
+)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+def test_damaged_exif_data_spoils_no_picture(file_format, exif):
+    assert decode(encoded(photograph(), file_format, exif=b"Exif\0\0" + exif)).size == (48, 32)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
+def test_transparency_lies_over_white(file_format):
+    image = Image.new("RGBA", (3, 1))
+    image.putdata([(255, 0, 0, 0), (255, 0, 0, 128), (255, 0, 0, 255)])
+    options = EXACT[file_format] | ({"exact": True} if file_format == "WEBP" else {})
+    np.testing.assert_allclose(pixels(encoded(image, file_format, **options))[0], [WHITE, (255, 127, 127), RED], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "colour", "extra", "expected"),
+    [
+        (b"\0" + bytes([0, 0, 0, 128, 0, 255]), GREY_ALPHA, [], [255, 127, 0]),
+        (b"\0" + bytes([1, 2, 3, 1, 2, 4, 9, 9, 9]), RGB, [chunk(b"tRNS", b"\0\1\0\2\0\3")], [WHITE, (1, 2, 4), (9, 9, 9)]),
+        (b"\0" + bytes([7, 8, 9]), GREY, [chunk(b"tRNS", b"\0\x08")], [7, 255, 9]),
+        (b"\0\0\1\2", PALETTE, [chunk(b"PLTE", bytes([255, 0, 0] * 2 + [0, 0, 255])), chunk(b"tRNS", b"\0\x80")],
+         [WHITE, (255, 127, 127), BLUE]),
+    ],
+    ids=["grey and alpha", "one colour of RGB", "one grey", "palette"],
+)  # fmt: skip
+def test_every_kind_of_transparency_in_a_png(rows, colour, extra, expected):
+    expected = [(value,) * 3 if isinstance(value, int) else value for value in expected]
+    np.testing.assert_allclose(pixels(png_file(3, 1, rows, *extra, colour=colour))[0], expected, atol=1)
+
+
+def test_a_transparent_gif_lies_over_white():
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putdata([0, 1])
+    np.testing.assert_array_equal(pixels(encoded(image, "GIF", transparency=0))[0], [WHITE, BLUE])
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_grey_of_every_depth_spans_black_to_white(depth):
+    samples = np.unique(np.linspace(0, 2**depth - 1, 5).astype(int))
+    bits = "".join(format(sample, f"0{depth}b") for sample in samples)
+    bits += "0" * (-len(bits) % 8)
+    row = b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    found = pixels(png_file(len(samples), 1, row, depth=depth, colour=GREY))[0]
+    np.testing.assert_allclose(found, np.repeat(samples[:, None] * 255 / (2**depth - 1), 3, axis=1), atol=0.51)
+
+
+@pytest.mark.parametrize("colour", [RGB, RGB_ALPHA])
+def test_sixteen_bits_of_colour_become_eight(colour):
+    values = [0x0000, 0x8000, 0xFFFF] + ([0xFFFF] if colour == RGB_ALPHA else [])
+    row = b"\0" + struct.pack(f">{len(values)}H", *values)
+    np.testing.assert_allclose(pixels(png_file(1, 1, row, depth=16, colour=colour))[0, 0], (0, 128, 255), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format"), [("1", "PNG"), ("1", "BMP"), ("L", "JPEG"), ("L", "BMP"), ("P", "PNG")]
+)
+def test_grey_and_palettes_become_rgb(mode, file_format):
+    image = Image.new("RGB", (16, 8), "white")
+    image.paste("black", (8, 0, 16, 8))
+    found = pixels(encoded(image.convert(mode), file_format))
+    assert tuple(found[4, 2]) == WHITE
+    assert tuple(found[4, 13]) == BLACK
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["Adobe's marker", "no marker"])
+def test_cmyk_is_inverted_as_adobe_and_browsers_have_it(marked):
+    image = Image.new("CMYK", (32, 16), (255, 0, 0, 0))  # cyan
+    image.paste((0, 0, 0, 255), (16, 0, 32, 16))  # black
+    data = encoded(image, "JPEG", quality=95)
+    marker = segment(0xEE, b"Adobe\0\x64\0\0\0\0\0")
+    assert marker in data
+    found = pixels(data if marked else data.replace(marker, b"")).astype(int)
+    assert np.abs(found[8, 4] - (0, 255, 255)).max() < 6
+    assert np.abs(found[8, 28]).max() < 6
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_frame(file_format):
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    data = encoded(first, file_format, save_all=True, append_images=[second], **EXACT[file_format])
+    assert (pixels(data) == RED).all()
+
+
+def test_a_gif_of_a_camera_with_comments_keeps_its_transparency():
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putdata([0, 1])
+    data = encoded(image, "GIF", transparency=0, comment=b"a " * 400, save_all=True, append_images=[image], loop=0)
+    assert b"NETSCAPE" in data and b"a a a" in data
+    np.testing.assert_array_equal(pixels(data)[0], [WHITE, BLUE])
+
+
+@pytest.mark.parametrize("name", specimens())
+def test_a_truncated_file_is_damaged_wherever_it_ends(name):
+    data = specimens()[name]
+    decode(data)
+    for end in sorted({*range(1, 80), *range(80, len(data), max(1, len(data) // 150))}):
+        try:
+            decode(data[:end])
+        except UnsupportedFormatError:
+            assert end < 12, "only the first bytes tell the format"
+        except UndecodableImageError:
+            pass
+        else:  # what is missing is what stands behind the last pixel, or the frames behind the first
+            assert end > (0.3 if "animated" in name else 0.9) * len(data)
+
+
+@pytest.mark.parametrize("name", specimens())
+@pytest.mark.filterwarnings("ignore")
+def test_flipped_bytes_raise_no_other_error(name):
+    random, data = np.random.default_rng(0), specimens()[name]
+    for _ in range(200):
+        damaged = bytearray(data)
+        for position in random.integers(0, min(len(data), 2 ** random.integers(4, 14)), 4):
+            damaged[position] = random.integers(256)
+        with contextlib.suppress(ImageError):
+            assert decode(bytes(damaged), max_pixels=1_000_000).mode == "RGB"

@@ -1,0 +1,126 @@
+"""Grad-CAM in closed form against the gradient that TensorFlow takes, and in an ONNX file."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny import tiny_backbone, tiny_dataset
+
+from models.card import NotExplainableError
+from models.grad_cam import with_grad_cam
+from models.heads import attach_head
+from models.onnx_model import OnnxModel
+from models.registry import build_model, model_spec
+from training.onnx_export import export_onnx
+from training.pipeline import resize
+
+HEADS = ("linear", "dense", "dense_256", "flatten", "flatten_bn")
+CLASSES = 7
+
+
+def three_layers(features, classes):
+    """BN before, between and behind Dense layers, with and without scale and centre."""
+    x = keras.layers.GlobalAveragePooling2D(name="head_pool")(features)
+    x = keras.layers.BatchNormalization(scale=False, name="head_BN_1")(x)
+    x = keras.layers.Dense(20, activation="relu", name="head_dense_1")(x)
+    x = keras.layers.BatchNormalization(center=False, name="head_BN_2")(x)
+    x = keras.layers.Dense(16, activation="relu", name="head_dense_2")(x)
+    x = keras.layers.Dropout(0.5, name="head_dropout")(x)
+    x = keras.layers.BatchNormalization(name="head_BN_3")(x)
+    return keras.layers.Dense(classes, activation="softmax", name="head_probabilities")(x)
+
+
+def network(head) -> keras.Model:
+    """Build the tiny network; every BatchNormalization has statistics, scale and offset as after training."""
+    keras.utils.set_random_seed(1)
+    backbone = tiny_backbone(16, "keras")
+    answers = head(backbone.output, CLASSES) if callable(head) else attach_head(head, backbone.output, CLASSES)
+    model = keras.Model(backbone.input, answers, name="tiny")
+    random = np.random.default_rng(2)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for weight in layer.weights:
+                centre = 0 if weight.name in ("beta", "moving_mean") else 1
+                weight.assign(centre + random.uniform(-0.5, 0.5, weight.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.asarray(resize(tiny_dataset().x_test[:6], 16))
+
+
+def by_gradient(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Return the mean over the feature map of each logit's gradient, (b, classes, C), by automatic differentiation."""
+    head = [layer for layer in model.layers if layer.name.startswith("head_")]
+    features = keras.Model(model.input, head[0].input)(images)
+    before_last = keras.Model(head[0].input, head[-1].input)
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        logits = before_last(features) @ head[-1].kernel + head[-1].bias
+    return tape.batch_jacobian(logits, features).numpy().mean(axis=(2, 3))
+
+
+@pytest.mark.parametrize("head", [*HEADS, three_layers])
+def test_the_closed_form_is_the_gradient(head, images):
+    model = network(head)
+    probabilities, features, weights = with_grad_cam(model).predict_on_batch(images)
+    expected = by_gradient(model, images)
+    assert weights.shape == expected.shape == (6, CLASSES, 12)
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(probabilities, model.predict_on_batch(images), atol=1e-6)
+    assert features.shape == (6, 8, 8, 12)
+    if head != "linear":
+        assert np.ptp(weights, axis=0).max() > 1e-4, "the ReLUs make the gradient differ from image to image"
+
+
+@pytest.mark.parametrize("head", [*HEADS, three_layers])
+def test_the_onnx_file_explains_alike(head, images, tmp_path):
+    model = with_grad_cam(network(head))
+    assert export_onnx(model, tmp_path / "model.onnx", images) < 1e-5
+    served = OnnxModel(tmp_path / "model.onnx")
+    assert served.output_count == 3 and served.output_shape == (None, CLASSES)
+    for batch in (1, 5):
+        found, expected = served.outputs(images[:batch]), model.predict_on_batch(images[:batch])
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_layers_are_shared_with_the_model(images):
+    model = network("dense")
+    explaining = with_grad_cam(model)
+    model.get_layer("head_probabilities").kernel.assign(np.zeros((128, CLASSES)))
+    assert (explaining.predict_on_batch(images)[2] == 0).all()
+    assert explaining.name == model.name and explaining.input_shape == model.input_shape
+
+
+def test_a_batch_of_one_input_raises_no_warning(images, recwarn):
+    with_grad_cam(network("linear"))(images)
+    assert not [warning for warning in recwarn if "structure" in str(warning.message)]
+
+
+@pytest.mark.parametrize("head", ["alexnet_classifier", "vgg_classifier"])
+def test_heads_that_rearrange_the_map_are_not_explained(head):
+    features = keras.Input((4, 4, 2))
+    model = keras.Model(features, attach_head(head, features, CLASSES), name="plain")
+    with pytest.raises(NotExplainableError, match="plain has no head that .*Received: .*Permute, Flatten"):
+        with_grad_cam(model)
+
+
+def test_a_transformer_has_no_feature_map():
+    spec = model_spec("vit_tiny")
+    model = build_model(spec, classes=CLASSES, image_size=spec.minimum_size)
+    with pytest.raises(NotExplainableError):
+        with_grad_cam(model)
+
+
+def test_a_model_without_a_head_or_with_another_activation_is_not_explained():
+    backbone = tiny_backbone(16, "keras")
+    with pytest.raises(NotExplainableError, match=r"Received: $"):
+        with_grad_cam(backbone)
+    x = keras.layers.GlobalAveragePooling2D(name="head_pool")(backbone.output)
+    x = keras.layers.Dense(8, activation="gelu", name="head_dense")(x)
+    x = keras.layers.Dense(CLASSES, activation="softmax", name="head_probabilities")(x)
+    with pytest.raises(NotExplainableError):
+        with_grad_cam(keras.Model(backbone.input, x))
