@@ -19,7 +19,7 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or min(2, cores))
 # gunicorn's gthread but for how it stops. As many threads as may be inside the application's gate or waiting at it, and two to
 # refuse more.
 worker_class = "deploy.worker.PromptlyClosingWorker"
-threads = int(os.environ.get("THAW_CONCURRENCY") or 2) + int(os.environ.get("THAW_QUEUE") or 16) + 2
+threads = int(os.environ.get("THAW_CONCURRENCY") or 1) + int(os.environ.get("THAW_QUEUE") or 16) + 2
 
 # onnxruntime would take every core for every answer; workers that fight over cores are slower than workers that share them.
 os.environ.setdefault("THAW_THREADS", str(max(1, cores // workers)))

@@ -23,7 +23,8 @@ class Settings:
         max_pixels: the most pixels that are decoded of one image.
         max_batch: the most images in one request to /predict/batch.
         max_top_k: the most classes that a request may ask to have named.
-        concurrency: requests that one process answers at the same time.
+        concurrency: requests that one process answers at the same time; there is a process for each core, and each further
+            request that is decoded at once takes up to 250 MB.
         queue: requests that may wait for that; the next one gets 503.
         queue_seconds: how long one waits at most; then it gets 503.
         cors: comma-separated origins whose pages may call the API, or `*`; empty for none.
@@ -37,7 +38,7 @@ class Settings:
     max_pixels: int = MAX_PIXELS
     max_batch: int = 16
     max_top_k: int = 10
-    concurrency: int = 2
+    concurrency: int = 1
     queue: int = 16
     queue_seconds: float = 10.0
     cors: str = ""

@@ -1,5 +1,7 @@
 """What runs a model: onnxruntime where it can, else Keras on whichever backend is installed."""
 
+import contextlib
+import ctypes
 import functools
 import importlib.util
 import logging
@@ -101,6 +103,7 @@ class OnnxEngine:
         except ValueError as error:
             raise ModelFileError(str(error)) from error
         self.explains = self._model.output_count == 3
+        _return_freed_memory()
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
         return self._model.outputs(images)
@@ -132,6 +135,12 @@ class KerasEngine:
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
         outputs = self._model.predict_on_batch(images)
         return [np.asarray(output) for output in (outputs if self.explains else [outputs])]
+
+
+def _return_freed_memory() -> None:
+    """Give back to the system what opening a model took for a while: of a 14 MB model 22 MB, which glibc would keep."""
+    with contextlib.suppress(OSError, AttributeError):  # other systems have no such function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _compute_in_float32() -> None:
