@@ -6,6 +6,7 @@ python benchmark.py --networks         every network whose weights can be had, b
 python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
 python benchmark.py --parity           each port against its original (about 3 minutes; needs requirements-dev.txt)
 python benchmark.py --serving          the API against a plain model.predict app: requests/s, memory (about 6 minutes)
+python benchmark.py --stopping         what is lost when a worker is killed, and when the server is stopped (two minutes)
 python benchmark.py --fresh-clone      the README's two commands in a fresh clone (about an hour)
 python benchmark.py --readme           write the tables of README.md from results/*.json
 """
@@ -34,6 +35,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "linear-probe",
         "parity",
         "serving",
+        "stopping",
         "fresh-clone",
         "readme",
     ):
@@ -49,16 +51,23 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def serving(model: Path | None, seconds: float) -> int:
-    """Measure the API and print the result."""
+def serving_result(model: Path | None, seconds: float) -> dict:
+    """Measure the API and return the result."""
     from deploy.measure.serving import serving
     from inference.shelf import SAVED_MODELS, ModelShelf
     from training.measure import record
 
     model = model or SAVED_MODELS / ModelShelf().default
-    result = serving(model, EXAMPLE, seconds)
-    print(json.dumps(record(RESULTS / "serving.json", result), indent=2))
-    return 0
+    return record(RESULTS / "serving.json", serving(model, EXAMPLE, seconds))
+
+
+def stopping_result() -> dict:
+    """Measure what a kill and a stop lose, and return the result."""
+    from deploy.measure.stopping import stopping
+    from inference.shelf import SAVED_MODELS
+    from training.measure import record
+
+    return record(RESULTS / "stopping.json", stopping(SAVED_MODELS, EXAMPLE))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,8 +82,10 @@ def main(arguments: list[str] | None = None) -> int:
     from training import measure, measure_networks
 
     if options.serving:
-        return serving(options.model, options.seconds)
-    if options.reference:
+        result = serving_result(options.model, options.seconds)
+    elif options.stopping:
+        result = stopping_result()
+    elif options.reference:
         result = measure.reference(
             RUNS, RESULTS, head_seeds=range(options.head_seeds), finetune_seeds=range(options.finetune_seeds)
         )

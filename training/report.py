@@ -190,6 +190,14 @@ def _serving(result: dict, stored: dict) -> str:
     )
 
 
+def _stopping(result: dict, stored: dict) -> str:
+    parts = [f"{event}: {', '.join(map(str, lost))}" for event, lost in result["lost"].items()]
+    return (
+        f"Requests lost under load, {result['repeats']} times each, {result['connections']} connections: {'; '.join(parts)}. "
+        f"Requests that come after SIGTERM are refused at the door. {_origin(result)}"
+    )
+
+
 _TABLES = {
     "reference": _accuracies,
     "training_cost": _cost,
@@ -197,6 +205,7 @@ _TABLES = {
     "parity": _parity,
     "linear_probe": _probe,
     "serving": _serving,
+    "stopping": _stopping,
     "fresh_clone": _fresh,
 }
 
