@@ -7,7 +7,8 @@ python predict.py - < cat.jpg                       the bytes of one picture fro
 python predict.py photos/ --explain heat/           also a picture of where the model looked, for each
 python predict.py photos/ --model runs/my-run       another model: a folder, or a name in saved_models/
 
-Exit status: 0 every picture was answered, 1 some could not be read (they are reported, the rest go on), 2 nothing to do.
+Exit status: 0 every picture was answered, 1 some could not be read (they are reported, the rest go on), 2 nothing to do,
+130 interrupted, 141 nobody reads the output any more, as behind `| head`.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import glob
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from inference.classifier import Classifier, Prediction
 
+MAX_PIXELS = 100_000_000  # one's own pictures, one at a time: more than a server allows
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
 STDIN = "-"
 
@@ -59,13 +62,13 @@ def find(sources: list[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for source in sources:
-        if source == STDIN or Path(source).is_file():
+        if source == STDIN or os.path.isfile(source):  # pathlib's raises where a name is too long or a folder is locked
             files = [source]
-        elif Path(source).is_dir():
+        elif os.path.isdir(source):
             inside = (path for path in Path(source).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
             files = [str(path) for path in sorted(inside)]
         else:
-            files = sorted(path for path in glob.glob(source, recursive=True) if Path(path).is_file()) or [source]
+            files = sorted(path for path in glob.glob(source, recursive=True) if os.path.isfile(path)) or [source]
         found.update(dict.fromkeys(files))
     return list(found)
 
@@ -84,27 +87,37 @@ def answers(classifier: "Classifier", files: list[str], top_k: int, explain: Pat
     """Answer the files one by one; what cannot be read becomes an error and the rest go on."""
     from inference.images import ImageError
 
+    names = heat_map_names(files)
     for file in files:
         try:
             data = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
-            view = classifier.view(data)
+            view = classifier.view(data, max_pixels=MAX_PIXELS)
         except (ImageError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             yield Answer(file, error=reason)
             continue
         (prediction,) = classifier.answer(view[None], top_k)
         if explain is not None:
-            write_heat_map(classifier, view, explain / heat_map_name(file, files))
+            write_heat_map(classifier, view, explain / names[file])
         yield Answer(file, prediction)
 
 
-def heat_map_name(file: str, files: list[str]) -> str:
-    """Return the name of a file's heat map: the file's own, with its folders where another file has the same."""
-    stem = "stdin" if file == STDIN else Path(file).stem
-    alike = sum(Path(other).stem == stem for other in files)
-    if alike > 1:
-        stem = os.path.splitext(file)[0].strip("./").replace(os.sep, "_") + Path(file).suffix.replace(".", "_")
-    return f"{stem}.png"
+def heat_map_names(files: list[str]) -> dict[str, str]:
+    """Return the name of each file's heat map: the file's own, with its folders where another file has the same."""
+    stems = {file: "stdin" if file == STDIN else Path(file).stem for file in files}
+    alike = Counter(stems.values())
+    names: dict[str, str] = {}
+    taken = set()  # without regard to case, as some file systems are
+    for file, stem in stems.items():
+        if alike[stem] > 1 and file != STDIN:
+            stem = os.path.splitext(file)[0].strip("./").replace(os.sep, "_") + Path(file).suffix.replace(".", "_")
+        name, copies = stem, 1
+        while name.casefold() in taken:  # as of a/cat.png and ../a/cat.png
+            copies += 1
+            name = f"{stem}_{copies}"
+        taken.add(name.casefold())
+        names[file] = f"{name}.png"
+    return names
 
 
 def write_heat_map(classifier: "Classifier", view, path: Path) -> None:
@@ -145,7 +158,7 @@ class JsonLines:
         else:
             row["predictions"] = [{"label": label, "score": score} for label, score in answer.prediction.top]
             row["probabilities"] = answer.prediction.probabilities
-        print(json.dumps(row, ensure_ascii=False))
+        print(json.dumps(row))  # in ASCII, so that any terminal and any file name will do
 
 
 class Csv:
@@ -168,38 +181,57 @@ class Csv:
 FORMATS = {"table": Table, "jsonl": JsonLines, "csv": Csv}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Answer the pictures, and return the exit status: 0 all, 1 not all, 2 nothing that could be done, 130 interrupted."""
-    options = parse_arguments(arguments)
+def answer_all(options: argparse.Namespace) -> int:
+    """Answer the pictures, and return the exit status.
+
+    Raises:
+        ModelFileError, NotExplainableError, ValueError, OSError: if the pictures cannot be answered with these options.
+    """
     # Here, not above: --help and a wrong option should answer at once.
     from tqdm import tqdm
-
-    from models.card import ModelFileError, NotExplainableError
 
     files = find(options.sources)
     if not files:
         print(f"predict.py: there is no picture in {', '.join(options.sources)}.", file=sys.stderr)
         return 2
-    try:
-        classifier = open_model(options.model, options.engine)
-        writer = FORMATS[options.format](files, options.top_k)
-        bar = tqdm(
-            total=len(files), unit=" pictures", disable=None if len(files) > 1 and not sys.stdout.isatty() else True
-        )
-        failed = 0
+    classifier = open_model(options.model, options.engine)
+    classes = len(classifier.card.labels)
+    if not 1 <= options.top_k <= classes:  # before CSV's head is written, and whether or not a picture can be read
+        raise ValueError(f"top_k must be from 1 to {classes}. Received: top_k={options.top_k}")
+    writer = FORMATS[options.format](files, options.top_k)
+    hidden = None if len(files) > 1 and not sys.stdout.isatty() else True
+    failed = 0
+    with tqdm(total=len(files), unit=" pictures", disable=hidden) as bar:
         for answer in answers(classifier, files, options.top_k, options.explain):
             writer.write(answer)
             failed += answer.prediction is None
             bar.update()
-        bar.close()
-    except (ModelFileError, NotExplainableError, ValueError, OSError) as error:
-        print(f"predict.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    sys.stdout.flush()
     if failed:
         print(f"{failed} of {len(files)} could not be answered.", file=sys.stderr)
     return 1 if failed else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Answer the pictures, and return the exit status: as above."""
+    options = parse_arguments(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if stream.errors == "strict":  # a file's name may be of characters that the output has not
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return answer_all(options)
+    except BrokenPipeError:
+        status = 141  # what a shell reports of a program that SIGPIPE ended
+    except (ValueError, OSError) as error:  # ModelFileError and NotExplainableError among them
+        print(f"predict.py: {error}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        status = 130
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try once more at its end, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ class Gate:
     def __init__(self, concurrency: int, queue: int, seconds: float):
         self._room = threading.BoundedSemaphore(concurrency + queue)
         self._slots = threading.BoundedSemaphore(concurrency)
-        self._seconds = seconds
+        self._seconds = min(seconds, threading.TIMEOUT_MAX)  # beyond which waiting is an error
 
     @contextlib.contextmanager
     def enter(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """gunicorn's settings: `gunicorn --config deploy/gunicorn.conf.py`. Every line says why it is there."""
 
+import atexit
 import logging
 import os
 import shutil
@@ -13,12 +14,12 @@ bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 
 # One process a core at most: the work is computing, and each further process would hold its own 100 MB.
 cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-workers = int(os.environ.get("WEB_CONCURRENCY") or min(2, cores))
+workers = max(1, int(os.environ.get("WEB_CONCURRENCY") or min(2, cores)))
 
 # Threads, so that a slow upload, a health check or a page does not wait behind an answer that is being computed; the class is
-# gunicorn's gthread but for how it stops. As many threads as may be inside the application's gate or waiting at it, and two to
-# refuse more.
-worker_class = "deploy.worker.PromptlyClosingWorker"
+# gunicorn's gthread but for stalled clients and how it stops. As many threads as may be inside the application's gate or
+# waiting at it, and two to refuse more.
+worker_class = "deploy.worker.Worker"
 threads = int(os.environ.get("THAW_CONCURRENCY") or 1) + int(os.environ.get("THAW_QUEUE") or 16) + 2
 
 # onnxruntime would take every core for every answer; workers that fight over cores are slower than workers that share them.
@@ -49,11 +50,19 @@ errorlog = "-"
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")  # what our own code has to say
 access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(M)s ms id=%({x-request-id}o)s'
 
-# The workers keep their counts in files of one folder, so that /metrics can answer for all of them.
-counts = tempfile.mkdtemp(prefix="thaw-metrics-")
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
+
+def on_starting(server):
+    """Make a folder for the files of counts that the workers keep, so that /metrics can answer for all of them.
+
+    Here and not above, so that a reload (SIGHUP), which reads this file again, keeps the counts.
+    """
+    counts = tempfile.mkdtemp(prefix="thaw-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
+    # Not by gunicorn's on_exit, which is not always called where workers fail to start.
+    atexit.register(forget, counts, os.getpid())
 
 
-def on_exit(server):
-    """Leave nothing behind."""
-    shutil.rmtree(counts, ignore_errors=True)
+def forget(counts, owner):
+    """Leave nothing behind; the workers inherit this, and only the process that made the folder may delete it."""
+    if os.getpid() == owner:
+        shutil.rmtree(counts, ignore_errors=True)

@@ -4,7 +4,7 @@ import http
 import logging
 
 import flask
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from deploy.gate import BusyError
 from inference.images import ImageError, UnsupportedFormatError
@@ -59,13 +59,22 @@ def answer(document: dict) -> flask.Response:
     return response
 
 
+def _limits() -> str:
+    config = flask.current_app.config
+    return (
+        f"The body may have at most {config['MAX_CONTENT_LENGTH']:,} bytes; "
+        f"a form, {config['MAX_FORM_PARTS']} parts and {config['MAX_FORM_MEMORY_SIZE']:,} bytes of text."
+    )
+
+
 def register(app: flask.Flask) -> None:
     """Let every error of an app leave as a problem document."""
 
     @app.errorhandler(HTTPException)
     def of_http(error: HTTPException) -> flask.Response:
         status = error.code or 500
-        response = answer(problem(status, error.description if status < 500 else "The server failed."))
+        detail = _limits() if isinstance(error, RequestEntityTooLarge) else error.description
+        response = answer(problem(status, detail if status < 500 else "The server failed."))
         for name, value in error.get_headers():
             if name not in ("Content-Type", "Content-Length"):
                 response.headers[name] = value  # such as Allow, of 405

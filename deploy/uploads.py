@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import flask
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from deploy.problems import BadRequestError
 
@@ -30,6 +30,7 @@ def one_image(request: flask.Request) -> tuple[Upload, dict[str, Any]]:
 
     Raises:
         BadRequestError: no image, several, or a body that is not of its form.
+        RequestEntityTooLarge: a body above the app's limit.
         UnsupportedMediaType: a body of another form.
     """
     _refuse_encodings(request)
@@ -40,9 +41,9 @@ def one_image(request: flask.Request) -> tuple[Upload, dict[str, Any]]:
             raise BadRequestError(f"There must be one file part named file. Received: {len(files)}.")
         return files[0], {}
     if kind == "application/json":
-        return _from_json(request.get_data())
+        return _from_json(_body(request))
     if kind.startswith("image/") or kind == "application/octet-stream":
-        return Upload(request.get_data()), {}
+        return Upload(_body(request)), {}
     raise UnsupportedMediaType("Send multipart/form-data with a part named file, an image/* body, or application/json.")
 
 
@@ -97,6 +98,15 @@ def _files(request: flask.Request) -> list[Upload]:
         )
     parts = [part for name in FIELDS for part in request.files.getlist(name)]
     return [Upload(part.read(), part.filename) for part in parts]
+
+
+def _body(request: flask.Request) -> bytes:
+    body = request.get_data()
+    # A body sent in chunks does not tell its length, and werkzeug cuts it at the limit without a word.
+    cut = request.content_length is None and len(body) == request.max_content_length
+    if cut and request.environ["wsgi.input"].read(1):
+        raise RequestEntityTooLarge
+    return body
 
 
 def _from_json(body: bytes) -> tuple[Upload, dict[str, Any]]:

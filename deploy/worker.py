@@ -1,16 +1,28 @@
-"""gunicorn's threaded worker, with a door that shuts at once when it is told to stop."""
+"""gunicorn's threaded worker, with less patience: for clients that stall, and for new ones once it is told to stop."""
 
 import contextlib
+import os
 
 from gunicorn.workers.gthread import ThreadWorker
 
+BODY_SECONDS = float(os.environ.get("THAW_BODY_SECONDS") or 10)
 
-class PromptlyClosingWorker(ThreadWorker):
-    """Answer every connection that was made before SIGTERM, and have later ones refused.
 
-    gunicorn's own worker stops accepting too, but keeps the listening socket open until its last answer is out: the kernel
-    goes on taking connections, which nobody will answer, and which are reset when the worker ends.
+class Worker(ThreadWorker):
+    """Drop clients that stall for `BODY_SECONDS`; after SIGTERM answer who was there, and refuse who comes later.
+
+    gunicorn's own worker waits for the rest of a body without end, so that a few stalled clients hold all of its threads.
+    On SIGTERM it stops accepting, but keeps the listening socket open until its last answer is out: the kernel goes on
+    taking connections, which nobody will answer, and which are reset when the worker ends.
     """
+
+    def handle_request(self, req, conn):
+        conn.sock.settimeout(BODY_SECONDS)
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            with contextlib.suppress(OSError):  # it may be closed by now
+                conn.sock.setblocking(True)
 
     def set_accept_enabled(self, enabled):
         super().set_accept_enabled(enabled)

@@ -111,7 +111,9 @@ def _upright(image: Image.Image) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image of any mode to RGB: transparency over white, 16-bit grey scaled to 8 bits."""
     if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip it to 255, not scale it
-        grey = np.asarray(image, np.float32) / 257.0
+        grey = np.array(image, np.float32) / 257.0
+        if isinstance(transparent := image.info.get("transparency"), int):
+            grey[grey == np.float32(transparent) / 257.0] = 255.0
         return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image if image.mode == "RGBA" else image.convert("RGBA")

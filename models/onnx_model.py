@@ -1,5 +1,6 @@
 """An ONNX file as a model: run by onnxruntime, without Keras or TensorFlow."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ class OnnxModel:
 
         Raises ValueError where onnxruntime cannot read it or it has more than one input.
         """
+        # Before the import, from which on its official builds report to Microsoft and keep a database in the user's cache.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

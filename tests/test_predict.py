@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +110,62 @@ def test_what_cannot_be_done_is_told(pictures, arguments, message, capsys):
 def test_a_folder_without_pictures_is_told(tmp_path, capsys):
     assert predict.main([str(tmp_path)]) == 2
     assert "there is no picture in" in capsys.readouterr().err
+
+
+def test_a_wrong_top_k_is_told_before_anything_is_written(pictures, capsys):
+    assert predict.main([str(pictures / "notes.txt"), "--top-k", "0", "--format", "csv"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_name_that_cannot_be_is_reported_and_the_rest_goes_on(pictures, capsys):
+    names = ["a" * 300 + ".png", "", str(pictures / "a.png")]
+    assert predict.main(names) == 1
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 1
+    assert "File name too long" in output.err and "2 of 3 could not be answered" in output.err
+
+
+def test_no_two_heat_maps_have_one_name():
+    files = ["a/b.png", "../a/b.png", "c/b.png", "A/b.png", "-", "stdin.png", "alone.jpg"]
+    names = predict.heat_map_names(files)
+    assert len({name.lower() for name in names.values()}) == len(files)
+    assert names["alone.jpg"] == "alone.png"
+    assert not any("/" in name for name in names.values())
+
+
+def run(*arguments, encoding="utf-8", **options):
+    command = [sys.executable, "predict.py", *map(os.fsencode, arguments)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment["PYTHONIOENCODING"] = encoding
+    return subprocess.run(command, cwd=ROOT, env=environment, **options)
+
+
+@pytest.mark.parametrize("format_", ["table", "csv", "jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_that_the_output_has_no_characters_for(pictures, saved_models, format_, encoding):
+    for name in ("ü猫😀.png".encode(), b"\xff.png"):
+        shutil.copy(pictures / "a.png", os.path.join(os.fsencode(pictures), name))
+    arguments = (pictures, "--model", saved_models / "tiny_a", "--format", format_)
+    answered = run(*arguments, encoding=encoding, capture_output=True)
+    assert answered.returncode == 0, answered.stderr
+    lines = answered.stdout.decode(encoding).splitlines()
+    assert len(lines) == 5 + (format_ == "csv")
+    if format_ == "jsonl":
+        files = {Path(json.loads(line)["file"]).name for line in lines}
+        assert {"ü猫😀.png", os.fsdecode(b"\xff.png")} <= files
+
+
+def test_an_output_that_nobody_reads_ends_it_in_silence(pictures, saved_models):
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = run(pictures / "a.png", "--model", saved_models / "tiny_a", stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_an_output_that_is_full_is_told(pictures, saved_models):
+    with open("/dev/full", "wb") as full:
+        ended = run(pictures / "a.png", "--model", saved_models / "tiny_a", stdout=full, stderr=subprocess.PIPE)
+    assert ended.returncode == 2
+    assert ended.stderr.decode().splitlines() == ["predict.py: [Errno 28] No space left on device"]

@@ -30,7 +30,7 @@ def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
     Raises:
         ModelFileError: if the run holds no model with a card, or its model is not the one that the card describes.
         OnnxExportError: if the model cannot be exported.
-        ValueError: if the shelf would hold more than 120 MB.
+        ValueError: if the shelf would hold more than 120 MB, or the name is not one of a folder on it.
     """
     from models.card import CARD_FILE, KERAS_FILE, ONNX_FILE, ModelFileError, NotExplainableError
     from models.grad_cam import with_grad_cam
@@ -42,6 +42,9 @@ def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
     saved = load_saved(run)
     if saved.card is None or saved.card.sha256.get(KERAS_FILE) != sha256_of(saved.file):
         raise ModelFileError(f"{run} holds no {KERAS_FILE} that a {CARD_FILE} describes: is the run finished?")
+    target = shelf / (name or saved.card.name)
+    if target.parent != shelf or target.name in ("", ".."):  # it is deleted before it is written
+        raise ValueError(f"name must be that of a folder in {shelf}. Received: {name or saved.card.name!r}")
     model = saved.model
     with contextlib.suppress(NotExplainableError):
         model = with_grad_cam(model)
@@ -52,10 +55,16 @@ def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
         shutil.copy(saved.file, packed / KERAS_FILE)
         sums = {file: sha256_of(packed / file) for file in (KERAS_FILE, ONNX_FILE)}
         write_json(packed / CARD_FILE, dataclasses.replace(saved.card, sha256=sums).as_dict())
-        target = shelf / (name or saved.card.name)
         _require_room(packed, target, shelf)
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(packed, target)
+        arriving = target.with_name(
+            f".partial-{target.name}"
+        )  # so that a full disk does not cost the model that was there
+        try:
+            shutil.copytree(packed, arriving, dirs_exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            arriving.rename(target)
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
     return target
 
 

@@ -65,7 +65,7 @@ class ServerProcess:
         while not self._answers():
             if self.process.poll() is not None or time.perf_counter() - started > self._patience:
                 self.__exit__()
-                told = self._log.read_text(errors="replace")[-2000:] if self._log else ""
+                told = self._log.read_text(errors="replace")[-10_000:] if self._log else ""
                 raise RuntimeError(f"The server did not become ready: {shlex.join(self._command)}\n{told}")
             time.sleep(0.02)
         self.start_seconds = time.perf_counter() - started

@@ -8,7 +8,7 @@ async function ask() {
   const question = ++asked;
   const body = new FormData();
   body.append("file", current);
-  const query = new URLSearchParams({ top_k: "10" });
+  const query = new URLSearchParams();
   if (at("model").value) query.set("model", at("model").value);
   if (at("explain").checked) query.set("explain", "true");
   at("answer").classList.add("busy");
@@ -28,10 +28,12 @@ async function ask() {
   if (failure === null) show(answer);
 }
 
-function show({ predictions, model, latency_ms, explanation }) {
+function show({ probabilities, model, latency_ms, explanation }) {
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
-  at("verdict").textContent = `${predictions[0].label}, ${percent(predictions[0].score)}`;
-  at("bars").replaceChildren(...predictions.map(({ label, score }) => {
+  // All of them, since top_k may be limited to fewer than there are classes.
+  const best = Object.entries(probabilities).sort(([, one], [, other]) => other - one).slice(0, 10);
+  at("verdict").textContent = `${best[0][0]}, ${percent(best[0][1])}`;
+  at("bars").replaceChildren(...best.map(([label, score]) => {
     const row = document.createElement("li");
     const [name, track, bar, share] = ["span", "span", "div", "span"].map((tag) => document.createElement(tag));
     name.textContent = label;

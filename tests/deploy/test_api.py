@@ -124,11 +124,25 @@ def test_a_batch_has_a_cap(api):
         (415, {"files": {"file": b"GIMP xcf"}}, "JPEG, PNG, WebP, BMP or GIF"),
         (422, {"files": {"file": png()[:200]}}, "damaged"),
         (422, {"files": {"file": png(side=400)}}, "100,000 pixels"),
-        (413, {"data": b"\0" * (9 * 2**20), "headers": {"Content-Type": "image/png"}}, "exceeds the capacity limit"),
+        (413, {"data": b"\0" * (9 * 2**20), "headers": {"Content-Type": "image/png"}}, "at most 8,388,608 bytes"),
     ],
 )
 def test_what_is_wrong_is_told(api, status, request_, words):
     assert words in problem(requests.post(f"{api}/predict", **request_), status)
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/json"])
+def test_a_body_in_chunks_has_the_same_limit(api, kind):
+    def chunks(length):
+        yield png()
+        for start in range(len(png()), length, 2**16):
+            yield bytes(min(2**16, length - start))
+
+    headers = {"Content-Type": kind}
+    limit = 8 * 2**20
+    assert "at most 8,388,608" in problem(requests.post(f"{api}/predict", data=chunks(limit + 1), headers=headers), 413)
+    within = requests.post(f"{api}/predict", data=chunks(limit), headers=headers)
+    assert within.status_code == (200 if kind == "image/png" else 400)
 
 
 def test_unknown_paths_and_methods_are_problems_too(api):

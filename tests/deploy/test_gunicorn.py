@@ -1,7 +1,9 @@
 """gunicorn with two workers under load: what is lost when a worker is killed, and when the server is told to stop."""
 
+import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -58,7 +60,45 @@ def test_a_full_queue_answers_503_at_once(saved_models, bodies):
     assert set(report.errors) == {"503"}
 
 
+def test_stalled_clients_do_not_hold_the_server(saved_models):
+    small = {"THAW_MODELS": str(saved_models), "WEB_CONCURRENCY": "1", "THAW_QUEUE": "1", "THAW_BODY_SECONDS": "1"}
+    with ServerProcess(environment=small) as server, contextlib.ExitStack() as stack:
+        host, port = server.url.removeprefix("http://").split(":")
+        for _ in range(8):  # twice as many as there are threads
+            stalled = stack.enter_context(socket.create_connection((host, int(port))))
+            stalled.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
+            )
+        time.sleep(0.2)
+        assert requests.get(f"{server.url}/healthz", timeout=10).ok
+        assert b" 400 " in stalled.recv(1000)
+
+
 def test_without_a_model_it_does_not_start(tmp_path):
     log = tmp_path / "log"
-    with pytest.raises(RuntimeError, match="There is no saved model in"):
+    with pytest.raises(RuntimeError, match="did not become ready"):
         ServerProcess(environment={"THAW_MODELS": str(tmp_path)}, log=log).__enter__()
+    assert "There is no saved model in" in log.read_text()  # gunicorn may have more to say after it
+
+
+def test_a_reload_keeps_the_counts_and_the_end_leaves_nothing(saved_models, tmp_path):
+    environment = {"THAW_MODELS": str(saved_models), "WEB_CONCURRENCY": "1", "TMPDIR": str(tmp_path)}
+    count = 'thaw_requests_total{endpoint="models",status="200"} 1.0'
+    with ServerProcess(environment=environment) as server:
+        requests.get(f"{server.url}/models")
+        (before,) = server.workers
+        server.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while before in server.workers or not server.workers:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert count in requests.get(f"{server.url}/metrics").text
+        assert len(list(tmp_path.glob("thaw-metrics-*"))) == 1
+    assert list(tmp_path.glob("thaw-metrics-*")) == []
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path):
+    environment = {"THAW_MODELS": str(tmp_path), "WEB_CONCURRENCY": "2", "TMPDIR": str(tmp_path)}
+    with pytest.raises(RuntimeError), ServerProcess(environment=environment):
+        pass
+    assert list(tmp_path.glob("thaw-metrics-*")) == []

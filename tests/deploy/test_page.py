@@ -44,6 +44,16 @@ def test_the_other_model_and_the_heat_map_are_a_click_away(api, page, picture):
     assert not page.problems
 
 
+def test_it_answers_where_fewer_classes_may_be_named_than_there_are(saved_models, page, picture):
+    limits = {"THAW_MODELS": str(saved_models), "WEB_CONCURRENCY": "1", "THAW_MAX_TOP_K": "2"}
+    with ServerProcess(environment=limits) as server:
+        page.goto(server.url)
+        page.locator("#file").set_input_files(picture)
+        page.wait_for_selector("#bars li")
+        assert page.locator("#bars li").count() == 10
+        assert not page.problems
+
+
 def test_what_is_no_picture_is_told(api, page, tmp_path):
     other = tmp_path / "notes.txt"
     other.write_text("no picture")

@@ -1,9 +1,11 @@
 """The operator's variables: read, typed and checked."""
 
+import threading
 from pathlib import Path
 
 import pytest
 
+from deploy.gate import Gate
 from deploy.settings import Settings
 
 
@@ -35,3 +37,19 @@ def test_each_field_has_its_variable():
 def test_a_wrong_value_is_told(variable, value, message):
     with pytest.raises(ValueError, match=message):
         Settings.from_environment({variable: value})
+
+
+def test_a_wait_may_be_without_end():
+    gate = Gate(concurrency=1, queue=1, seconds=float("inf"))
+    entered = threading.Event()
+
+    def second():
+        with gate.enter():
+            entered.set()
+
+    with gate.enter():
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert not entered.wait(0.1)
+    assert entered.wait(10)
+    waiting.join()

@@ -1,7 +1,10 @@
 """A saved model answers images: in any form, alone and in batches, on either engine, calibrated, from many threads."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -245,3 +248,12 @@ def test_a_file_that_cannot_be_read_is_an_error(folder, engine):
 def test_an_unknown_engine_names_the_known_ones(folder):
     with pytest.raises(ValueError, match="engine must be one of auto, onnxruntime, keras. Received: engine='tpu'"):
         load_classifier(folder, "tpu")
+
+
+def test_onnxruntime_reports_to_nobody(saved_models, tmp_path):
+    code = "import sys; from inference.classifier import load_classifier; load_classifier(sys.argv[1]).warm_up()"
+    # Its telemetry, where it is on, keeps a database in the user's cache.
+    environment = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", code, saved_models / "tiny_a"], env=environment, check=True)
+    assert list(tmp_path.rglob("*onnxruntime*")) == []

@@ -46,6 +46,12 @@ def test_lossless_formats_come_back_as_they_were(file_format):
     np.testing.assert_array_equal(pixels(data), np.asarray(photograph()))
 
 
+def test_the_transparent_value_of_16_bit_grey_is_white():
+    row = b"\0" + struct.pack(">2H", 0x1020, 0x1021)
+    data = png_file(2, 1, row, chunk(b"tRNS", struct.pack(">H", 0x1020)), depth=16, colour=GREY)
+    assert pixels(data).tolist() == [[[255] * 3, [16] * 3]]
+
+
 @pytest.mark.parametrize("file_format", ["TIFF", "ICO", "PPM", "TGA", "PCX", "DDS", "ICNS", "JPEG2000", "PDF", "SGI"])
 def test_no_other_format_of_pillow_is_tried(file_format):
     with pytest.raises(UnsupportedFormatError, match="must be a JPEG, PNG, WebP, BMP or GIF file"):

@@ -39,6 +39,16 @@ def test_the_shelf_has_a_limit_and_keeps_what_it_had(finished, tmp_path, monkeyp
     assert (target / "model.onnx").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("name", [".", "..", "../other", "a/b", "/other"])
+def test_nothing_outside_the_shelf_is_written_or_deleted(finished, tmp_path, name):
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    with pytest.raises(ValueError, match="name must be that of a folder in"):
+        ship.ship(finished, name, shelf)
+    assert shelf.is_dir() and list(shelf.iterdir()) == []
+    assert (finished / "card.json").is_file()
+
+
 def test_a_run_whose_model_was_changed_is_refused(finished, tmp_path):
     with open(finished / "model.keras", "ab") as file:
         file.write(b"\0")
