@@ -6,8 +6,6 @@ import json
 import re
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +19,10 @@ pytest.importorskip("gradio", reason="gradio is not installed")
 
 import gradio_client
 
-import gradio_app
 from deploy import demo, demo_answers, demo_results
 from inference.classifier import Prediction, load_classifier
 from inference.shelf import ModelShelf
-from models.card import CARD_FILE, ONNX_FILE
+from models.card import ONNX_FILE
 
 ROOT = Path(demo.__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -316,47 +313,3 @@ def test_example_pictures_are_small_and_accounted_for():
         assert f"`{path.name}`" in sources
         assert path.stat().st_size <= 40 * 1024
         assert min(Image.open(path).size) > 32  # nothing of CIFAR-10
-
-
-def test_no_model_is_a_clear_error(tmp_path, capsys):
-    assert gradio_app.main(["--models", str(tmp_path)]) == 1
-    error = capsys.readouterr().err
-    assert f"There is no saved model in {tmp_path}" in error
-    assert "python train.py" in error
-    assert "--models runs" in error
-
-
-def test_a_card_that_cannot_be_read_is_a_clear_error(tmp_path, capsys):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "one" / CARD_FILE).write_text("{}")
-    assert gradio_app.main(["--models", str(tmp_path)]) == 1
-    assert "is not a model card" in capsys.readouterr().err
-
-
-def test_a_wrong_port_is_told_at_once(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        gradio_app.main(["--port", "70000"])
-    assert stopped.value.code == 2
-    assert "--port must be from 1 to 65535. Received: 70000" in capsys.readouterr().err
-
-
-def test_help_teaches_and_neither_it_nor_the_demo_loads_tensorflow():
-    script = (
-        "import sys, gradio_app\ntry: gradio_app.main(['--help'])\nexcept SystemExit: pass\n"
-        "assert 'gradio' not in sys.modules\nimport deploy.demo\n"
-        "print([name for name in ('tensorflow', 'keras', 'sklearn', 'training') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.rstrip().endswith("[]")
-    for word in ("python gradio_app.py", "--models", "--host", "--port", "--share"):
-        assert word in done.stdout
-
-
-def test_a_port_that_is_taken_is_a_clear_error(saved_models, capsys):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert gradio_app.main(["--models", str(saved_models), "--host", "127.0.0.1", "--port", str(port)]) == 1
-    assert f"127.0.0.1:{port} cannot be listened at" in capsys.readouterr().err
