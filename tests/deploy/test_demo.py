@@ -291,7 +291,7 @@ def test_damaged_results_are_left_out(tmp_path, caplog):
     shutil.copy(RESULTS / "networks.json", tmp_path)
     (tmp_path / "parity.json").write_text('{"runs": [{}]}')
     (tmp_path / "reference.json").write_text("no JSON")
-    assert [table.title for table in demo_results.tables(tmp_path)] == ["Networks under one budget"]
+    assert [table.title for table in demo_results.tables(tmp_path)] == ["Networks by the reference recipe"]
     assert len(caplog.records) == 2
     assert demo_results.tables(tmp_path / "nowhere") == []
 
