@@ -36,18 +36,24 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--phase", choices=("head", "finetune", "scratch"),
         help="the last phase to run; finetune runs head first (default: the model's last)")  # fmt: skip
     add("--model", default="mobilenet_v2", help="name of the network; --list shows them (default: %(default)s)")
-    add("--recipe", default="reference", help="learning rates, epochs and batch sizes (default: %(default)s)")
+    add("--recipe", help="optimizer, learning rates, epochs, views and more: reference, strong (linear probe, then AdamW over "
+        "cached views; for transfer), speedrun (default: the one made for the network, else reference)")  # fmt: skip
     add(
         "--head",
         help="the layers behind the backbone, such as linear; a wrong one lists the model's (default: the model's first)",
     )
-    add("--epochs", type=int, help="the most epochs of the last phase (default: the recipe's)")
+    add("--epochs", type=float, help="the most epochs of the last phase (default: the recipe's)")
     add("--batch-size", type=int, help="images in one step (default: the recipe's, 32 for transfer)")
     add("--unfreeze", help="what finetune trains: a number of layers counted from the backbone's end, a layer or block "
         "name such as block_13, or all (default: the model's, 50 for mobilenet_v2)")  # fmt: skip
     add("--image-size", type=int, help="side of the model's input in pixels (default: the model's, which --list shows)")
-    add("--augment", default="none", help="comma-separated: flip, crop, shift, rotate, cutout, mixup, cutmix; flip alone "
-        "keeps the cache (default: %(default)s)")  # fmt: skip
+    add("--augment", help="comma-separated: flip, crop, translate, shift, rotate, cutout, mixup, cutmix, or none; flip alone "
+        "keeps the cache (default: the recipe's)")  # fmt: skip
+    add("--views", help="comma-separated fixed views that images show in turn, one an epoch, such as identity,mirror or "
+        "mirror+shift_2_-2; they keep the cache (default: the recipe's)")  # fmt: skip
+    add("--validation", type=int, help="training images held back for validation (default: the recipe's, a tenth)")
+    add("--precision", choices=("float32", "mixed_bfloat16"),
+        help="of the arithmetic in training; the saved model is float32 (default: the recipe's)")  # fmt: skip
     add("--seed", type=int, default=0, help="of split, weights, order and augmentation (default: %(default)s)")
     add("--data-dir", help="CIFAR-10 as cifar-10-python.tar.gz, its folder, or an .npz (default: fetched and cached)")
     add("--weights", help="imagenet, keras, none, or a file: .keras, .weights.h5, .pt, .pth, .bin, .safetensors, .ckpt")
@@ -82,7 +88,8 @@ def prepare(options: argparse.Namespace, command: str) -> "Run":
         options.phase, options.model, options.recipe,
         epochs=options.epochs, batch_size=options.batch_size, augment=options.augment, head=options.head,
         weights=options.weights, unfreeze=options.unfreeze, image_size=options.image_size, seed=options.seed,
-        limit=options.limit, cache=options.cache, cache_dtype=options.cache_dtype,
+        limit=options.limit, cache=options.cache, cache_dtype=options.cache_dtype, validation=options.validation,
+        precision=options.precision, views=tuple(options.views.split(",")) if options.views else None,
     )  # fmt: skip
     folder = options.output or new_folder(config, RUNS)
     if folder.exists() and any(folder.iterdir()):

@@ -87,6 +87,17 @@ def flatten_bn(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 
 
 @register_head
+def max_pool(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """Max-pool 3×3 → Dense(classes, no bias) → logits / 9 → softmax, the head of Jordan 2024 (arXiv 2404.00498)."""
+    x = keras.layers.MaxPooling2D(3, name="head_pool")(features)
+    x = keras.layers.Flatten(name="head_flatten")(x)
+    uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")  # U(±1/√fan_in), PyTorch's
+    x = keras.layers.Dense(classes, use_bias=False, kernel_initializer=uniform, name="head_logits")(x)
+    x = keras.layers.Rescaling(1 / 9, name="head_scaling")(x)
+    return keras.layers.Softmax(dtype="float32", name="head_probabilities")(x)
+
+
+@register_head
 def alexnet_classifier(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     """The original of AlexNet in torchvision: 6×6 → (Dropout(0.5) → Dense(4096, relu)) twice → Dense(classes, softmax)."""
     x = _flattened_as_in_pytorch(features, 6)

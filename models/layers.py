@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 
 
 @keras.saving.register_keras_serializable("thaw")
@@ -23,6 +24,72 @@ def gelu(x):
     Keras's own computes the same by `erfc`, which has no counterpart in ONNX.
     """
     return 0.5 * x * (1.0 + keras.ops.erf(x * math.sqrt(0.5)))
+
+
+@keras.saving.register_keras_serializable("thaw")
+class WhiteningConv2D(keras.layers.Layer):
+    """Convolve with filters that whiten patches: (batch, H, W, C) → (batch, H-k+1, W-k+1, 2 k²C), valid padding.
+
+    The filters are the eigenvectors of the patches' covariance over sqrt(eigenvalue + 5e-4), and their negations. They
+    come from data by `adapt` and never train; the bias does. Before `adapt` they are random. (Jordan 2024, arXiv
+    2404.00498, section 3.1; after Page 2019, "How to Train Your ResNet".)
+
+    Args:
+        size: k, the side of a patch in pixels.
+    """
+
+    epsilon = 5e-4
+
+    def __init__(self, size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def build(self, input_shape):
+        values = self.size**2 * input_shape[-1]
+        uniform = keras.initializers.RandomUniform(-(values**-0.5), values**-0.5)  # PyTorch's, as the paper's
+        shape = (self.size, self.size, input_shape[-1], 2 * values)
+        self.kernel = self.add_weight(shape=shape, initializer=uniform, trainable=False, name="kernel")
+        self.bias = self.add_weight(shape=shape[-1:], initializer=uniform, name="bias")
+
+    def adapt(self, images) -> None:
+        """Compute the filters from images (n, H, W, C) as they reach this layer."""
+        patches = np.lib.stride_tricks.sliding_window_view(np.asarray(images, "float32"), (self.size,) * 2, axis=(1, 2))
+        flat = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, self.kernel.shape[-1] // 2)  # (n patches, k²C)
+        covariance = flat.T @ flat / len(flat)  # about zero, as the paper's code has it: images come in standardised
+        eigenvalues, eigenvectors = np.linalg.eigh(covariance.astype("float64"))
+        filters = (eigenvectors / np.sqrt(eigenvalues + self.epsilon))[:, ::-1]  # a column each, the largest first
+        self.kernel.assign(np.concatenate([filters, -filters], axis=1).reshape(self.kernel.shape))
+
+    def call(self, images):
+        return keras.ops.conv(images, self.kernel, padding="valid") + self.bias
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, height - self.size + 1, width - self.size + 1, 2 * self.size**2 * channels)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+def adapt(model: keras.Model, images) -> None:
+    """Let each layer of a flat model that learns from data before training (it has `adapt`) see images (n, S, S, 3)."""
+    for layer in model.layers:
+        if hasattr(layer, "adapt"):
+            layer.adapt(keras.Model(model.input, layer.input).predict(images, batch_size=100, verbose=0))
+
+
+@keras.saving.register_keras_serializable("thaw")
+class DiracUniform(keras.initializers.Initializer):
+    """A convolution's start: its first C filters pass their C input channels on, the others are U(±1/√fan_in)."""
+
+    def __call__(self, shape, dtype=None):
+        height, width, channels, filters = shape
+        bound = (height * width * channels) ** -0.5
+        passing = np.zeros((height, width, channels, min(channels, filters)), "float32")
+        diagonal = np.arange(passing.shape[-1])
+        passing[height // 2, width // 2, diagonal, diagonal] = 1.0
+        drawn = keras.random.uniform((height, width, channels, filters - len(diagonal)), -bound, bound)
+        return keras.ops.cast(keras.ops.concatenate([passing, drawn], axis=-1), dtype or "float32")
 
 
 @keras.saving.register_keras_serializable("thaw")

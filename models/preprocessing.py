@@ -10,6 +10,8 @@ from models.layers import ReverseChannels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_DEVIATION = (0.2470, 0.2435, 0.2616)
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
@@ -30,9 +32,18 @@ def lite_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
 
 def imagenet_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
     """Bring raw pixels to 0..1, take ImageNet's mean off each channel and divide by its deviation: PyTorch's way."""
+    return _standardised(image, IMAGENET_MEAN, IMAGENET_DEVIATION)
+
+
+def cifar10_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Do the same with the mean and deviation of CIFAR-10's training images."""
+    return _standardised(image, CIFAR10_MEAN, CIFAR10_DEVIATION)
+
+
+def _standardised(image: keras.KerasTensor, means, deviations) -> keras.KerasTensor:
     return keras.layers.Rescaling(
-        scale=[1 / (255 * deviation) for deviation in IMAGENET_DEVIATION],
-        offset=[-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)],
+        scale=[1 / (255 * deviation) for deviation in deviations],
+        offset=[-mean / deviation for mean, deviation in zip(means, deviations, strict=True)],
         name="preprocess_rescaling",
     )(image)
 

@@ -42,7 +42,7 @@ def test_list_prints_the_networks(capsys):
         (["--augment", "blur"], "blur"),
         (["--weights", "nowhere.pt"], "weights must be imagenet, keras, none or an existing file"),
         (["--image-size", "8"], "image_size must be at least 32 for mobilenet_v2. Received: image_size=8"),
-        (["--epochs", "0"], "epochs must be at least 1. Received: epochs=0"),
+        (["--epochs", "0"], "epochs must be above 0. Received: epochs=0"),
         (["--resume"], "no unfinished run in runs"),
         (["--resume", "elsewhere"], "elsewhere holds no run to resume"),
     ],

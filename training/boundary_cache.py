@@ -24,13 +24,12 @@ from tqdm import tqdm
 
 from models.storage import cache_folder, free_bytes, locked, sha256_of
 from training.freeze import Cut, prefix_model
-from training.frozen_forward import FrozenForward
+from training.frozen_forward import CHUNK, FrozenForward
 from training.pipeline import resize
 from training.views import apply_view
 
 log = logging.getLogger(__name__)
 
-CHUNK = 100  # images in one forward pass
 DEFAULT_LIMIT_GB = 20.0
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from models.storage import written_whole
 
+_KINDS = ("model", "optimizer", "best", "average")  # of arrays in a checkpoint, as its constructor takes them
+
 
 class CheckpointMismatchError(ValueError):
     """A checkpoint is damaged, or belongs to another network."""
@@ -49,9 +51,9 @@ class TrainingState:
         """Move on to the start of the next phase."""
         self.phase, self.epoch, self.best_loss, self.best_epoch = self.phase + 1, 0, math.inf, 0
 
-    def is_over(self, epochs: int, patience: int) -> bool:
-        """Whether the phase has had all its `epochs`, or `patience` of them without a lower validation loss."""
-        return self.epoch >= epochs or self.epoch - self.best_epoch >= patience
+    def is_over(self, epochs: float, patience: int | None) -> bool:
+        """Whether the phase has had all its `epochs`, or `patience` of them (if not None) without a lower validation loss."""
+        return self.epoch >= epochs or (patience is not None and self.epoch - self.best_epoch >= patience)
 
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Add wall-clock time to a stage."""
@@ -67,25 +69,24 @@ class Checkpoint:
         model: every variable of the full model, the random states of its Dropout layers included.
         optimizer: every variable of the phase's optimizer; empty between phases.
         best: the weights of the trainee at the phase's best epoch; empty between phases.
+        average: the average of the trainee's weights, where the phase has one.
     """
 
     state: TrainingState
     model: list[np.ndarray]
     optimizer: list[np.ndarray]
     best: list[np.ndarray]
+    average: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
-    def capture(cls, state: TrainingState, model: keras.Model, optimizer=None, best=()) -> "Checkpoint":
+    def capture(cls, state: TrainingState, model: keras.Model, optimizer=None, best=(), average=()) -> "Checkpoint":
         """Copy the values out of a model and, within a phase, its optimizer."""
-        return cls(state, values(model.variables), values(optimizer.variables) if optimizer else [], list(best))
+        optimizer_values = values(optimizer.variables) if optimizer else []
+        return cls(state, values(model.variables), optimizer_values, list(best), list(average))
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all."""
-        arrays = {
-            f"{kind}-{index:04d}": array
-            for kind in ("model", "optimizer", "best")
-            for index, array in enumerate(getattr(self, kind))
-        }
+        arrays = {f"{kind}-{index:04d}": array for kind in _KINDS for index, array in enumerate(getattr(self, kind))}
         state = np.frombuffer(json.dumps(dataclasses.asdict(self.state)).encode(), np.uint8)
         with written_whole(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, state=state, **arrays)
@@ -101,8 +102,7 @@ class Checkpoint:
             with np.load(path, allow_pickle=False) as stored:
                 state = TrainingState(**json.loads(stored["state"].tobytes()))
                 names = sorted(stored.files)
-                kinds = ("model", "optimizer", "best")
-                return cls(state, *([stored[name] for name in names if name.startswith(kind)] for kind in kinds))
+                return cls(state, *([stored[name] for name in names if name.startswith(kind)] for kind in _KINDS))
         except OSError:  # says nothing about what is in the file
             raise
         except Exception as error:  # on a damaged zip archive NumPy raises nearly anything

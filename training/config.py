@@ -9,58 +9,10 @@ from models.pretrained.sources import KERAS_SUFFIXES, PYTORCH_SUFFIXES
 from models.registry import model_spec
 from models.storage import written_whole
 from training.augment import parse_augment
+from training.recipes import PhaseConfig, find_recipe, require
+from training.views import check_views
 
-PHASES = ("head", "finetune", "scratch")
-SCHEDULES = ("constant", "cosine")
-
-
-def _require(condition: bool, rule: str, **received) -> None:
-    if not condition:
-        ((name, value),) = received.items()
-        raise ValueError(f"{rule}. Received: {name}={value!r}")
-
-
-@dataclass(frozen=True)
-class PhaseConfig:
-    """How one phase trains.
-
-    Attributes:
-        name: "head" (frozen backbone), "finetune" (its last layers too) or "scratch" (everything, from random weights).
-        learning_rate: of Adam, above 0.
-        epochs: the most epochs, at least 1.
-        batch_size: images in one step, at least 1.
-        patience: epochs without a lower validation loss before the phase stops; the best epoch's weights are kept.
-        schedule: of the learning rate: "constant", or "cosine", which falls step by step to 0 at the end of the last of
-            `epochs` (Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts).
-    """
-
-    name: str
-    learning_rate: float
-    epochs: int
-    batch_size: int = 32
-    patience: int = 3
-    schedule: str = "constant"
-
-    def __post_init__(self):
-        _require(self.name in PHASES, f"phase must be one of {', '.join(PHASES)}", phase=self.name)
-        _require(self.learning_rate > 0, "learning_rate must be above 0", learning_rate=self.learning_rate)
-        _require(self.schedule in SCHEDULES, f"schedule must be one of {', '.join(SCHEDULES)}", schedule=self.schedule)
-        for field in ("epochs", "batch_size", "patience"):
-            value = getattr(self, field)
-            _require(value >= 1, f"{field} must be at least 1", **{field: value})
-
-
-# `reference`: the two phases as tutorials and papers state them. Frozen backbone at Adam 1e-3, then the last N layers at
-# Adam 1e-5, both stopped early on validation loss. From scratch, all layers at Adam 1e-3 falling to 0 along a cosine: at a
-# constant rate a network with BatchNormalization jumps by several points of validation accuracy from epoch to epoch.
-# Expected on CIFAR-10: see results/reference.json, written by `python benchmark.py --reference`.
-RECIPES: dict[str, dict[str, PhaseConfig]] = {
-    "reference": {
-        "head": PhaseConfig("head", learning_rate=1e-3, epochs=20),
-        "finetune": PhaseConfig("finetune", learning_rate=1e-5, epochs=10),
-        "scratch": PhaseConfig("scratch", learning_rate=1e-3, epochs=30, batch_size=64, patience=5, schedule="cosine"),
-    }
-}
+PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
@@ -76,10 +28,16 @@ class TrainingConfig:
         image_size: the side of the model's square input in pixels.
         unfreeze: N, or the name of a layer or block, or "all": what phase "finetune" trains.
         augment: names of augmentations, in order.
+        views: names of fixed views of an image, see `training.views`, of which it shows another in each epoch, in turn;
+            ("identity", "mirror") is Jordan's alternating flip (2024, arXiv 2404.00498). Any `augment` comes after them.
         seed: of the split, the initial weights, the shuffling and the augmentation.
         limit: the first n training and test images only; None for all.
         cache: whether the frozen layers are computed once (True) or in every epoch.
         cache_dtype: "float16" or "float32", of the cached activations.
+        precision: of the arithmetic in training: "float32" or "mixed_bfloat16"; the saved model is float32 always.
+        validation: how many of the training images are held back for validation; None for a tenth. Settings are chosen
+            with a tenth; a run that chooses nothing (patience None) may hold back fewer, for the temperature alone.
+        test_views: the views that a second evaluation averages over, see `training.evaluation`; none skips it.
     """
 
     model: str
@@ -90,30 +48,46 @@ class TrainingConfig:
     image_size: int = 160
     unfreeze: int | str = 0
     augment: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
     seed: int = 0
     limit: int | None = None
     cache: bool = True
     cache_dtype: str = "float16"
+    precision: str = "float32"
+    validation: int | None = None
+    test_views: tuple[str, ...] = ()
 
     def __post_init__(self):
         spec = model_spec(self.model)
-        _require(
+        require(
             self.head in spec.heads, f"head must be one of {', '.join(spec.heads)} for {self.model}", head=self.head
         )
-        _require(self.image_size >= spec.minimum_size,
+        require(self.image_size >= spec.minimum_size,
                  f"image_size must be at least {spec.minimum_size} for {self.model}", image_size=self.image_size)  # fmt: skip
         named = self.weights is None or self.weights in spec.weights
         suffixes = KERAS_SUFFIXES + PYTORCH_SUFFIXES
         readable = named or (Path(self.weights).is_file() and Path(self.weights).suffix in suffixes)
-        _require(readable, f"weights must be {', '.join([*spec.weights, 'none'])} or an existing file "
+        require(readable, f"weights must be {', '.join([*spec.weights, 'none'])} or an existing file "
                  f"({', '.join(suffixes)})", weights=self.weights)  # fmt: skip
         for phase in self.phases:
-            _require(phase.name in spec.phases, f"phase must be {' or '.join(spec.phases)} for {self.model}",
+            require(phase.name in spec.phases, f"phase must be {' or '.join(spec.phases)} for {self.model}",
                      phase=phase.name)  # fmt: skip
-        _require(self.limit is None or self.limit >= 100, "limit must be at least 100 images", limit=self.limit)
-        _require(self.seed >= 0, "seed must be at least 0", seed=self.seed)
-        _require(self.cache_dtype in ("float16", "float32"), "cache_dtype must be float16 or float32",
+        require(self.limit is None or self.limit >= 100, "limit must be at least 100 images", limit=self.limit)
+        require(self.seed >= 0, "seed must be at least 0", seed=self.seed)
+        require(self.cache_dtype in ("float16", "float32"), "cache_dtype must be float16 or float32",
                  cache_dtype=self.cache_dtype)  # fmt: skip
+        require(
+            self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}", precision=self.precision
+        )
+        require(
+            self.validation is None or self.validation >= 10,
+            "validation must be at least 10",
+            validation=self.validation,
+        )
+        check_views(self.test_views)
+        check_views(self.views)
+        solved = any(phase.optimizer == "logistic" for phase in self.phases)
+        require(not solved or self.head == "linear", "head must be linear to be solved for", head=self.head)
 
     @property
     def name(self) -> str:
@@ -143,7 +117,8 @@ class TrainingConfig:
         try:
             fields = json.loads(path.read_text())["config"]
             fields["phases"] = tuple(PhaseConfig(**phase) for phase in fields["phases"])
-            fields["augment"] = tuple(fields["augment"])
+            for name in ("augment", "views", "test_views"):
+                fields[name] = tuple(fields.get(name, ()))
             return cls(**fields)
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is not a training config: {error}") from error
@@ -152,32 +127,33 @@ class TrainingConfig:
 def make_config(
     phase: str | None = None,
     model: str = "mobilenet_v2",
-    recipe: str = "reference",
+    recipe: str | None = None,
     *,
-    epochs: int | None = None,
+    epochs: float | None = None,
     batch_size: int | None = None,
-    augment: str = "none",
+    augment: str | None = None,
     **choices,
 ) -> TrainingConfig:
-    """Fill in what the user left open from the model's spec and the recipe.
+    """Fill in what the user left open from the recipe and the model's spec.
 
     Args:
         phase: the last phase to run; "finetune" runs "head" first. None: the model's last phase.
         model: a name from the registry.
-        recipe: a name from `RECIPES`.
+        recipe: a name from `training.recipes.RECIPES`; None for the one that is made for the model, else `reference`.
         epochs: the most epochs of the phase named last; None as in the recipe.
         batch_size: for all phases; None as in the recipe.
-        augment: comma-separated names.
-        choices: further fields of `TrainingConfig`; None means the default.
+        augment: comma-separated names, "none" for none; None as in the recipe.
+        choices: further fields of `TrainingConfig`; None as in the recipe, or by default.
 
     Raises:
         ValueError: if a value is out of its range; the message says what is allowed and what was received.
     """
     spec = model_spec(model)
-    _require(recipe in RECIPES, f"recipe must be one of {', '.join(RECIPES)}", recipe=recipe)
     phase = spec.phases[-1] if phase is None else phase
-    _require(phase in spec.phases, f"phase must be {' or '.join(spec.phases)} for {model}", phase=phase)
-    phases = [RECIPES[recipe][name] for name in spec.phases[: spec.phases.index(phase) + 1]]
+    require(phase in spec.phases, f"phase must be {' or '.join(spec.phases)} for {model}", phase=phase)
+    recipe, known, settings = find_recipe(recipe, model)
+    phases = [known[name] for name in spec.phases[: spec.phases.index(phase) + 1] if name in known]
+    require(len(phases) > 0, f"recipe {recipe} has no phase that {model} is trained in; use another", recipe=recipe)
     if batch_size is not None:
         phases = [dataclasses.replace(each, batch_size=batch_size) for each in phases]
     if epochs is not None:
@@ -188,9 +164,12 @@ def make_config(
         "weights": spec.weights[0] if spec.weights else None,
         "image_size": spec.image_size,
         "unfreeze": spec.unfreeze,
+        **settings,
     }
+    if augment is not None:
+        choices["augment"] = parse_augment(augment)
     given = {name: value for name, value in choices.items() if value is not None}
-    fields = {**defaults, **given, "augment": parse_augment(augment)}
+    fields = {**defaults, **given}
     if fields["weights"] == "none":
         fields["weights"] = None
     elif fields["weights"] not in (None, *spec.weights):

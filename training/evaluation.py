@@ -1,6 +1,7 @@
 """How good a model is: its probabilities on a split, their metrics by scikit-learn, and their calibration."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,6 +47,23 @@ def predict_probabilities(
             parts.append(np.asarray(model.predict_on_batch(np.asarray(batch)), np.float32))  # (b, classes)
             bar.update(len(parts[-1]))
     return np.concatenate(parts)
+
+
+def predict_views(
+    model: Predictor, images: np.ndarray, image_size: int, views: Sequence[str], progress: bool = False
+) -> np.ndarray:
+    """Return the model's probabilities averaged over views of each image, (n, classes) float32.
+
+    It is the geometric mean, which is the softmax of the mean logits. A view that `views` names twice counts twice.
+    Arguments as in `predict_probabilities`; the names are those of `training.views`.
+    """
+    from training.views import apply_view
+
+    logarithms = sum(
+        share * _log(predict_probabilities(model, apply_view(images, view), image_size, progress=progress))
+        for view, share in Counter(views).items()
+    )
+    return special.softmax(logarithms / len(views), axis=1).astype(np.float32)
 
 
 def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:

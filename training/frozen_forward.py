@@ -9,11 +9,13 @@ import numpy as np
 
 from models.onnx_model import OnnxModel
 from training.onnx_export import export_onnx
+from training.pipeline import resize
 
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
 PARITY_IMAGES = 8
+CHUNK = 100  # images in one forward pass
 
 
 class FrozenForward:
@@ -38,6 +40,13 @@ class FrozenForward:
         if self._served is not None:
             return self._served.outputs(images)
         return [np.asarray(output) for output in keras.tree.flatten(self.model.predict_on_batch(images))]
+
+    def over(self, images: np.ndarray) -> list[np.ndarray]:
+        """Return the model's outputs for images uint8 (n, H, W, 3), which are resized to its input."""
+        side = self.model.input_shape[1]
+        starts = range(0, len(images), CHUNK)
+        parts = [self(np.asarray(resize(images[start : start + CHUNK], side))) for start in starts]
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     def _choose_engine(self, images: np.ndarray) -> None:
         try:

@@ -7,18 +7,16 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from models.card import read_card
 from models.registry import create_model, model_spec
 from training.artifacts import parameter_counts
-from training.boundary_cache import CHUNK, boundary_activations
+from training.boundary_cache import boundary_activations
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig, make_config
 from training.freeze import choose_cut, freeze, prefix_model
 from training.frozen_forward import FrozenForward
+from training.linear_probe import fit_linear_probe
 from training.measure import ROOT, record, run_row
-from training.pipeline import resize
 from training.run import Run
 
 PACKAGED = ("mobilenet_v2", "efficientnet_lite0", "alexnet", "vgg16")  # whose ImageNet weights a package carries
@@ -80,22 +78,14 @@ def linear_probe(results: Path, models: Sequence[str] = PACKAGED) -> dict:
 
 
 def _probed(name: str, dataset) -> dict:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     spec = model_spec(name)
     model = create_model(name, head="linear")
     freeze(model, 0)
     cut = choose_cut(model)
     (train,) = boundary_activations(model, [cut], dataset.x_train)
     forward = FrozenForward(prefix_model(model, [cut]))
-    starts = range(0, len(dataset.x_test), CHUNK)
-    test = np.concatenate([
-        forward(np.asarray(resize(dataset.x_test[start : start + CHUNK], spec.image_size)))[0] for start in starts
-    ])  # fmt: skip
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    probe.fit(train.views[0][0].astype("float32"), dataset.y_train)
+    (test,) = forward.over(dataset.x_test)
+    probe = fit_linear_probe(train.views[0][0], dataset.y_train)
     row = {
         "model": name,
         "weights": "imagenet",

@@ -10,13 +10,18 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from training.averaging import WeightAverage
 from training.boundary_cache import Activations, CacheSpaceError, boundary_activations
 from training.checkpoint import Checkpoint, TrainingState, assign, values
-from training.config import PhaseConfig, TrainingConfig
+from training.config import TrainingConfig
 from training.datasets import ImageDataset
-from training.freeze import Cut, choose_cut, freeze, resolve_unfreeze, suffix_model
+from training.freeze import Cut, choose_cut, freeze, prefix_model, resolve_unfreeze, suffix_model
+from training.frozen_forward import FrozenForward
+from training.linear_probe import solve_head
+from training.optimizers import make_optimizer
 from training.pipeline import FeatureBatches, for_fit, image_batches
-from training.progress import EpochBar
+from training.progress import EpochBar, progress_line
+from training.recipes import PhaseConfig
 from training.views import views_of
 
 log = logging.getLogger(__name__)
@@ -80,7 +85,7 @@ def prepare_caches(
         cut = choose_cut(model)
         if cut.has_weights:
             cuts[phase.name] = cut
-    views = views_of(config.augment)
+    views = config.views if config.views and not config.augment else views_of(config.augment)
     if cuts and views is None:
         log.warning("No cache: %s cannot be enumerated as fixed views of an image.", ", ".join(config.augment))
     if not cuts or views is None:
@@ -110,7 +115,8 @@ def make_feed(
         def training(epoch: int) -> Iterable:
             return for_fit(FeatureBatches(
                 activations.views, split.training, dataset.y_train, classes=classes,
-                batch_size=phase.batch_size, seed=config.seed, epoch=epoch, shuffle=True,
+                batch_size=phase.batch_size, seed=config.seed, epoch=epoch, shuffle=True, turns=bool(config.views),
+                mixup=phase.mixup,
             ))  # fmt: skip
 
         validation = FeatureBatches(
@@ -123,7 +129,7 @@ def make_feed(
     def training(epoch: int) -> Iterable:
         return image_batches(
             images, labels, classes=classes, image_size=config.image_size, batch_size=phase.batch_size,
-            augment=config.augment, seed=config.seed, epoch=epoch, shuffle=True,
+            views=config.views, augment=config.augment, seed=config.seed, epoch=epoch, shuffle=True,
         )  # fmt: skip
 
     validation = image_batches(
@@ -133,12 +139,14 @@ def make_feed(
     return Feed(model, training, validation)
 
 
-def learning_rate(phase: PhaseConfig, images: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Return a phase's learning rate as Keras optimizers take it; `images` is the number of training images."""
-    if phase.schedule == "constant":
-        return phase.learning_rate
-    steps = phase.epochs * math.ceil(images / phase.batch_size)
-    return keras.optimizers.schedules.CosineDecay(phase.learning_rate, steps)
+def head_features(
+    model: keras.Model, config: TrainingConfig, phase: PhaseConfig, images: np.ndarray, cached=None
+) -> np.ndarray:
+    """Return what the head reads of each image as it is: float (n, D), out of what `prepare_caches` gave, or computed."""
+    if cached is not None:
+        return cached[1].views[0][0]
+    thaw(model, config, phase)
+    return FrozenForward(prefix_model(model, [choose_cut(model)])).over(images)[0]
 
 
 def run_phase(
@@ -168,35 +176,88 @@ def run_phase(
         NonFiniteLossError: if the loss became NaN or infinite; the last checkpoint stays.
     """
     trainee = feed.trainee
-    optimizer = keras.optimizers.Adam(learning_rate(phase, images))
-    trainee.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
-    optimizer.build(trainee.trainable_variables)
+    optimizer = make_optimizer(phase, trainee, images)
     # All weights, not the trainable ones alone: where BatchNormalization trains, its statistics belong to an epoch too.
     best = values(trainee.weights)
     if resumed is not None and resumed.optimizer:
         assign(optimizer.variables, resumed.optimizer)
         best = resumed.best
+    else:
+        resumed = None
+    steps, epoch_steps = phase.steps(images), math.ceil(images / phase.batch_size)
+    average = None
+    if phase.average != "none":
+        step = state.epoch * epoch_steps
+        average = WeightAverage(
+            trainee.weights, phase.average, steps, average=resumed.average if resumed else None, step=step
+        )
 
+    def freeze_and_compile() -> None:
+        for name, epoch in phase.freeze_at:
+            trainee.get_layer(name).trainable = state.epoch < epoch
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=phase.label_smoothing)
+        trainee.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+
+    freeze_and_compile()
     while not state.is_over(phase.epochs, phase.patience):
         started = time.perf_counter()
-        bar = EpochBar(phase.name, state.epoch + 1, phase.epochs, images, phase.batch_size)
+        if state.epoch in (epoch for _, epoch in phase.freeze_at):
+            freeze_and_compile()
+        bar = EpochBar(phase.name, state.epoch + 1, phase.whole_epochs, images, phase.batch_size)
         logs = trainee.fit(
             feed.training(state.epoch),
+            steps_per_epoch=min(epoch_steps, steps - state.epoch * epoch_steps),
             validation_data=feed.validation,
             shuffle=False,
             verbose=0,
-            callbacks=[bar, _StopAtNonFiniteLoss(phase)],
+            callbacks=[bar, _StopAtNonFiniteLoss(phase), *([average] if average else [])],
         ).history
         seconds = time.perf_counter() - started
         row = {"phase": phase.name, "epoch": state.epoch + 1, **{name: each[-1] for name, each in logs.items()}}
         _require_finite(row["val_loss"], phase, f"on the validation split after epoch {row['epoch']}")
-        if state.finish_epoch({**row, "seconds": seconds}):
-            best = values(trainee.weights)
+        if state.finish_epoch({**row, "seconds": seconds}) or phase.patience is None:
+            best = average.average if average else values(trainee.weights)
         state.add_seconds(phase.name, seconds)
-        Checkpoint.capture(state, model, optimizer, best).save(checkpoint_path)
+        kept = average.average if average else ()
+        Checkpoint.capture(state, model, optimizer, best, kept).save(checkpoint_path)
         on_epoch(state)
 
     assign(trainee.weights, best)
+    state.finish_phase()
+    Checkpoint.capture(state, model).save(checkpoint_path)
+
+
+def solve_phase(
+    model: keras.Model,
+    phase: PhaseConfig,
+    feed: Feed,
+    split: Split,
+    features: np.ndarray,
+    state: TrainingState,
+    checkpoint_path: Path,
+) -> None:
+    """Solve for the head of the model instead of training it: one epoch in the history.
+
+    Args:
+        model: the full model, with a linear head.
+        phase: its settings.
+        feed: from `make_feed`, to measure the head on.
+        split: data set and rows.
+        features: float (n, D), what the head reads of each training image.
+        state: advanced in place, and saved.
+        checkpoint_path: where the checkpoint goes.
+    """
+    started = time.perf_counter()
+    rows = split.training
+    solve_head(model.get_layer("head_probabilities"), features[rows], split.dataset.y_train[rows])
+    feed.trainee.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+    training = feed.trainee.evaluate(feed.training(0), verbose=0, return_dict=True)
+    validation = feed.trainee.evaluate(feed.validation, verbose=0, return_dict=True)
+    seconds = time.perf_counter() - started
+    measured = {**training, **{f"val_{name}": value for name, value in validation.items()}}
+    state.finish_epoch({"phase": phase.name, "epoch": 1, **measured, "seconds": seconds})
+    state.add_seconds(phase.name, seconds)
+    log.info("%s solved for: %s", phase.name, progress_line(measured))
     state.finish_phase()
     Checkpoint.capture(state, model).save(checkpoint_path)
 

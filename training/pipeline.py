@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from training.augment import augment_batch, check_augment
+from training.views import apply_view
 
 # What a random stream is for. Not 0: NumPy takes [seed, epoch, 0] for [seed, epoch], which is the stream of the order.
-_VIEWS, _AUGMENTATION = 1, 2
+_VIEWS, _AUGMENTATION, _TURNS, _MIXUP = 1, 2, 3, 4
 
 PARALLEL_CALLS, PREFETCHED = os.cpu_count() or 1, 4  # batches made at the same time, and batches that wait
 
@@ -30,6 +31,11 @@ def epoch_order(n: int, seed: int | None, epoch: int) -> np.ndarray:
 def epoch_views(n: int, views: int, seed: int | None, epoch: int) -> np.ndarray:
     """Return which of `views` views each of `n` images shows: (n,) int64, uniform, a pure function of (seed, epoch)."""
     return np.random.default_rng([_resolved(seed), epoch, _VIEWS]).integers(views, size=n)
+
+
+def epoch_turns(n: int, views: int, seed: int | None, epoch: int) -> np.ndarray:
+    """Return which of `views` views each of `n` images shows: (n,) int64, the next one in each epoch, from a random start."""
+    return (np.random.default_rng([_resolved(seed), 0, _TURNS]).integers(views, size=n) + epoch) % views
 
 
 def _resolved(seed: int | None) -> int:
@@ -64,6 +70,7 @@ def image_batches(
     classes: int,
     image_size: int,
     batch_size: int,
+    views: Sequence[str] = (),
     augment: tuple[str, ...] = (),
     seed: int | None = None,
     epoch: int = 0,
@@ -71,7 +78,7 @@ def image_batches(
 ) -> tf.data.Dataset:
     """Return one epoch of batches, each image once, the last batch smaller where they do not divide evenly.
 
-    The work goes in this order: shuffle, batch, augment at the images' own size, resize, prefetch. Iterating the
+    The work goes in this order: shuffle, batch, view, augment at the images' own size, resize, prefetch. Iterating the
     dataset again repeats the same epoch: build one for each epoch. `images` is read in place (a memory map stays one),
     not copied.
 
@@ -81,6 +88,7 @@ def image_batches(
         classes: the number of classes.
         image_size: S, the side of the images that come out, pixels.
         batch_size: images a batch.
+        views: names from `training.views`, which each image shows in turn, one an epoch; the first if not `shuffle`.
         augment: names from `training.augment.AUGMENTATIONS`, applied in this order.
         seed: fixes the order and the augmentation together with `epoch`; None draws a new one.
         epoch: counted from 0.
@@ -101,11 +109,19 @@ def image_batches(
     check_augment(augment)
     seed = _resolved(seed)
     order = epoch_order(len(images), seed, epoch) if shuffle else np.arange(len(images))
+    turns = epoch_turns(len(images), max(len(views), 1), seed, epoch) if shuffle else np.zeros(len(images), np.int64)
     words = np.random.SeedSequence([seed, epoch, _AUGMENTATION]).generate_state(2).astype(np.int64)
+
+    def show(rows: np.ndarray) -> np.ndarray:
+        batch = images[rows]
+        for turn, view in enumerate(views):
+            chosen = turns[rows] == turn
+            batch[chosen] = apply_view(batch[chosen], view)
+        return batch
 
     def make_batch(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Through NumPy, because a tensor of the whole data set would be a second copy of it, made anew each epoch.
-        batch = tf.numpy_function(lambda rows: images[rows], [rows], tf.uint8, stateful=False)
+        batch = tf.numpy_function(show, [rows], tf.uint8, stateful=False)
         batch.set_shape((None, *images.shape[1:]))
         targets = tf.one_hot(tf.gather(labels, rows), classes)
         batch, targets = augment_batch(batch, targets, augment, tf.random.fold_in(words, number))
@@ -150,6 +166,8 @@ class FeatureBatches(keras.utils.PyDataset):
         seed: fixes order and views together with `epoch`; None draws a new one, once.
         epoch: counted from 0.
         shuffle: False shows the first view of every row in the given order, in every epoch.
+        turns: whether an image shows its views in turn, one an epoch, rather than one drawn for each epoch.
+        mixup: alpha: each row is blended with another of its batch, see `training.augment.mixup`; 0 for none.
 
     Each batch is (features, targets): features float32 (batch, ...), or a tuple of them where there are several
     tensors, and one-hot targets float32 (batch, classes).
@@ -176,6 +194,8 @@ class FeatureBatches(keras.utils.PyDataset):
         seed: int | None = None,
         epoch: int = 0,
         shuffle: bool = False,
+        turns: bool = False,
+        mixup: float = 0.0,
     ) -> None:
         super().__init__()
         # As plain arrays: np.memmap costs several microseconds for each row taken. The file stays mapped.
@@ -190,6 +210,8 @@ class FeatureBatches(keras.utils.PyDataset):
         self._batch_size = batch_size
         self._seed = _resolved(seed)
         self._shuffle = shuffle
+        self._turns = turns
+        self._mixup = mixup
         self.set_epoch(epoch)
 
     def set_epoch(self, epoch: int) -> None:
@@ -197,11 +219,12 @@ class FeatureBatches(keras.utils.PyDataset):
         count = len(self._rows)
         if self._shuffle:
             order = epoch_order(count, self._seed, epoch)
-            drawn = epoch_views(count, len(self._views), self._seed, epoch)[order]
+            choose = epoch_turns if self._turns else epoch_views
+            drawn = choose(count, len(self._views), self._seed, epoch)[order]
         else:
             order, drawn = np.arange(count), np.zeros(count, np.int64)
         # One assignment: a prefetching thread reads the old plan or the new one, never half of each.
-        self._plan = self._rows[order], drawn
+        self._plan = self._rows[order], drawn, epoch
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -211,10 +234,15 @@ class FeatureBatches(keras.utils.PyDataset):
         """Return batch `index` as (features, targets)."""
         if not 0 <= index < len(self):
             raise IndexError(f"There are {len(self)} batches. Received: index={index}")
-        rows, drawn = self._plan
+        rows, drawn, epoch = self._plan
         part = slice(index * self._batch_size, (index + 1) * self._batch_size)
         features = tuple(self._gather(tensor, rows[part], drawn[part]) for tensor in range(len(self._views[0])))
         targets = self._one_hot[self._labels[rows[part]]]  # (batch, classes)
+        if self._mixup:
+            random = np.random.default_rng([self._seed, epoch, _MIXUP, index])
+            weights, partners = random.beta(self._mixup, self._mixup, len(targets)), random.permutation(len(targets))
+            features = tuple(_blended(tensor, weights, partners) for tensor in features)
+            targets = _blended(targets, weights, partners)
         return (features if len(features) > 1 else features[0]), targets
 
     def _gather(self, tensor: int, rows: np.ndarray, drawn: np.ndarray) -> np.ndarray:
@@ -224,6 +252,11 @@ class FeatureBatches(keras.utils.PyDataset):
         for place, (row, view) in enumerate(zip(rows.tolist(), drawn.tolist(), strict=True)):
             batch[place] = arrays[view][row]
         return batch
+
+
+def _blended(array: np.ndarray, weights: np.ndarray, partners: np.ndarray) -> np.ndarray:
+    shares = weights.astype(np.float32).reshape(-1, *[1] * (array.ndim - 1))
+    return shares * array + (1 - shares) * array[partners]
 
 
 def for_fit(batches: FeatureBatches) -> FeatureBatches | tf.data.Dataset:

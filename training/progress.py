@@ -13,6 +13,14 @@ from training.checkpoint import TrainingState
 log = logging.getLogger(__name__)
 
 
+def progress_line(logs: dict) -> str:
+    """Return losses and accuracies of an epoch in words."""
+    return (
+        f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
+        f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%}"
+    )
+
+
 class EpochBar(keras.callbacks.Callback):
     """One line an epoch: phase, epoch, images a second, time left, losses and accuracies."""
 
@@ -31,10 +39,7 @@ class EpochBar(keras.callbacks.Callback):
         self.bar.set_postfix_str(f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}", refresh=False)
 
     def on_epoch_end(self, epoch, logs=None):
-        result = (
-            f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
-            f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%}"
-        )
+        result = progress_line(logs)
         self.bar.set_postfix_str(result)
         self.bar.close()
         if self.bar.disable:  # no terminal: a log file gets one line an epoch

@@ -18,6 +18,7 @@ import numpy as np
 
 from models.card import NotExplainableError
 from models.grad_cam import with_grad_cam
+from models.layers import adapt
 from models.onnx_model import OnnxModel
 from models.registry import create_model, model_spec
 from training import plots
@@ -25,17 +26,19 @@ from training.artifacts import save_keras, write_card, write_json
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig
-from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities
+from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities, predict_views
 from training.freeze import backbone_layers, resolve_unfreeze
 from training.onnx_export import OnnxExportError, export_onnx
-from training.phases import Split, make_feed, prepare_caches, run_phase, thaw
-from training.pipeline import image_batches
+from training.phases import Split, head_features, make_feed, prepare_caches, run_phase, solve_phase, thaw
+from training.pipeline import image_batches, resize
+from training.precision import in_precision
 from training.progress import TensorBoardLog, write_history
 from training.provenance import git_commit, hardware, peak_memory_mb
 
 log = logging.getLogger(__name__)
 
 PARITY_IMAGES = 64
+ADAPT_IMAGES = 5000
 
 
 class RunConflictError(RuntimeError):
@@ -67,7 +70,8 @@ def finished_head(config: TrainingConfig, root: Path) -> Path | None:
 
     A run from a weight file of the user's never counts: the file may have changed since.
     """
-    if len(config.phases) < 2 or config.weights not in (None, *model_spec(config.model).weights):
+    packaged = config.weights in (None, *model_spec(config.model).weights)
+    if len(config.phases) < 2 or config.precision != "float32" or not packaged:
         return None
     wanted = _comparable(config.head_start())
     for metrics in sorted(root.glob("*/metrics.json")):
@@ -174,7 +178,9 @@ class Run:
         dataset = load_cifar10(self.data_dir)
         if self.config.limit is not None:
             dataset = dataset.limited(self.config.limit)
-        return Split(dataset, *dataset.split(self.config.seed, len(dataset.x_train) // 10))
+        tenth = len(dataset.x_train) // 10
+        held_back = tenth if self.config.validation is None else min(self.config.validation, tenth)
+        return Split(dataset, *dataset.split(self.config.seed, held_back))
 
     def _model(self, split: Split, resumed: Checkpoint | None) -> keras.Model:
         config, weights = self.config, self.config.weights
@@ -191,6 +197,10 @@ class Run:
                 image_size=config.image_size,
             )
         resolve_unfreeze(model, config.unfreeze)  # a wrong N is told now, not after phase "head"
+        if resumed is None:
+            adapt(model, resize(split.dataset.x_train[split.training[:ADAPT_IMAGES]], config.image_size))
+        if config.precision != "float32":
+            model = in_precision(model, config.precision)
         if resumed is not None:
             assign(model.variables, resumed.model)
         return model
@@ -240,16 +250,23 @@ class Run:
                 f"{sum(int(np.prod(v.shape)) for v in model.trainable_variables):,}",
                 f"trained behind {feed.cut.name} on cached activations" if feed.cut else "the whole network in every step",
             )  # fmt: skip
-            run_phase(
-                model, phase, feed, self.state,
-                images=len(split.training), checkpoint_path=self.checkpoint_path, resumed=resumed, on_epoch=on_epoch,
-            )  # fmt: skip
+            if phase.optimizer == "logistic":
+                features = head_features(model, self.config, phase, split.dataset.x_train, caches.get(phase.name))
+                solve_phase(model, phase, feed, split, features, self.state, self.checkpoint_path)
+                on_epoch(self.state)
+            else:
+                run_phase(
+                    model, phase, feed, self.state,
+                    images=len(split.training), checkpoint_path=self.checkpoint_path, resumed=resumed, on_epoch=on_epoch,
+                )  # fmt: skip
             resumed = None
 
     def _leave(self, model: keras.Model, split: Split) -> dict:
         """Save the model, measure it, and write everything that a finished run holds."""
         config, dataset, folder = self.config, split.dataset, self.folder
         write_history(folder / "history.csv", self.state.history)
+        if config.precision != "float32":
+            model = in_precision(model, "float32")
         thaw(model, config, config.phases[-1])  # a run that is resumed only here has trained nothing that set it
         with self._stage("save"):
             save_keras(model, folder / "model.keras")
@@ -273,7 +290,7 @@ class Run:
             temperature=metrics["calibration"]["temperature"], test_accuracy=metrics["accuracy"],
             val_accuracy=metrics["validation_accuracy"], command=self.command, recipe=config.recipe, seed=config.seed,
             weights=Path(str(config.weights)).name, data=f"{dataset.name}, {len(dataset.x_train)} training images",
-            seconds=seconds["total"],
+            seconds=seconds["total"], test_accuracy_tta=metrics.get("tta", {}).get("accuracy"),
         )  # fmt: skip
         write_json(folder / "metrics.json", metrics)
         self.checkpoint_path.unlink(missing_ok=True)
@@ -281,15 +298,29 @@ class Run:
 
     def _measure(self, served: Predictor, split: Split) -> dict:
         """Fit the temperature on the validation split, then look at the test set, once."""
-        dataset, size = split.dataset, self.config.image_size
-        labels, progress = dataset.y_train[split.validation], sys.stderr.isatty()
-        validation = predict_probabilities(served, dataset.x_train[split.validation], size, progress=progress)
+        dataset, size, views = split.dataset, self.config.image_size, self.config.test_views
+        images, labels = dataset.x_train[split.validation], dataset.y_train[split.validation]
+        progress = sys.stderr.isatty()
+
+        def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+            return float((probabilities.argmax(axis=1) == labels).mean())
+
+        validation = predict_probabilities(served, images, size, progress=progress)
         test = predict_probabilities(served, dataset.x_test, size, progress=progress)
-        return {
+        metrics = {
             **evaluate(test, dataset.y_test, dataset.class_names),
             "calibration": calibration(test, dataset.y_test, fit_temperature(validation, labels)),
-            "validation_accuracy": float((validation.argmax(axis=1) == labels).mean()),
+            "validation_accuracy": accuracy(validation, labels),
         }
+        if views:
+            validation = predict_views(served, images, size, views, progress=progress)
+            test = predict_views(served, dataset.x_test, size, views, progress=progress)
+            metrics["tta"] = {
+                "views": list(views),
+                "accuracy": accuracy(test, dataset.y_test),
+                "validation_accuracy": accuracy(validation, labels),
+            }
+        return metrics
 
     def _export(self, model: keras.Model, images: np.ndarray) -> float | None:
         with contextlib.suppress(NotExplainableError):

@@ -3,8 +3,9 @@
 A view is a fixed function of the images alone, so its features can be computed once and kept.
 """
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -26,17 +27,30 @@ def find_view(name: str) -> View:
     """Return the view called `name`: a function of images (batch, H, W, C) that keeps shape and dtype.
 
     `identity` changes nothing, `mirror` swaps left and right, `shift_{dy}_{dx}` moves the picture dy pixels down and dx
-    to the right (negative: up, left) and fills the gap with its reflection at the border.
+    to the right (negative: up, left) and fills the gap with its reflection at the border. `mirror+shift_2_0` is one after
+    the other.
 
     Raises:
         ValueError: no view has this name.
     """
+    parts = [_single_view(part) for part in name.split("+")]
+    if None in parts:
+        known = ", ".join(VIEWS)
+        raise ValueError(
+            f"Unknown view. Known: {known}, shift_{{dy}}_{{dx}} (such as shift_-2_1), or several joined by +. "
+            f"Received: {name!r}"
+        )
+    return (
+        parts[0] if len(parts) == 1 else lambda images: functools.reduce(lambda seen, part: part(seen), parts, images)
+    )
+
+
+def _single_view(name: str) -> View | None:
     if name in VIEWS:
         return VIEWS[name]
     match = _SHIFT.fullmatch(name)
     if match is None or name == "shift_0_0":
-        known = ", ".join(VIEWS)
-        raise ValueError(f"Unknown view. Known: {known}, shift_{{dy}}_{{dx}} (such as shift_-2_1). Received: {name!r}")
+        return None
     down, right = int(match[1]), int(match[2])
     return lambda images: _shifted(images, down, right)
 
@@ -80,3 +94,9 @@ def views_of(augment: tuple[str, ...]) -> tuple[str, ...] | None:
         ValueError: an unknown or a repeated augmentation.
     """
     return {(): ("identity",), ("flip",): ("identity", "mirror")}.get(check_augment(augment))
+
+
+def check_views(names: Sequence[str]) -> None:
+    """Raise ValueError if a name is not one of a view."""
+    for name in names:
+        find_view(name)

@@ -25,7 +25,9 @@ def test_from_scratch_the_learning_rate_falls():
 
 
 def test_an_unknown_schedule_is_told():
-    with pytest.raises(ValueError, match="schedule must be one of constant, cosine. Received: schedule='sine'"):
+    with pytest.raises(
+        ValueError, match="schedule must be one of constant, cosine, triangle. Received: schedule='sine'"
+    ):
         PhaseConfig("head", learning_rate=1e-3, epochs=1, schedule="sine")
 
 
@@ -45,7 +47,7 @@ def test_options_override_the_recipe():
         ({"recipe": "secret"}, "recipe must be one of reference.*Received: recipe='secret'"),
         ({"phase": "scratch"}, "phase must be head or finetune for mobilenet_v2"),
         ({"model": "custom_cnn", "phase": "head"}, "phase must be scratch for custom_cnn"),
-        ({"epochs": 0}, "epochs must be at least 1. Received: epochs=0"),
+        ({"epochs": 0}, "epochs must be above 0. Received: epochs=0"),
         ({"batch_size": -4}, "batch_size must be at least 1. Received: batch_size=-4"),
         ({"augment": "flip,blur"}, "flip.*crop.*cutmix.*blur"),
         ({"limit": 5}, "limit must be at least 100 images. Received: limit=5"),

@@ -1,0 +1,29 @@
+"""The precision that a network computes in: bfloat16 for speed in training, float32 for what is saved."""
+
+import keras
+
+from models.layers import WhiteningConv2D
+from training.checkpoint import assign, values
+
+_KEPT_EXACT = ("preprocess_", "head_")
+
+
+def in_precision(model: keras.Model, policy: str) -> keras.Model:
+    """Return a copy of a flat model, weights included, that computes under another dtype policy.
+
+    Scaling, whitening and head stay float32: pixels are few, whitening multiplies rounding errors, and probabilities need
+    their digits. Weights are float32 under each policy.
+
+    Args:
+        model: a flat model.
+        policy: "float32" or "mixed_bfloat16".
+    """
+
+    def copy(layer: keras.Layer) -> keras.Layer:
+        exact = layer.name.startswith(_KEPT_EXACT) or isinstance(layer, WhiteningConv2D)
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32" if exact else policy})
+
+    uncompiled = keras.Model(model.inputs, model.outputs, name=model.name)  # Keras would copy the optimizer too
+    result = keras.models.clone_model(uncompiled, clone_function=copy)
+    assign(result.weights, values(model.weights))
+    return result
