@@ -3,6 +3,7 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
@@ -16,8 +17,10 @@ from training.evaluation import (
     fit_temperature,
     format_metrics,
     predict_probabilities,
+    predict_views,
 )
 from training.pipeline import resize
+from training.views import apply_view
 
 NAMES = ("cat", "dog", "frog")
 
@@ -164,6 +167,17 @@ class TestPredict:
         assert capsys.readouterr().err == ""
         predict_probabilities(ColourModel(), images, 8, progress=True)
         assert "4/4" in capsys.readouterr().err
+
+    def test_views_are_averaged_as_logits_by_how_often_they_are_named(self):
+        images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+        model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Rescaling(1 / 255)])
+        logits = model.layers[-1].output[:, :3]
+        model = keras.Model(model.inputs, keras.layers.Softmax()(logits))
+        plain, mirrored = (
+            np.log(predict_probabilities(model, apply_view(images, view), 8)) for view in ("identity", "mirror")
+        )
+        found = predict_views(model, images, 8, ("identity", "mirror", "identity"))
+        np.testing.assert_allclose(found, softmax((2 * plain + mirrored) / 3), atol=1e-6)
 
     def test_refuses_no_images(self):
         with pytest.raises(ValueError, match="at least one image"):

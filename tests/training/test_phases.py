@@ -11,7 +11,16 @@ from models.registry import create_model
 from training.checkpoint import Checkpoint, TrainingState, assign, values
 from training.config import PhaseConfig, make_config
 from training.freeze import choose_cut, freeze, prefix_model, suffix_model
-from training.phases import NonFiniteLossError, Split, make_feed, prepare_caches, run_phase, thaw
+from training.phases import (
+    NonFiniteLossError,
+    Split,
+    head_features,
+    make_feed,
+    prepare_caches,
+    run_phase,
+    solve_phase,
+    thaw,
+)
 
 
 @pytest.fixture
@@ -79,12 +88,13 @@ def test_scratch_trains_everything_and_its_batch_norm(tiny_network, dataset):
     }
 
 
-def test_cached_and_plain_training_give_the_same_model(tiny_network, split, cache, tmp_path):
+@pytest.mark.parametrize("views", [(), ("identity", "mirror+shift_1_0", "shift_0_-1")])
+def test_cached_and_plain_training_give_the_same_model(tiny_network, split, cache, tmp_path, views):
     results = []
     for cached in (True, False):
         keras.utils.set_random_seed(1)
         model = create_model(tiny_network, classes=3, weights=None)
-        config = make_config("finetune", tiny_network, epochs=3, cache=cached, cache_dtype="float32")
+        config = make_config("finetune", tiny_network, epochs=3, cache=cached, cache_dtype="float32", views=views)
         results.append((train(model, config, split, tmp_path), model.get_weights()))
     (state, cached_weights), (plain_state, plain_weights) = results
     assert [row["epoch"] for row in state.history] == [row["epoch"] for row in plain_state.history]
@@ -167,11 +177,26 @@ def test_a_cosine_schedule_falls_to_zero_by_the_last_step(tiny_network, split, t
     assert rates == pytest.approx([1e-3 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in (1, 2, 3, 4)], abs=1e-9)
 
 
-def test_a_run_under_a_schedule_resumes_to_the_same_weights(tiny_network, split, tmp_path):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"schedule": "cosine"},
+        {
+            "schedule": "triangle",
+            "optimizer": "sgd",
+            "average": "lookahead",
+            "patience": None,
+            "freeze_at": (("block_1_conv", 3),),
+        },
+        {"schedule": "cosine", "optimizer": "adamw", "average": "ema", "weight_decay": 0.1, "first_layer_rate": 0.3},
+    ],
+    ids=["adam", "speedrun", "strong"],
+)
+def test_a_run_under_a_schedule_resumes_to_the_same_weights(tiny_network, split, tmp_path, settings):
     keras.utils.set_random_seed(0)
     model = create_model(tiny_network, classes=3, weights=None)
     start, config = values(model.variables), make_config("scratch", "custom_cnn", image_size=16)
-    phase = PhaseConfig("scratch", learning_rate=1e-3, epochs=4, schedule="cosine")
+    phase = PhaseConfig("scratch", learning_rate=1e-3, epochs=3.5, **settings)
 
     def sitting(state, resumed=None, on_epoch=lambda state: None):
         assign(model.variables, resumed.model if resumed else start)
@@ -191,6 +216,49 @@ def test_a_run_under_a_schedule_resumes_to_the_same_weights(tiny_network, split,
     resumed = Checkpoint.load(tmp_path / "c.npz")
     for found, expected in zip(sitting(resumed.state, resumed), whole, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_the_last_epoch_is_cut_short_and_its_weights_are_kept(tiny_network, split, tmp_path):
+    model = create_model(tiny_network, classes=3, weights=None)
+    phase = PhaseConfig("scratch", epochs=2.5, batch_size=27, patience=None)  # 8 steps in each whole epoch
+    feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
+    state, seen = TrainingState(), []
+    run_phase(
+        model, phase, feed, state, images=len(split.training), checkpoint_path=tmp_path / "c.npz",
+        on_epoch=lambda _: seen.append((int(model.optimizer.iterations), values(model.weights))),
+    )  # fmt: skip
+    assert [steps for steps, _ in seen] == [8, 16, 20]
+    for kept, then in zip(values(model.weights), seen[-1][1], strict=True):
+        np.testing.assert_array_equal(kept, then)
+
+
+def test_a_layer_stops_learning_at_its_epoch(tiny_network, split, tmp_path):
+    model = create_model(tiny_network, classes=3, weights=None)
+    phase = PhaseConfig("scratch", epochs=3, patience=None, freeze_at=(("block_1_conv", 2),))
+    feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
+    seen = []
+    run_phase(
+        model, phase, feed, TrainingState(), images=len(split.training), checkpoint_path=tmp_path / "c.npz",
+        on_epoch=lambda _: seen.append(values([model.get_layer(f"block_{n}_conv").kernel for n in (1, 2)])),
+    )  # fmt: skip
+    assert not np.array_equal(seen[0][0], seen[1][0])
+    np.testing.assert_array_equal(seen[1][0], seen[2][0])
+    assert not np.array_equal(seen[1][1], seen[2][1])
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_solved_head_is_one_epoch_and_fits_the_training_images(tiny_network, split, cache, tmp_path, cached):
+    model = create_model(tiny_network, classes=3, weights=None, head="linear")
+    config = make_config("finetune", tiny_network, "strong", cache=cached)
+    phase = config.phases[0]
+    caches = prepare_caches(model, config, [phase], split.dataset.x_train)
+    features = head_features(model, config, phase, split.dataset.x_train, caches.get("head"))
+    feed, state = make_feed(model, config, phase, split, caches.get("head")), TrainingState()
+    solve_phase(model, phase, feed, split, features, state, tmp_path / "c.npz")
+    (row,) = state.history
+    assert (row["phase"], row["epoch"], state.phase) == ("head", 1, 1)
+    assert row["accuracy"] > 0.9
+    assert row["val_accuracy"] > 0.8
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_an_explanation(tiny_network, split, cache, tmp_path):

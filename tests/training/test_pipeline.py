@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from training.augment import AUGMENTATIONS
-from training.pipeline import FeatureBatches, epoch_order, epoch_views, image_batches, resize
+from training.pipeline import FeatureBatches, epoch_order, epoch_turns, epoch_views, image_batches, resize
+from training.views import apply_view
 
 CLASSES = 10
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,26 @@ def test_order_is_a_permutation_that_depends_on_seed_and_epoch():
     assert not np.array_equal(order, epoch_order(1000, 2, 0))
     assert not np.array_equal(epoch_order(1000, None, 0), epoch_order(1000, None, 0))
     np.testing.assert_array_equal(epoch_order(5, 3, 2), np.random.default_rng([3, 2]).permutation(5))
+
+
+def test_each_image_shows_its_views_in_turn_from_a_random_start():
+    turns = np.stack([epoch_turns(9000, 3, 1, epoch) for epoch in range(4)])
+    np.testing.assert_array_equal(np.diff(turns, axis=0) % 3, 1)
+    np.testing.assert_allclose(np.bincount(turns[0]), 3000, atol=200)
+    assert not np.array_equal(turns[0], epoch_turns(9000, 3, 2, 0))
+
+
+def test_image_batches_show_the_view_whose_turn_it_is():
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+    names, order = ("identity", "mirror", "mirror+shift_1_-1"), epoch_order(20, 3, 2)
+    options = {"classes": 2, "image_size": 8, "batch_size": 20, "seed": 3, "epoch": 2, "views": names}
+    shown = np.asarray(next(iter(image_batches(images, np.zeros(20, int), shuffle=True, **options)))[0])
+    turns = epoch_turns(20, 3, 3, 2)
+    assert set(turns) == {0, 1, 2}
+    for image, row in zip(shown, order, strict=True):
+        np.testing.assert_array_equal(image, apply_view(images[row : row + 1], names[turns[row]])[0])
+    plain = np.asarray(next(iter(image_batches(images, np.zeros(20, int), **options)))[0])
+    np.testing.assert_array_equal(plain, images)
 
 
 def test_views_are_drawn_uniformly_by_seed_and_epoch():
@@ -208,6 +229,26 @@ def test_feature_batches_show_each_row_once_in_the_order_of_the_pixels(views):
     np.testing.assert_array_equal(images, ROWS[order])
     np.testing.assert_array_equal(drawn, epoch_views(len(ROWS), 2, 1, 2)[order])
     assert 15 < drawn.sum() < 40
+
+
+def test_feature_batches_show_views_in_turn(views):
+    order = epoch_order(len(ROWS), 1, 2)
+    _, shown = unrolled(feature_batches(views, epoch=2, turns=True))
+    np.testing.assert_array_equal(shown, epoch_turns(len(ROWS), 2, 1, 2)[order])
+
+
+def test_mixup_blends_features_and_targets_alike():
+    views = [[np.eye(N, dtype=np.float32)]]  # a row's features say which image it is
+    options = {"classes": CLASSES, "batch_size": 8, "seed": 1, "shuffle": True}
+    mixed = FeatureBatches(views, ROWS, LABELS, mixup=0.4, **options)
+    for index in range(len(mixed)):
+        features, targets = mixed[index]
+        np.testing.assert_allclose(features.sum(axis=1), 1, atol=1e-6)
+        np.testing.assert_allclose(targets, features @ np.eye(CLASSES)[LABELS], atol=1e-6)
+        np.testing.assert_array_equal(mixed[index][0], features)
+    assert any((mixed[index][0].max(axis=1) < 0.99).any() for index in range(len(mixed)))
+    plain = FeatureBatches(views, ROWS, LABELS, **options)
+    assert not np.array_equal(plain[0][0], mixed[0][0])
 
 
 def test_feature_batches_same_seed_same_batches(views):

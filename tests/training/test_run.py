@@ -67,6 +67,23 @@ def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
     assert metrics["accuracy"] == pytest.approx(accuracy, abs=1 / len(data.x_test))
 
 
+def test_a_strong_run_solves_for_its_head_and_averages_views(tiny_network, data, cache, tmp_path):
+    config = make_config("finetune", tiny_network, "strong", epochs=2, weights="none", validation=12)
+    metrics = Run(config, tmp_path / "run").complete()
+    assert metrics["epochs"] == {"head": 1, "finetune": 2}
+    assert metrics["tta"]["views"] == ["identity", "mirror"]
+    assert read_card(tmp_path / "run" / "card.json").test_accuracy_tta == metrics["tta"]["accuracy"]
+    assert metrics["validation_accuracy"] * 12 % 1 == pytest.approx(0)
+
+
+def test_a_run_in_bfloat16_saves_a_model_in_float32(tiny_network, data, cache, tmp_path):
+    config = make_config("head", tiny_network, epochs=2, weights="none", precision="mixed_bfloat16")
+    metrics = Run(config, tmp_path / "run").complete()
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert metrics["onnx_max_abs_difference"] <= 1e-4
+
+
 def test_a_finished_run_is_not_run_again(config, data, cache, tmp_path, monkeypatch):
     first = Run(config, tmp_path / "run").complete()
     monkeypatch.setattr(run, "load_cifar10", lambda data_dir: pytest.fail("a finished run needs no data"))

@@ -55,3 +55,10 @@ def test_a_shift_of_the_whole_image_is_refused():
     images = images_of(8)
     with pytest.raises(ValueError, match=r"8 x 8.*Received: shift_0_8"):
         apply_view(images, "shift_0_8")
+
+
+def test_views_joined_by_plus_are_one_after_the_other():
+    images = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3), dtype=np.uint8)
+    expected = apply_view(apply_view(images, "mirror"), "shift_1_2")
+    np.testing.assert_array_equal(apply_view(images, "mirror+shift_1_2"), expected)
+    assert not np.array_equal(expected, apply_view(images, "shift_1_2+mirror"))

@@ -1,0 +1,71 @@
+"""The learning rate goes as its schedule says, and each layer takes its own share of it."""
+
+import keras
+import numpy as np
+import pytest
+
+from training.optimizers import learning_rate, make_optimizer, variable_rates
+from training.recipes import PhaseConfig
+
+
+def rates_of(phase, images):
+    schedule = learning_rate(phase, images)
+    return [float(schedule(step)) for step in range(phase.steps(images) + 1)]
+
+
+def test_a_triangle_rises_and_falls():
+    rates = rates_of(PhaseConfig("scratch", learning_rate=2.0, epochs=10, batch_size=10, schedule="triangle"), 100)
+    assert rates[0] == pytest.approx(0.4)
+    assert rates[23] == max(rates) == pytest.approx(2.0)
+    assert rates[100] == pytest.approx(0.14)
+    np.testing.assert_allclose(np.diff(rates[:24]), 1.6 / 23, rtol=1e-4)
+    np.testing.assert_allclose(np.diff(rates[23:]), -1.86 / 77, rtol=1e-4)
+
+
+def test_a_cosine_rises_first_and_ends_at_zero():
+    phase = PhaseConfig("finetune", learning_rate=1.0, epochs=4, batch_size=10, schedule="cosine", warmup=0.5)
+    rates = rates_of(phase, 100)
+    np.testing.assert_allclose(rates[:6], np.arange(6) / 5, atol=1e-6)
+    assert rates[5] == max(rates)
+    assert np.all(np.diff(rates[5:]) < 0)
+    assert rates[40] == pytest.approx(0, abs=1e-6)
+
+
+def two_layers():
+    layers = [
+        keras.layers.Dense(3, use_bias=False),
+        keras.layers.BatchNormalization(scale=False),
+        keras.layers.Dense(2),
+    ]
+    return keras.Sequential([keras.Input((3,)), *layers])
+
+
+def test_rates_grow_from_the_first_layer_to_the_last():
+    phase = PhaseConfig("finetune", first_layer_rate=0.25, bias_rate=64.0)
+    assert variable_rates(phase, two_layers()) == pytest.approx([0.25, 64 * 0.5, 1, 1])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_a_step_is_as_long_as_its_layers_rate(optimizer):
+    moves = []
+    for first_layer_rate in (1.0, 0.1):
+        keras.utils.set_random_seed(0)
+        model = two_layers()
+        phase = PhaseConfig("finetune", optimizer=optimizer, first_layer_rate=first_layer_rate, learning_rate=0.01)
+        before = model.get_weights()
+        make_optimizer(phase, model, 32).apply(
+            [keras.ops.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
+        )
+        moves.append([np.abs(after - value).mean() for after, value in zip(model.get_weights(), before, strict=True)])
+    assert moves[1][0] == pytest.approx(0.1 * moves[0][0], rel=1e-3)
+    assert moves[1][-1] == pytest.approx(moves[0][-1], rel=1e-3)
+
+
+def test_weight_decay_takes_its_share_whatever_the_gradient():
+    model = two_layers()
+    phase = PhaseConfig("finetune", optimizer="sgd", learning_rate=0.5, weight_decay=0.1, momentum=0.9)
+    kernel = model.get_weights()[0]
+    make_optimizer(phase, model, 32).apply(
+        [keras.ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables
+    )
+    np.testing.assert_allclose(model.get_weights()[0], kernel * 0.95, rtol=1e-5)

@@ -1,0 +1,62 @@
+"""Recipes are complete, fit the networks that they name, and hold the numbers that their sources state."""
+
+import pytest
+
+from models.registry import list_models, model_spec
+from training.config import make_config
+from training.recipes import MADE_FOR, RECIPES, PhaseConfig, find_recipe
+
+
+@pytest.mark.parametrize("network", list_models())
+def test_every_network_has_a_default_recipe(network):
+    config = make_config(model=network)
+    assert config.recipe == MADE_FOR.get(network, "reference")
+    assert config.phases[-1].name == model_spec(network).phases[-1]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_network_that_a_recipe_names_can_be_trained_by_it(recipe):
+    for network in RECIPES[recipe].networks:
+        make_config(model=network, recipe=recipe)
+
+
+def test_a_recipe_without_the_networks_phases_is_refused():
+    with pytest.raises(ValueError, match="recipe strong has no phase that custom_cnn is trained in"):
+        make_config(model="custom_cnn", recipe="strong")
+    with pytest.raises(ValueError, match="recipe must be one of reference, strong.*Received: recipe='weak'"):
+        find_recipe("weak", "custom_cnn")
+
+
+def test_a_choice_overrules_the_recipe():
+    config = make_config(model="mobilenet_v2", recipe="strong", epochs=2.5, views=("identity",), validation=500)
+    assert (config.phases[-1].epochs, config.views, config.validation) == (2.5, ("identity",), 500)
+    assert config.phases[-1].whole_epochs == 3
+    assert make_config(model="speedrun_cnn", augment="none").augment == ()
+
+
+def test_the_speedrun_has_the_papers_numbers():
+    (phase,) = make_config(model="speedrun_cnn").phases
+    assert phase.learning_rate == pytest.approx(11.5 / (1 + 1 / 0.15))  # for a loss that is a mean, not a sum
+    assert phase.weight_decay * phase.learning_rate == pytest.approx(0.0153)
+    assert phase.steps(50_000) == 486  # the paper drops the last, smaller batch: 476
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"optimizer": "lion"}, "optimizer must be one of adam, adamw, sgd, logistic. Received: optimizer='lion'"),
+        ({"average": "polyak"}, "average must be one of none, ema, lookahead. Received: average='polyak'"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be below 1"),
+        ({"weight_decay": -1e-4}, "weight_decay must be at least 0"),
+        ({"optimizer": "logistic"}, "logistic is for phase head alone"),
+        ({"patience": 0}, "patience must be at least 1"),
+    ],
+)
+def test_a_wrong_setting_is_told(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        PhaseConfig("finetune", **wrong)
+
+
+def test_what_needs_a_linear_head_says_so():
+    with pytest.raises(ValueError, match="head must be linear to be solved for. Received: head='dense'"):
+        make_config(model="mobilenet_v2", recipe="strong", head="dense")
