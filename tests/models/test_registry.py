@@ -28,7 +28,7 @@ PARAMETERS = {  # with the default head for 10 classes, BN's moving statistics i
     "resnet50_v1_5": 24_088_266,
     "speedrun_cnn": 1_973_944,
     "speedrun_cnn_95": 4_608_312,
-    "speedrun_cnn_96": 12_724_664,
+    "speedrun_cnn_96": 9_921_848,
     "vgg16": 14_719_818,
     "vit_b16": 85_806_346,
     "vit_tiny": 2_697_610,
