@@ -3,6 +3,9 @@
 python benchmark.py --reference        accuracy of the reference recipe over seeds (several hours; finished runs are kept)
 python benchmark.py --training-cost    the boundary cache against the plain way, side by side (about 30 minutes)
 python benchmark.py --networks         every network whose weights can be had, by the reference recipe (about an hour)
+python benchmark.py --accuracy         every network by the recipe that takes it furthest (hours; --models picks some)
+python benchmark.py --ablation         the strong recipe with one thing changed at a time, on validation (two hours)
+python benchmark.py --time-to-accuracy strong, reference and plain Keras: minutes until 90, 92 and 94 % (two hours)
 python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
 python benchmark.py --parity           each port against its original (about 3 minutes; needs requirements-dev.txt)
 python benchmark.py --serving          the API against a plain model.predict app: requests/s, memory (about 6 minutes)
@@ -32,6 +35,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "reference",
         "training-cost",
         "networks",
+        "accuracy",
+        "ablation",
+        "time-to-accuracy",
         "linear-probe",
         "parity",
         "serving",
@@ -47,6 +53,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--model", type=Path, help="folder of the model in --serving (default: the best in saved_models/)"
     )
     parser.add_argument("--seconds", type=float, default=60, help="of each load in --serving (default: %(default)s)")
+    parser.add_argument("--models", nargs="+", default=(), help="names of networks for --accuracy (default: all)")
     parser.add_argument("--limit", type=int, help="--training-cost on the first n images only")
     return parser.parse_args(arguments)
 
@@ -79,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         write_readme(Path("README.md"), RESULTS)
         return 0
-    from training import measure, measure_networks
+    from training import measure, measure_networks, measure_recipes
 
     if options.serving:
         result = serving_result(options.model, options.seconds)
@@ -95,6 +102,12 @@ def main(arguments: list[str] | None = None) -> int:
         result = measure_networks.linear_probe(RESULTS)
     elif options.networks:
         result = measure_networks.networks(RUNS, RESULTS)
+    elif options.accuracy:
+        result = measure_recipes.accuracy(RUNS, RESULTS, options.models)
+    elif options.ablation:
+        result = measure_recipes.ablation(RUNS, RESULTS)
+    elif options.time_to_accuracy:
+        result = measure_recipes.time_to_accuracy(RUNS, RESULTS)
     elif options.parity:
         result = measure_networks.parity(RESULTS)
     else:

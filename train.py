@@ -75,7 +75,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 def prepare(options: argparse.Namespace, command: str) -> "Run":
     """Return the run that the options ask for: a new one, or one to go on with."""
     from training.config import TrainingConfig, make_config
-    from training.run import Run, finished_head, new_folder, unfinished_run
+    from training.run import Run
+    from training.run_folders import finished_head, new_folder, unfinished_run
 
     if options.resume is not None:
         folder = unfinished_run(RUNS) if options.resume == Path() else options.resume

@@ -110,7 +110,7 @@ class ClassToken(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("thaw")
 class PositionEmbedding(keras.layers.Layer):
-    """Add a learned vector to each of 1 + g² tokens, the class token's first: (batch, 1 + g², D) → the same."""
+    """Add a learned vector to each token: (batch, T, D) → the same. T is g², or 1 + g² with a class token first."""
 
     def build(self, input_shape):
         self.embedding = self.add_weight(
@@ -152,6 +152,48 @@ class SelfAttention(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "heads": self.heads}
+
+
+@keras.saving.register_keras_serializable("thaw")
+class StochasticDepth(keras.layers.Layer):
+    """Drop a whole branch of an image with probability `rate` in training, else scale it by 1 / (1 - rate).
+
+    For the branch beside a shortcut, which then stands alone (Huang et al. 2016, arXiv 1603.09382): any shape → the same.
+    """
+
+    def __init__(self, rate: float, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def call(self, branch, training=False):
+        if not training or not self.rate:
+            return branch
+        shape = (keras.ops.shape(branch)[0], *[1] * (len(branch.shape) - 1))
+        drawn = keras.random.uniform(shape, seed=self.seed_generator)
+        return keras.ops.where(drawn < self.rate, keras.ops.zeros_like(branch), branch / (1 - self.rate))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
+
+
+@keras.saving.register_keras_serializable("thaw")
+class SequencePooling(keras.layers.Layer):
+    """Average tokens by learned weights, a softmax over them (Hassani et al. 2021, arXiv 2104.05704): (b, T, D) → (b, D)."""
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(input_shape[-1], 1), initializer="glorot_uniform", name="kernel")
+        self.bias = self.add_weight(shape=(1,), initializer="zeros", name="bias")
+
+    def call(self, tokens):
+        shares = keras.ops.softmax(keras.ops.matmul(tokens, self.kernel) + self.bias, axis=1)  # (b, T, 1)
+        return keras.ops.sum(shares * tokens, axis=1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[2])
 
 
 @keras.saving.register_keras_serializable("thaw")

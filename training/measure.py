@@ -21,7 +21,8 @@ from training.cifar10 import load_cifar10
 from training.config import make_config
 from training.provenance import describe_hardware, git_commit
 from training.report import cost_ratios
-from training.run import Run, finished_head
+from training.run import Run
+from training.run_folders import finished_head
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def training_cost(results: Path, *, epochs: int, seed: int = 0, limit: int | Non
     config = make_config("finetune", seed=seed, limit=limit)
     phases = tuple(dataclasses.replace(phase, epochs=epochs, patience=epochs) for phase in config.phases)
     ways = {}
-    with tempfile.TemporaryDirectory() as folder, _empty_boundary_cache(Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, empty_boundary_cache(Path(folder)):
         for way, cache in (("cached", True), ("plain", False)):
             run = Run(dataclasses.replace(config, phases=phases, cache=cache), Path(folder) / way)
             ways[way] = run_row(run.complete())
@@ -123,7 +124,7 @@ def readme_commands(readme: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _empty_boundary_cache(folder: Path) -> Iterator[None]:
+def empty_boundary_cache(folder: Path) -> Iterator[None]:
     """Point THAW_CACHE at a folder with the data and weights of the present cache and nothing else."""
     load_cifar10()
     create_model("mobilenet_v2")

@@ -69,13 +69,13 @@ def thaw(model: keras.Model, config: TrainingConfig, phase: PhaseConfig) -> None
 
 def prepare_caches(
     model: keras.Model, config: TrainingConfig, phases: Iterable[PhaseConfig], images: np.ndarray
-) -> dict[str, tuple[Cut, Activations]]:
+) -> dict[str, Activations]:
     """Compute the frozen layers' activations for several phases in one pass over the images.
 
     Call it while the layers before every phase's cut still hold the values that they keep.
 
     Returns:
-        By phase name its cut and activations; a phase that has to run uncached is absent, and the log says why.
+        By phase name the activations at its cut; a phase that has to run uncached is absent, and the log says why.
     """
     if not config.cache:
         return {}
@@ -95,7 +95,7 @@ def prepare_caches(
     except CacheSpaceError as error:
         log.warning("No cache, so the frozen layers run again in every epoch: %s", error)
         return {}
-    return {name: (cut, each) for (name, cut), each in zip(cuts.items(), activations, strict=True)}
+    return dict(zip(cuts, activations, strict=True))
 
 
 def make_feed(
@@ -103,14 +103,14 @@ def make_feed(
     config: TrainingConfig,
     phase: PhaseConfig,
     split: Split,
-    cached: tuple[Cut, Activations] | None = None,
+    activations: Activations | None = None,
 ) -> Feed:
-    """Return the feed of a phase: the suffix over `cached` activations, or without them the full model over images."""
+    """Return the feed of a phase: the suffix over cached `activations`, or without them the full model over images."""
     thaw(model, config, phase)
     dataset = split.dataset
     classes = dataset.classes
-    if cached is not None:
-        cut, activations = cached
+    if activations is not None:
+        cut = choose_cut(model)
 
         def training(epoch: int) -> Iterable:
             return for_fit(FeatureBatches(
@@ -140,11 +140,15 @@ def make_feed(
 
 
 def head_features(
-    model: keras.Model, config: TrainingConfig, phase: PhaseConfig, images: np.ndarray, cached=None
+    model: keras.Model,
+    config: TrainingConfig,
+    phase: PhaseConfig,
+    images: np.ndarray,
+    activations: Activations | None = None,
 ) -> np.ndarray:
     """Return what the head reads of each image as it is: float (n, D), out of what `prepare_caches` gave, or computed."""
-    if cached is not None:
-        return cached[1].views[0][0]
+    if activations is not None:
+        return activations.views[0][0]
     thaw(model, config, phase)
     return FrozenForward(prefix_model(model, [choose_cut(model)])).over(images)[0]
 

@@ -104,6 +104,36 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | Path, title: s
     _save(figure, path)
 
 
+def plot_time_to_accuracy(
+    runs: Sequence[Mapping[str, Any]], thresholds: Sequence[float], path: str | Path, title: str | None = None
+) -> None:
+    """Draw validation accuracy by wall-clock time, one line a run; dotted lines mark the thresholds.
+
+    Each run has `way` (its name) and `curve`: points with `seconds` and `accuracy` (0..1).
+    """
+    if not runs:
+        raise ValueError("runs must have at least one. Received: none")
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    styles = (
+        {"color": BLUE, "linestyle": "-", "marker": "o"},
+        {"color": VERMILION, "linestyle": "--", "marker": "s"},
+        {"color": GREY, "linestyle": "-.", "marker": "^"},
+    )
+    for run, style in zip(runs, styles, strict=False):
+        minutes = [point["seconds"] / 60 for point in run["curve"]]
+        axes.plot(minutes, [point["accuracy"] for point in run["curve"]], label=run["way"], markersize=4, **style)
+    for threshold in thresholds:
+        axes.axhline(threshold, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set(xlabel="wall-clock time (minutes)", ylabel="validation accuracy", title=title)
+    axes.set_xlim(left=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", framealpha=0.9)
+    _save(figure, path)
+
+
 def plot_samples(
     images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], path: str | Path, title: str | None = None
 ) -> None:

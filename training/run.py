@@ -1,7 +1,6 @@
 """One training run from data to a saved, measured model; every stage timed, every file written whole."""
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import logging
@@ -20,7 +19,7 @@ from models.card import NotExplainableError
 from models.grad_cam import with_grad_cam
 from models.layers import adapt
 from models.onnx_model import OnnxModel
-from models.registry import create_model, model_spec
+from models.registry import create_model
 from training import plots
 from training.artifacts import save_keras, write_card, write_json
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
@@ -43,48 +42,6 @@ ADAPT_IMAGES = 5000
 
 class RunConflictError(RuntimeError):
     """A run's folder belongs to another run, or to another process."""
-
-
-def new_folder(config: TrainingConfig, root: Path) -> Path:
-    """Return a folder in `root` for a new run, named after the config; a number follows where the name is taken."""
-    folder, number = root / config.name, 2
-    while folder.exists():
-        folder, number = root / f"{config.name}-{number}", number + 1
-    return folder
-
-
-def unfinished_run(root: Path) -> Path:
-    """Return the run in `root` that was interrupted last.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
-    waiting = [path.parent for path in root.glob("*/checkpoint.npz") if not (path.parent / "metrics.json").exists()]
-    if not waiting:
-        raise FileNotFoundError(f"There is no unfinished run in {root} to resume. Start one without --resume.")
-    return max(waiting, key=lambda folder: (folder / "checkpoint.npz").stat().st_mtime)
-
-
-def finished_head(config: TrainingConfig, root: Path) -> Path | None:
-    """Return a finished run of phase "head" alone that is just how this run would begin, or None.
-
-    A run from a weight file of the user's never counts: the file may have changed since.
-    """
-    packaged = config.weights in (None, *model_spec(config.model).weights)
-    if len(config.phases) < 2 or config.precision != "float32" or not packaged:
-        return None
-    wanted = _comparable(config.head_start())
-    for metrics in sorted(root.glob("*/metrics.json")):
-        with contextlib.suppress(ValueError, OSError):
-            same = _comparable(TrainingConfig.load(metrics.parent / "config.json")) == wanted
-            if same and (metrics.parent / "model.keras").exists():
-                return metrics.parent
-    return None
-
-
-def _comparable(config: TrainingConfig) -> TrainingConfig:
-    # The cache changes how long a run takes, not what it learns; N does not touch phase "head".
-    return dataclasses.replace(config, cache=True, cache_dtype="float16", unfreeze=0)
 
 
 class Run:
@@ -129,7 +86,18 @@ class Run:
             NonFiniteLossError: if training diverged.
         """
         with self._to_itself():
-            return self._complete()
+            if (self.folder / "metrics.json").exists():
+                log.info("%s is finished already.", self.folder)
+                return json.loads((self.folder / "metrics.json").read_text())
+            return self._leave(*self._trained())
+
+    def trained(self) -> tuple[keras.Model, Split]:
+        """Run every phase that is left and stop there: nothing looks at the test set, and no model is saved.
+
+        `state` then says how the run went. Call it again, or `complete`, to go on from the checkpoint. Raises as `complete`.
+        """
+        with self._to_itself():
+            return self._trained()
 
     @contextlib.contextmanager
     def _to_itself(self) -> Iterator[None]:
@@ -150,10 +118,7 @@ class Run:
         finally:
             lock.release()
 
-    def _complete(self) -> dict:
-        if (self.folder / "metrics.json").exists():
-            log.info("%s is finished already.", self.folder)
-            return json.loads((self.folder / "metrics.json").read_text())
+    def _trained(self) -> tuple[keras.Model, Split]:
         keras.utils.set_random_seed(self.config.seed)
         resumed = Checkpoint.load(self.checkpoint_path) if self.checkpoint_path.exists() else None
         if resumed is not None:
@@ -166,7 +131,7 @@ class Run:
         if resumed is None:
             Checkpoint.capture(self.state, model).save(self.checkpoint_path)
         self._learn(model, split, resumed)
-        return self._leave(model, split)
+        return model, split
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -236,7 +201,8 @@ class Run:
     def _learn(self, model: keras.Model, split: Split, resumed: Checkpoint | None) -> None:
         phases = self.config.phases
         with self._stage("cache"):
-            caches = prepare_caches(model, self.config, phases[self.state.phase :], split.dataset.x_train)
+            exact = model if self.config.precision == "float32" else in_precision(model, "float32")
+            caches = prepare_caches(exact, self.config, phases[self.state.phase :], split.dataset.x_train)
         board = TensorBoardLog(self.folder / "tensorboard")
 
         def on_epoch(state: TrainingState) -> None:

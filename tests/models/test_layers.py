@@ -7,7 +7,16 @@ import keras
 import numpy as np
 import pytest
 
-from models.layers import FirstToken, PositionEmbedding, ReverseChannels, SelfAttention, gelu, resampled_positions
+from models.layers import (
+    FirstToken,
+    PositionEmbedding,
+    ReverseChannels,
+    SelfAttention,
+    SequencePooling,
+    StochasticDepth,
+    gelu,
+    resampled_positions,
+)
 from models.pretrained.architectures import vit_names
 from models.pretrained.keras_files import load_keras_file
 from models.pretrained.mapping import load_pytorch, to_pytorch
@@ -19,7 +28,18 @@ def test_reverse_channels_turns_rgb_into_bgr():
     np.testing.assert_array_equal(ReverseChannels()(images), images[..., ::-1])
 
 
-@pytest.mark.parametrize("layer", [ReverseChannels(), FirstToken(), SelfAttention(heads=2), PositionEmbedding()])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ReverseChannels(),
+        FirstToken(),
+        SelfAttention(heads=2),
+        PositionEmbedding(),
+        SequencePooling(),
+        StochasticDepth(0.5),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
 def test_shapes_are_computed_as_they_come_out(layer):
     computed = tuple(layer(np.zeros((2, 5, 12), "float32")).shape)
     assert layer.compute_output_shape((2, 5, 12)) == computed
@@ -28,6 +48,26 @@ def test_shapes_are_computed_as_they_come_out(layer):
 
 def test_self_attention_keeps_its_heads_when_saved():
     assert SelfAttention.from_config(SelfAttention(heads=3, name="a").get_config()).heads == 3
+
+
+def test_stochastic_depth_drops_whole_branches_and_keeps_the_mean():
+    branch = np.ones((4000, 2, 3), "float32")
+    layer = StochasticDepth(0.25)
+    dropped = np.asarray(layer(branch, training=True))
+    assert {tuple(np.unique(image)) for image in dropped} == {(0.0,), (np.float32(1 / 0.75),)}
+    assert dropped.mean() == pytest.approx(1, abs=0.05)
+    np.testing.assert_array_equal(layer(branch), branch)
+    assert StochasticDepth.from_config(layer.get_config()).rate == 0.25
+
+
+def test_sequence_pooling_averages_by_its_weights():
+    tokens = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
+    layer = SequencePooling()
+    layer.build(tokens.shape)
+    layer.kernel.assign(np.array([[100.0], [0], [0], [0]]))  # so sharp that it picks one token
+    np.testing.assert_allclose(layer(tokens), tokens[[0, 1], tokens[:, :, 0].argmax(axis=1)], atol=1e-3)
+    layer.kernel.assign(np.zeros((4, 1)))
+    np.testing.assert_allclose(layer(tokens), tokens.mean(axis=1), atol=1e-6)
 
 
 def test_gelu_is_the_exact_one():

@@ -31,7 +31,7 @@ PARAMETERS = {  # with the default head for 10 classes, BN's moving statistics i
     "speedrun_cnn_96": 9_921_848,
     "vgg16": 14_719_818,
     "vit_b16": 85_806_346,
-    "vit_tiny": 2_697_610,
+    "vit_tiny": 763_979,
 }
 PYTORCH_PARAMETERS = {"efficientnet_b0": 4_020_358, "mobilenet_v2": 2_236_682, "resnet18": 11_181_642}  # linear head
 

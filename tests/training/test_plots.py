@@ -62,6 +62,11 @@ def test_every_picture_is_a_png_with_a_white_border(tmp_path):
     images = np.random.default_rng(0).uniform(0, 255, (5, 16, 16, 3))
     for name, draw in {
         "confusion_matrix": lambda path: plots.plot_confusion_matrix(matrix(10), NAMES, path),
+        "time_to_accuracy": lambda path: plots.plot_time_to_accuracy(
+            [{"way": "a way", "curve": [{"seconds": 60, "accuracy": 0.8}, {"seconds": 90, "accuracy": 0.9}]}],
+            (0.9,),
+            path,
+        ),
         "curves": lambda path: plots.plot_curves(history(), path, title="a run"),
         "samples": lambda path: plots.plot_samples(images, np.arange(5), NAMES, path, title="samples"),
     }.items():

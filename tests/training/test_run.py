@@ -20,7 +20,8 @@ from models.registry import create_model
 from training import run
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState
 from training.config import TrainingConfig, make_config
-from training.run import Run, RunConflictError, finished_head, new_folder, unfinished_run
+from training.run import Run, RunConflictError
+from training.run_folders import finished_head, new_folder, unfinished_run
 
 SCRIPT = Path(__file__).with_name("resumable_run.py")
 

@@ -1,0 +1,84 @@
+"""Measurements of the recipes, on the tiny network: what they record, what they may not look at, and the tables they fill."""
+
+import json
+
+import pytest
+
+from training import measure, measure_recipes, report, run
+from training.config import make_config
+from training.measure_recipes import Goal
+
+
+@pytest.fixture
+def tiny_world(tiny_network, dataset, cache, monkeypatch):
+    for module in (run, measure):
+        monkeypatch.setattr(module, "load_cifar10", lambda data_dir=None: dataset)
+    monkeypatch.setattr(measure, "create_model", lambda name: None)
+
+    def tiny_config(model=None, **choices):
+        choices = {"epochs": 1, **choices, "image_size": None, "unfreeze": None}
+        return make_config(model=tiny_network, weights="none", **choices)
+
+    monkeypatch.setattr(measure_recipes, "make_config", tiny_config)
+    for folder in ("datasets", "weights"):
+        (cache / folder).mkdir(parents=True)
+    return tiny_network
+
+
+@pytest.fixture
+def unseen(monkeypatch):
+    monkeypatch.setattr(
+        run, "predict_probabilities", lambda *a, **k: pytest.fail("the test set is not to be looked at")
+    )
+
+
+def test_each_goal_is_trained_once_and_other_rows_stay(tiny_world, tmp_path, monkeypatch):
+    goals = (Goal(tiny_world, {"recipe": "reference"}), Goal(tiny_world, {"recipe": "strong"}, (0, 1), 0.3, 0.4))
+    monkeypatch.setattr(measure_recipes, "GOALS", goals)
+    result = measure_recipes.accuracy(tmp_path / "runs", tmp_path)
+    assert [(row["recipe"], row["seed"]) for row in result["runs"]] == [("reference", 0), ("strong", 0), ("strong", 1)]
+    reference, strong, _ = result["runs"]
+    assert reference["accuracy_tta"] is None
+    assert 0.3 < strong["accuracy_tta"] <= 1
+    assert strong["command"] == f"python train.py --model {tiny_world} --recipe strong"
+    assert json.loads((tmp_path / "accuracy.json").read_text()) == result
+    table = report._goals(result, {})
+    assert f"{strong['accuracy']:.2%}" in table
+    assert "40.0%, reached" in table
+    monkeypatch.setattr(run, "load_cifar10", lambda data_dir=None: pytest.fail("finished runs are not run again"))
+    monkeypatch.setattr(measure_recipes, "GOALS", goals)
+    assert measure_recipes.accuracy(tmp_path / "runs", tmp_path, [tiny_world])["runs"] == result["runs"]
+
+
+def test_the_ablation_changes_one_thing_at_a_time(tiny_world, unseen, tmp_path, monkeypatch):
+    for change in ("fewer layers: from block_10", "more layers: from block_4"):
+        monkeypatch.delitem(measure_recipes.CHANGES, change)
+    result = measure_recipes.ablation(tmp_path / "runs", tmp_path, image_size=16, epochs=1)
+    rows = {row["change"]: row for row in result["runs"]}
+    assert set(rows) == {*measure_recipes.CHANGES, measure_recipes.VIEWS_AVERAGED}
+    base = rows.pop("the recipe as it is")
+    rows.pop(measure_recipes.VIEWS_AVERAGED)
+    assert all(row["validation_loss"] != base["validation_loss"] for row in rows.values())
+    assert result["validation_images"] == 24
+    table = report._ablation(result, {})
+    assert table.count("\n|") == len(measure_recipes.CHANGES) + 2
+    assert "| +0.00 |" in table
+
+
+def test_time_to_accuracy_counts_the_frozen_layers_and_stops_at_validation(tiny_world, unseen, tmp_path):
+    result = measure_recipes.time_to_accuracy(tmp_path / "runs", tmp_path)
+    strong, reference, plain = result["runs"]
+    assert [point["phase"] for point in strong["curve"]] == ["head", "finetune"]
+    assert all(run["curve"][0]["seconds"] > 0 for run in result["runs"])
+    assert reference["curve"][0]["accuracy"] == pytest.approx(plain["curve"][0]["accuracy"], abs=0.05)
+    assert (tmp_path / "time_to_accuracy.png").stat().st_size > 10_000
+    assert "results/time_to_accuracy.png" in report._time_to_accuracy(result, {})
+
+
+def test_the_time_until_an_accuracy_is_that_of_the_first_epoch_there():
+    curve = [
+        {"seconds": 60.0, "accuracy": 0.89},
+        {"seconds": 90.0, "accuracy": 0.93},
+        {"seconds": 99.0, "accuracy": 0.91},
+    ]
+    assert measure_recipes._seconds_until(curve) == {"90%": 90.0, "92%": 90.0, "94%": None}

@@ -1,0 +1,215 @@
+"""The measurements of the recipes: how far each network gets, what each part of `strong` gives, how soon it gets there."""
+
+import dataclasses
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.card import read_card
+from training import plots
+from training.config import TrainingConfig, make_config
+from training.evaluation import predict_views
+from training.measure import empty_boundary_cache, record, run_row
+from training.recipes import RECIPES, PhaseConfig
+from training.run import Run
+from training.run_folders import finished_head
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A network, how it is trained, and what it should reach on the test set.
+
+    Attributes:
+        model: its name in the registry.
+        options: of `train.py`, beside the model and the seed.
+        seeds: of its runs.
+        published: test accuracy that projects of the same kind report, where one does.
+        target: test accuracy to reach, if any.
+    """
+
+    model: str
+    options: Mapping[str, Any]
+    seeds: Sequence[int] = (0,)
+    published: float | None = None
+    target: float | None = None
+
+
+GOALS = (
+    Goal("custom_cnn", {"epochs": 15, "augment": "flip"}),
+    Goal("custom_cnn_bn", {"epochs": 15, "augment": "flip,shift,rotate"}),
+    Goal("speedrun_cnn", {"recipe": "speedrun"}, published=0.8863, target=0.938),
+    Goal("mobilenet_v2", {"recipe": "reference"}, published=0.92),
+    Goal("mobilenet_v2", {"recipe": "strong"}, published=0.92, target=0.955),
+    Goal("efficientnet_lite0", {"recipe": "strong"}, published=0.8375, target=0.955),
+)
+
+
+def accuracy(runs: Path, results: Path, models: Sequence[str] = ()) -> dict:
+    """Train each network as far as its recipe goes, where that is not done yet, and record what it reaches.
+
+    Args:
+        runs: the folder of runs; finished ones in it are taken as they are, unfinished ones go on.
+        results: where `accuracy.json` goes; rows of other networks in it stay.
+        models: names of networks; empty for all of `GOALS`.
+    """
+    path = results / "accuracy.json"
+    rows = json.loads(path.read_text())["runs"] if path.exists() else []
+    for goal in GOALS:
+        if models and goal.model not in models:
+            continue
+        for seed in goal.seeds:
+            row = _reached(goal, seed, runs)
+            same = ("model", "recipe", "seed")
+            rows = [other for other in rows if any(other[key] != row[key] for key in same)] + [row]
+            order = [(goal.model, make_config(model=goal.model, **goal.options).recipe) for goal in GOALS]
+            rows.sort(key=lambda row: (order.index((row["model"], row["recipe"])), row["seed"]))
+            result = record(path, {"runs": rows})  # after each, so that an interruption loses none
+    return result
+
+
+def _reached(goal: Goal, seed: int, runs: Path) -> dict:
+    config = make_config(model=goal.model, seed=seed, **goal.options)
+    shown = {"model": goal.model, **goal.options} | ({"seed": seed} if seed else {})
+    command = "python train.py " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in shown.items())
+    folder = runs / config.name
+    metrics = Run(config, folder, command=command, head_run=finished_head(config, runs)).complete()
+    card = read_card(folder / "card.json")
+    return {
+        "model": goal.model,
+        "recipe": config.recipe,
+        "seed": seed,
+        "image_size": config.image_size,
+        "parameters": dict(card.parameters),
+        "published": goal.published,
+        "target": goal.target,
+        **run_row(metrics),
+        "accuracy_tta": metrics.get("tta", {}).get("accuracy"),
+        "validation_accuracy_tta": metrics.get("tta", {}).get("validation_accuracy"),
+        "command": command,
+        "hardware": card.hardware,
+        "date": card.date,
+    }
+
+
+_HEAD, _FINETUNE = (RECIPES["strong"].phases[name] for name in ("head", "finetune"))
+_REFERENCE_HEAD = RECIPES["reference"].phases["head"]
+
+
+def _finetune(**settings) -> dict:
+    return {"finetune": dataclasses.replace(_FINETUNE, **settings)}
+
+
+# What `strong` is changed in, one thing at a time: phases, or settings of the run.
+CHANGES: dict[str, tuple[Mapping[str, PhaseConfig | None], Mapping[str, Any]]] = {
+    "the recipe as it is": ({}, {}),
+    "no head first: fine-tuned from a random one": ({"head": None}, {}),
+    "head by Adam, as in reference": ({"head": _REFERENCE_HEAD}, {}),
+    "one view: identity": ({}, {"views": ("identity",)}),
+    "two views: identity, mirror": ({}, {"views": ("identity", "mirror")}),
+    "no label smoothing": (_finetune(label_smoothing=0.0), {}),
+    "SGD 0.02, momentum 0.9": (_finetune(optimizer="sgd", learning_rate=0.02, momentum=0.9), {}),
+    "constant learning rate": (_finetune(schedule="constant", warmup=0.0), {}),
+    "half the learning rate": (_finetune(learning_rate=_FINETUNE.learning_rate / 2), {}),
+    "twice the learning rate": (_finetune(learning_rate=_FINETUNE.learning_rate * 2), {}),
+    "first layer at 0.3 of the last one's rate": (_finetune(first_layer_rate=0.3), {}),
+    "weights averaged (EMA)": (_finetune(average="ema"), {}),
+    "MixUp 0.2 on cached activations": (_finetune(mixup=0.2), {}),
+    "fewer layers: from block_10": ({}, {"unfreeze": "block_10"}),
+    "more layers: from block_4": ({}, {"unfreeze": "block_4"}),
+}
+VIEWS_AVERAGED = "the recipe as it is, averaged with the mirror image"
+
+
+def ablation(runs: Path, results: Path, *, image_size: int = 96, epochs: float = 4) -> dict:
+    """Change one thing of `strong` at a time and record what validation says; the test set is not looked at.
+
+    MobileNetV2 with a smaller input and fewer epochs than the recipe's, seed 0, a tenth of the training images held back.
+
+    Args:
+        runs: the folder of runs; finished ones in it are taken as they are, unfinished ones go on.
+        results: where `recipes.json` goes.
+        image_size: the side of the input in pixels.
+        epochs: of phase "finetune".
+    """
+    rows = []
+    for change, (phases, settings) in CHANGES.items():
+        config = _changed(phases, settings, image_size, epochs)
+        name = re.sub(r"[^a-z0-9.]+", "-", change.lower())
+        run = Run(config, runs / "ablation" / f"{image_size}px-{epochs:g}-epochs" / name)
+        model, split = run.trained()
+        rows.append(_validated(change, run))
+        if not phases and not settings:
+            labels = split.dataset.y_train[split.validation]
+            images = split.dataset.x_train[split.validation]
+            averaged = predict_views(model, images, image_size, config.test_views)
+            rows.append({"change": VIEWS_AVERAGED, "validation_accuracy": float((averaged.argmax(1) == labels).mean())})
+        result = record(results / "recipes.json", {
+            "model": config.model, "recipe": "strong", "image_size": image_size, "epochs": epochs, "seed": config.seed,
+            "validation_images": len(split.validation), "runs": rows,
+        })  # fmt: skip
+    return result
+
+
+def _changed(phases: Mapping, settings: Mapping, image_size: int, epochs: float) -> TrainingConfig:
+    config = make_config(model="mobilenet_v2", recipe="strong", image_size=image_size, validation=5000, **settings)
+    chosen = {phase.name: phase for phase in config.phases} | dict(phases)
+    chosen["finetune"] = dataclasses.replace(chosen["finetune"], epochs=epochs)
+    return dataclasses.replace(config, phases=tuple(phase for phase in chosen.values() if phase is not None))
+
+
+def _validated(change: str, run: Run) -> dict:
+    last = run.state.history[-1]
+    return {
+        "change": change,
+        "validation_accuracy": last["val_accuracy"],
+        "validation_loss": last["val_loss"],
+        "training_accuracy": last["accuracy"],
+        "seconds": round(run.state.seconds["finetune"], 1),
+    }
+
+
+THRESHOLDS = (0.90, 0.92, 0.94)
+
+
+def time_to_accuracy(runs: Path, results: Path) -> dict:
+    """Train MobileNetV2 by `strong`, by `reference`, and by `reference` without a cache, and record validation by time.
+
+    The clock runs from when data and weights are there: it counts the frozen layers and every epoch. All three hold back
+    the same tenth of the training images, and the test set is not looked at.
+
+    Args:
+        runs: the folder of runs; finished ones in it are taken as they are, unfinished ones go on.
+        results: where `time_to_accuracy.json` and its picture go.
+    """
+    ways = {
+        "strong": make_config(recipe="strong", validation=5000),
+        "reference": make_config(recipe="reference"),
+        "plain Keras (reference, no cache)": make_config(recipe="reference", cache=False),
+    }
+    rows = []
+    for way, config in ways.items():
+        run = Run(config, runs / "time-to-accuracy" / way.split()[0])
+        with tempfile.TemporaryDirectory() as folder, empty_boundary_cache(Path(folder)):
+            run.trained()
+        rows.append({"way": way, "curve": (curve := _curve(run)), "seconds_until": _seconds_until(curve)})
+    plots.plot_time_to_accuracy(rows, THRESHOLDS, results / "time_to_accuracy.png")
+    return record(results / "time_to_accuracy.json", {"model": "mobilenet_v2", "seed": 0, "runs": rows})
+
+
+def _curve(run: Run) -> list[dict]:
+    seconds, points = run.state.seconds.get("cache", 0.0), []
+    for row in run.state.history:
+        seconds += row["seconds"]
+        points.append({"seconds": round(seconds, 1), "phase": row["phase"], "accuracy": row["val_accuracy"]})
+    return points
+
+
+def _seconds_until(curve: Sequence[Mapping]) -> dict[str, float | None]:
+    return {
+        f"{threshold:.0%}": next((point["seconds"] for point in curve if point["accuracy"] >= threshold), None)
+        for threshold in THRESHOLDS
+    }

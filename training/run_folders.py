@@ -1,0 +1,50 @@
+"""The folders of runs: a name for a new one, and the ones that a new run can go on from."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+from models.registry import model_spec
+from training.config import TrainingConfig
+
+
+def new_folder(config: TrainingConfig, root: Path) -> Path:
+    """Return a folder in `root` for a new run, named after the config; a number follows where the name is taken."""
+    folder, number = root / config.name, 2
+    while folder.exists():
+        folder, number = root / f"{config.name}-{number}", number + 1
+    return folder
+
+
+def unfinished_run(root: Path) -> Path:
+    """Return the run in `root` that was interrupted last.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    waiting = [path.parent for path in root.glob("*/checkpoint.npz") if not (path.parent / "metrics.json").exists()]
+    if not waiting:
+        raise FileNotFoundError(f"There is no unfinished run in {root} to resume. Start one without --resume.")
+    return max(waiting, key=lambda folder: (folder / "checkpoint.npz").stat().st_mtime)
+
+
+def finished_head(config: TrainingConfig, root: Path) -> Path | None:
+    """Return a finished run of phase "head" alone that is just how this run would begin, or None.
+
+    A run from a weight file of the user's never counts: the file may have changed since.
+    """
+    packaged = config.weights in (None, *model_spec(config.model).weights)
+    if len(config.phases) < 2 or config.precision != "float32" or not packaged:
+        return None
+    wanted = _comparable(config.head_start())
+    for metrics in sorted(root.glob("*/metrics.json")):
+        with contextlib.suppress(ValueError, OSError):
+            same = _comparable(TrainingConfig.load(metrics.parent / "config.json")) == wanted
+            if same and (metrics.parent / "model.keras").exists():
+                return metrics.parent
+    return None
+
+
+def _comparable(config: TrainingConfig) -> TrainingConfig:
+    # The cache changes how long a run takes, not what it learns; N does not touch phase "head".
+    return dataclasses.replace(config, cache=True, cache_dtype="float16", unfreeze=0)
