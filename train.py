@@ -43,13 +43,15 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         help="the layers behind the backbone, such as linear; a wrong one lists the model's (default: the model's first)",
     )
     add("--epochs", type=float, help="the most epochs of the last phase (default: the recipe's)")
+    add("--learning-rate", type=float, help="the highest one of the last phase (default: the recipe's)")
     add("--batch-size", type=int, help="images in one step (default: the recipe's, 32 for transfer)")
     add("--unfreeze", help="what finetune trains: a number of layers counted from the backbone's end, a layer or block "
         "name such as block_13, or all (default: the model's, 50 for mobilenet_v2)")  # fmt: skip
     add("--image-size", type=int, help="side of the model's input in pixels (default: the model's, which --list shows)")
     add("--augment", help="comma-separated: flip, crop, translate, shift, rotate, cutout, mixup, cutmix, or none; flip alone "
         "keeps the cache (default: the recipe's)")  # fmt: skip
-    add("--views", help="comma-separated fixed views that images show in turn, one an epoch, such as identity,mirror or "
+    add("--views", type=lambda text: tuple(text.split(",")),
+        help="comma-separated fixed views that images show in turn, one an epoch, such as identity,mirror or "
         "mirror+shift_2_-2; they keep the cache (default: the recipe's)")  # fmt: skip
     add("--validation", type=int, help="training images held back for validation (default: the recipe's, a tenth)")
     add("--precision", choices=("float32", "mixed_bfloat16"),
@@ -85,13 +87,9 @@ def prepare(options: argparse.Namespace, command: str) -> "Run":
         config = TrainingConfig.load(folder / "config.json")
         return Run(config, folder, data_dir=options.data_dir, command=command)
 
-    config = make_config(
-        options.phase, options.model, options.recipe,
-        epochs=options.epochs, batch_size=options.batch_size, augment=options.augment, head=options.head,
-        weights=options.weights, unfreeze=options.unfreeze, image_size=options.image_size, seed=options.seed,
-        limit=options.limit, cache=options.cache, cache_dtype=options.cache_dtype, validation=options.validation,
-        precision=options.precision, views=tuple(options.views.split(",")) if options.views else None,
-    )  # fmt: skip
+    names = ("phase", "model", "recipe", "epochs", "learning_rate", "batch_size", "augment", "views", "head", "weights",
+             "unfreeze", "image_size", "seed", "limit", "cache", "cache_dtype", "validation", "precision")  # fmt: skip
+    config = make_config(**{name: getattr(options, name) for name in names})
     folder = options.output or new_folder(config, RUNS)
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty. Go on with it by --resume {folder}, or name another --output.")

@@ -14,17 +14,22 @@ class ChannelWeights(keras.layers.Layer):
     """Grad-CAM's channel weights for every class, from the feature map and the output of each ReLU of the head.
 
     Call it on `[features, *relu outputs]`, features (b, h, w, C); it returns (b, classes, C).
+
+    Args:
+        head: from the layer that pools or flattens to the Dense layer that makes the logits.
+        scale: what the logits are multiplied by before the softmax.
     """
 
-    def __init__(self, head: list[keras.Layer], **kwargs):
+    def __init__(self, head: list[keras.Layer], scale: float = 1.0, **kwargs):
         super().__init__(**kwargs)
-        self.head = head  # from the layer that pools or flattens to the one that answers
+        self.head = head
+        self.scale = scale
 
     def call(self, inputs):
         features, *activations = inputs
         _, height, width, channels = features.shape
         pooling, *between, last = self.head
-        gradient = keras.ops.transpose(last.kernel)[None]  # (1, classes, units)
+        gradient = self.scale * keras.ops.transpose(last.kernel)[None]  # (1, classes, units)
         for layer in reversed(between):
             if isinstance(layer, keras.layers.BatchNormalization):
                 scale = keras.ops.rsqrt(layer.moving_variance + layer.epsilon)
@@ -37,7 +42,7 @@ class ChannelWeights(keras.layers.Layer):
             classes = last.units
             gradient = keras.ops.reshape(gradient, (-1, classes, height * width, channels))
             gradient = keras.ops.mean(gradient, axis=2)
-        else:
+        else:  # of one maximum the gradient stands at one place, of an average it is spread: the mean is the same
             gradient = gradient / (height * width)
         of_each = keras.ops.zeros_like(
             features[:, :1, 0, :]
@@ -57,19 +62,29 @@ def with_grad_cam(model: keras.Model) -> keras.Model:
         channel weights (b, classes, C). The heat map of class k is `relu(features · weights[k])`, (h, w).
 
     Raises:
-        NotExplainableError: a head other than pooling or flattening, then Dense (ReLU), Dropout and BatchNormalization in
-            any order, then Dense (softmax); or no feature map in front of it.
+        NotExplainableError: a head other than pooling to one value a channel (average or maximum) or flattening, then Dense
+            (ReLU), Dropout and BatchNormalization in any order, then Dense (softmax); or no feature map in front of it.
     """
     head = [layer for layer in model.layers if layer.name.startswith("head_")]
+    names = ", ".join(type(layer).__name__ for layer in head)
+    scale = 1.0
+    if head and isinstance(
+        head[-1], keras.layers.Softmax
+    ):  # logits, perhaps scaled, then softmax, as layers of their own
+        head.pop()
+        if isinstance(head[-1], keras.layers.Rescaling) and not head[-1].offset:
+            scale = head.pop().scale
     known = keras.layers.Dense | keras.layers.Dropout | keras.layers.BatchNormalization
-    pooled = len(head) > 1 and isinstance(head[0], keras.layers.GlobalAveragePooling2D | keras.layers.Flatten)
+    maximum = head and isinstance(head[0], keras.layers.MaxPooling2D) and head[0].output.shape[1:3] == (1, 1)
+    if maximum and isinstance(head[1], keras.layers.Flatten):
+        del head[1]
+    pooled = maximum or (head and isinstance(head[0], keras.layers.GlobalAveragePooling2D | keras.layers.Flatten))
     dense = [layer for layer in head[1:-1] if isinstance(layer, keras.layers.Dense)]
     rectified = all(layer.activation is keras.activations.relu for layer in dense)
-    if not pooled or not rectified or not all(isinstance(layer, known) for layer in head[1:]):
-        names = ", ".join(type(layer).__name__ for layer in head)
+    if len(head) < 2 or not pooled or not rectified or not all(isinstance(layer, known) for layer in head[1:]):
         raise NotExplainableError(
             f"{model.name} has no head that Grad-CAM is known for in closed form. Received: {names}"
         )
     features = head[0].input
-    weights = ChannelWeights(head, name="grad_cam_weights")([features, *(layer.output for layer in dense)])
+    weights = ChannelWeights(head, scale, name="grad_cam_weights")([features, *(layer.output for layer in dense)])
     return keras.Model(model.input, [model.outputs[0], features, weights], name=model.name)

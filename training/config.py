@@ -12,6 +12,7 @@ from training.augment import parse_augment
 from training.recipes import PhaseConfig, find_recipe, require
 from training.views import check_views
 
+PHASE_SETTINGS = ("epochs", "learning_rate", "batch_size")  # what `make_config` takes beside fields of `TrainingConfig`
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
@@ -125,14 +126,7 @@ class TrainingConfig:
 
 
 def make_config(
-    phase: str | None = None,
-    model: str = "mobilenet_v2",
-    recipe: str | None = None,
-    *,
-    epochs: float | None = None,
-    batch_size: int | None = None,
-    augment: str | None = None,
-    **choices,
+    phase: str | None = None, model: str = "mobilenet_v2", recipe: str | None = None, **choices
 ) -> TrainingConfig:
     """Fill in what the user left open from the recipe and the model's spec.
 
@@ -140,10 +134,8 @@ def make_config(
         phase: the last phase to run; "finetune" runs "head" first. None: the model's last phase.
         model: a name from the registry.
         recipe: a name from `training.recipes.RECIPES`; None for the one that is made for the model, else `reference`.
-        epochs: the most epochs of the phase named last; None as in the recipe.
-        batch_size: for all phases; None as in the recipe.
-        augment: comma-separated names, "none" for none; None as in the recipe.
-        choices: further fields of `TrainingConfig`; None as in the recipe, or by default.
+        choices: fields of `TrainingConfig`, `augment` also as comma-separated names or "none"; `epochs` and `learning_rate`,
+            of the phase named last; `batch_size`, of all phases. None means as in the recipe, or by default.
 
     Raises:
         ValueError: if a value is out of its range; the message says what is allowed and what was received.
@@ -154,22 +146,22 @@ def make_config(
     recipe, known, settings = find_recipe(recipe, model)
     phases = [known[name] for name in spec.phases[: spec.phases.index(phase) + 1] if name in known]
     require(len(phases) > 0, f"recipe {recipe} has no phase that {model} is trained in; use another", recipe=recipe)
-    if batch_size is not None:
-        phases = [dataclasses.replace(each, batch_size=batch_size) for each in phases]
-    if epochs is not None:
-        phases[-1] = dataclasses.replace(phases[-1], epochs=epochs)
-
-    defaults = {
+    given = {name: value for name, value in choices.items() if value is not None}
+    fields = {
         "head": spec.heads[0],
         "weights": spec.weights[0] if spec.weights else None,
         "image_size": spec.image_size,
         "unfreeze": spec.unfreeze,
         **settings,
+        **given,
     }
-    if augment is not None:
-        choices["augment"] = parse_augment(augment)
-    given = {name: value for name, value in choices.items() if value is not None}
-    fields = {**defaults, **given}
+    changed = {name: fields.pop(name) for name in PHASE_SETTINGS if name in fields}
+    if "batch_size" in changed:
+        phases = [dataclasses.replace(each, batch_size=changed["batch_size"]) for each in phases]
+    phases[-1] = dataclasses.replace(phases[-1], **changed)
+
+    if isinstance(fields.get("augment"), str):
+        fields["augment"] = parse_augment(fields["augment"])
     if fields["weights"] == "none":
         fields["weights"] = None
     elif fields["weights"] not in (None, *spec.weights):

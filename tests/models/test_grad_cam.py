@@ -30,6 +30,12 @@ def three_layers(features, classes):
     return keras.layers.Dense(classes, activation="softmax", name="head_probabilities")(x)
 
 
+def one_maximum(features, classes):
+    """The speedrun network's head behind a map that its pooling makes one value of."""
+    features = keras.layers.AveragePooling2D(2, name="before")(features[:, :6, :6])
+    return attach_head("max_pool", features, classes)
+
+
 def network(head) -> keras.Model:
     """Build the tiny network; every BatchNormalization has statistics, scale and offset as after training."""
     keras.utils.set_random_seed(1)
@@ -75,7 +81,20 @@ def test_the_closed_form_is_the_gradient(head, images):
         assert np.ptp(weights, axis=0).max() > 1e-4, "the ReLUs make the gradient differ from image to image"
 
 
-@pytest.mark.parametrize("head", [*HEADS, three_layers])
+def test_the_closed_form_is_the_gradient_behind_a_maximum(images):
+    model = network(one_maximum)
+    _, features, weights = with_grad_cam(model).predict_on_batch(images)
+    rest = keras.Model(model.get_layer("head_pool").input, model.get_layer("head_scaling").output)
+    with tf.GradientTape() as tape:
+        watched = tf.constant(features)
+        tape.watch(watched)
+        logits = rest(watched)
+    expected = tape.batch_jacobian(logits, watched).numpy().mean(axis=(2, 3))
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(weights, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", [*HEADS, three_layers, one_maximum])
 def test_the_onnx_file_explains_alike(head, images, tmp_path):
     model = with_grad_cam(network(head))
     assert export_onnx(model, tmp_path / "model.onnx", images) < 1e-5

@@ -34,6 +34,16 @@ def test_a_choice_overrules_the_recipe():
     assert make_config(model="speedrun_cnn", augment="none").augment == ()
 
 
+def test_a_network_may_have_settings_of_its_own_in_a_recipe():
+    config = make_config(model="alexnet", recipe="strong")
+    assert (config.image_size, config.precision, config.phases[-1].learning_rate) == (128, "mixed_bfloat16", 1e-4)
+    assert (
+        make_config(model="alexnet", recipe="strong", learning_rate=2e-4, image_size=96).phases[-1].learning_rate
+        == 2e-4
+    )
+    assert make_config(model="mobilenet_v2", recipe="strong").phases[-1].learning_rate == 5e-4
+
+
 def test_the_speedrun_has_the_papers_numbers():
     (phase,) = make_config(model="speedrun_cnn").phases
     assert phase.learning_rate == pytest.approx(11.5 / (1 + 1 / 0.15))  # for a loss that is a mean, not a sum

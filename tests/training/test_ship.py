@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from inference.classifier import load_classifier
@@ -28,6 +29,17 @@ def test_what_is_shipped_answers_as_the_run_and_explains(finished, tmp_path, dat
     for answer, probabilities in zip(shipped.classify(images), expected, strict=True):
         assert answer.probabilities == pytest.approx(probabilities, abs=1e-4)
     assert [path.name for path in finished.iterdir() if path.is_dir()] == []
+
+
+def test_what_is_shipped_takes_less_room_and_loads_the_same(finished, tmp_path):
+    import keras
+
+    target = ship.ship(finished, shelf=tmp_path / "shelf")
+    assert (target / "model.keras").stat().st_size < (finished / "model.keras").stat().st_size
+    weights, same = (keras.models.load_model(folder / "model.keras").get_weights() for folder in (finished, target))
+    assert len(weights) > 2
+    for weight, shipped in zip(weights, same, strict=True):
+        np.testing.assert_array_equal(weight, shipped)
 
 
 def test_the_shelf_has_a_limit_and_keeps_what_it_had(finished, tmp_path, monkeypatch):
