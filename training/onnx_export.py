@@ -13,12 +13,14 @@ from models.storage import written_whole
 
 if TYPE_CHECKING:
     import keras
+    import onnx
 
 logger = logging.getLogger(__name__)
 
 INPUT_NAME, BATCH_NAME = "images", "batch"
 OPSET = 18  # the newest that tf2onnx writes; onnxruntime reads it since 1.14
 PARITY_BATCH = 32
+SMALL = 10_000  # values of a matrix that may stand in a file twice
 
 
 class OnnxExportError(RuntimeError):
@@ -108,5 +110,29 @@ def _convert(model: "keras.Model", path: Path) -> None:
         output.name = names[output.name]
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = BATCH_NAME
+    _share_transposed(proto.graph)
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
+
+
+def _share_transposed(graph: "onnx.GraphProto") -> None:
+    """Keep one of two matrices that are each other's transpose, and turn it where the other was used.
+
+    Grad-CAM reads the head's kernels the other way round, and tf2onnx stores what comes of it as constants of their own.
+    """
+    import onnx
+
+    matrices = {
+        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if len(tensor.dims) == 2
+    }
+    kept: dict[str, np.ndarray] = {}
+    for name, matrix in matrices.items():
+        same = (other for other, kernel in kept.items() if np.array_equal(kernel.T, matrix))
+        source = next(same, None) if matrix.size > SMALL else None
+        if source is None:
+            kept[name] = matrix
+        else:
+            graph.initializer.remove(next(tensor for tensor in graph.initializer if tensor.name == name))
+            graph.node.insert(
+                0, onnx.helper.make_node("Transpose", [source], [name], name=f"{name}_turned", perm=[1, 0])
+            )

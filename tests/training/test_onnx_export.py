@@ -4,6 +4,7 @@ import onnx
 import pytest
 from tiny import tiny_backbone
 
+from models.grad_cam import with_grad_cam
 from models.heads import attach_head
 from models.onnx_model import OnnxModel
 from training import onnx_export
@@ -146,3 +147,12 @@ def test_a_file_that_is_no_onnx_is_refused(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match=r"onnxruntime cannot read .*model\.onnx"):
         OnnxModel(tmp_path / "model.onnx")
+
+
+def test_a_kernel_that_grad_cam_reads_turned_is_stored_once(tmp_path, images):
+    backbone = tiny_backbone(16, "keras")
+    model = keras.Model(backbone.input, attach_head("flatten", backbone.output, 3), name="tiny")
+    export_onnx(with_grad_cam(settle(model, np.asarray(resize(images, 16)))), tmp_path / "model.onnx", images)
+    large = [tensor for tensor in onnx.load(tmp_path / "model.onnx").graph.initializer if len(tensor.raw_data) > 40_000]
+    assert len(large) == 1
+    assert sorted(large[0].dims) == [256, 768]
