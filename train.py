@@ -2,6 +2,8 @@
 
 python train.py --phase finetune                      MobileNetV2, both phases (the default)
 python train.py --phase head --seed 1                 the head alone, on a frozen backbone
+python train.py --recipe strong                       further: linear probe, then AdamW over cached views
+python train.py --model speedrun_cnn                  a small CNN from scratch in ten epochs
 python train.py --model custom_cnn --augment flip     a small CNN from scratch
 python train.py --phase finetune --limit 2000         a quick look, on 2,000 images
 python train.py --resume                              go on with the run that was interrupted last
@@ -21,6 +23,7 @@ os.environ.setdefault(
 )  # before TensorFlow is imported, which would talk over the progress bars
 
 from models.noise import NOISY, noise_held_back
+from training.recipes import RECIPES
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -36,8 +39,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--phase", choices=("head", "finetune", "scratch"),
         help="the last phase to run; finetune runs head first (default: the model's last)")  # fmt: skip
     add("--model", default="mobilenet_v2", help="name of the network; --list shows them (default: %(default)s)")
-    add("--recipe", help="optimizer, learning rates, epochs, views and more: reference, strong (linear probe, then AdamW over "
-        "cached views; for transfer), speedrun (default: the one made for the network, else reference)")  # fmt: skip
+    add("--recipe", choices=RECIPES, help="optimizer, learning rates, epochs, views and more; strong takes pretrained networks "
+        "furthest (default: the one made for the network, else reference)")  # fmt: skip
     add(
         "--head",
         help="the layers behind the backbone, such as linear; a wrong one lists the model's (default: the model's first)",
@@ -50,12 +53,13 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--image-size", type=int, help="side of the model's input in pixels (default: the model's, which --list shows)")
     add("--augment", help="comma-separated: flip, crop, translate, shift, rotate, cutout, mixup, cutmix, or none; flip alone "
         "keeps the cache (default: the recipe's)")  # fmt: skip
-    add("--views", type=lambda text: tuple(text.split(",")),
-        help="comma-separated fixed views that images show in turn, one an epoch, such as identity,mirror or "
-        "mirror+shift_2_-2; they keep the cache (default: the recipe's)")  # fmt: skip
+    add("--views", help="comma-separated fixed views that images show in turn, one an epoch: identity first, then mirror, "
+        "shift_DOWN_RIGHT in pixels, or several joined as in mirror+shift_2_-2; they keep the cache (default: the "
+        "recipe's)")  # fmt: skip
     add("--validation", type=int, help="training images held back for validation (default: the recipe's, a tenth)")
     add("--precision", choices=("float32", "mixed_bfloat16"),
-        help="of the arithmetic in training; the saved model is float32 (default: the recipe's)")  # fmt: skip
+        help="of the arithmetic in training; bfloat16 is fast where the processor knows it, and the saved model is float32 "
+        "always (default: the recipe's)")  # fmt: skip
     add("--seed", type=int, default=0, help="of split, weights, order and augmentation (default: %(default)s)")
     add("--data-dir", help="CIFAR-10 as cifar-10-python.tar.gz, its folder, or an .npz (default: fetched and cached)")
     add("--weights", help="imagenet, keras, none, or a file: .keras, .weights.h5, .pt, .pth, .bin, .safetensors, .ckpt")
@@ -100,9 +104,10 @@ def summary(folder: Path, metrics: dict) -> str:
     """Return the last lines that a person sees."""
     seconds = metrics["seconds"]
     stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if name != "total" and value >= 1)
+    averaged = f"\nAveraged over views {metrics['tta']['accuracy']:.2%}" if "tta" in metrics else ""
     return (
         f"\nTest accuracy {metrics['accuracy']:.2%} on {metrics['images']:,} images "
-        f"(validation {metrics['validation_accuracy']:.2%}), macro F1 {metrics['macro']['f1']:.4f}\n"
+        f"(validation {metrics['validation_accuracy']:.2%}), macro F1 {metrics['macro']['f1']:.4f}{averaged}\n"
         f"{seconds['total']:.0f} s in all: {stages}\n"
         f"Model, metrics and plots: {folder}"
     )

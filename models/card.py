@@ -41,6 +41,7 @@ class Card:
         seconds: Wall-clock time of the run.
         date: ISO date, UTC.
         test_accuracy_tta: 0..1, averaged over views; absent from the file where it was not measured.
+        validation_images: How many training images the validation split holds; absent where it is a tenth of them.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Card:
     seconds: float
     date: str
     test_accuracy_tta: float | None = None
+    validation_images: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
@@ -79,9 +81,7 @@ class Card:
     def as_dict(self) -> dict[str, Any]:
         """Return the card as it stands in `card.json`."""
         data = dataclasses.asdict(self) | {"labels": list(self.labels)}
-        if self.test_accuracy_tta is None:
-            del data["test_accuracy_tta"]
-        return data
+        return {key: value for key, value in data.items() if value is not None}
 
 
 def read_card(path: str | Path) -> Card:

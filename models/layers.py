@@ -45,11 +45,9 @@ class WhiteningConv2D(keras.layers.Layer):
         self.size = size
 
     def build(self, input_shape):
-        values = self.size**2 * input_shape[-1]
-        uniform = keras.initializers.RandomUniform(-(values**-0.5), values**-0.5)  # PyTorch's, as the paper's
-        shape = (self.size, self.size, input_shape[-1], 2 * values)
-        self.kernel = self.add_weight(shape=shape, initializer=uniform, trainable=False, name="kernel")
-        self.bias = self.add_weight(shape=shape[-1:], initializer=uniform, name="bias")
+        shape = (self.size, self.size, input_shape[-1], 2 * self.size**2 * input_shape[-1])
+        self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", trainable=False, name="kernel")
+        self.bias = self.add_weight(shape=shape[-1:], initializer="zeros", name="bias")
 
     def adapt(self, images) -> None:
         """Compute the filters from images (n, H, W, C) as they reach this layer."""
@@ -71,11 +69,15 @@ class WhiteningConv2D(keras.layers.Layer):
         return {**super().get_config(), "size": self.size}
 
 
+def adaptable(model: keras.Model) -> list[keras.Layer]:
+    """Return the layers of a flat model that learn from data before training: those that have `adapt`."""
+    return [layer for layer in model.layers if hasattr(layer, "adapt")]
+
+
 def adapt(model: keras.Model, images) -> None:
-    """Let each layer of a flat model that learns from data before training (it has `adapt`) see images (n, S, S, 3)."""
-    for layer in model.layers:
-        if hasattr(layer, "adapt"):
-            layer.adapt(keras.Model(model.input, layer.input).predict(images, batch_size=100, verbose=0))
+    """Let the adaptable layers of a flat model see images (n, S, S, 3), raw RGB in 0..255."""
+    for layer in adaptable(model):
+        layer.adapt(keras.Model(model.input, layer.input).predict(images, batch_size=100, verbose=0))
 
 
 @keras.saving.register_keras_serializable("thaw")

@@ -70,6 +70,50 @@ first = model.test_on_batch(images, labels)
 model.train_on_batch(images, labels)
 assert model.test_on_batch(images, labels) < first
 """
+PHASES = """
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tiny
+
+from models.registry import create_model, register_model
+from training.checkpoint import TrainingState
+from training.config import make_config
+from training.feeds import Split, make_feed, prepare_caches
+from training.phases import run_phase, solve_phase
+from training.recipes import PhaseConfig
+
+_, backend, average, folder = sys.argv
+assert keras.backend.backend() == backend
+register_model(tiny.TINY)
+dataset = tiny.tiny_dataset()
+split = Split(dataset, *dataset.split(0, 24))
+model = create_model("tiny", classes=3, weights=None, head="linear")
+config = make_config("finetune", "tiny", "strong", weights="none", unfreeze=4)
+head, state, path = config.phases[0], TrainingState(), Path(folder) / "checkpoint.npz"
+finetune = PhaseConfig(
+    "finetune", epochs=3.5, optimizer="sgd", learning_rate=0.01, momentum=0.9, first_layer_rate=0.5, patience=None,
+    average=average, freeze_at=(("block_2_conv", 2),), schedule="triangle", label_smoothing=0.1,
+)
+caches = prepare_caches(model, config, (head, finetune), dataset.x_train)
+feed = make_feed(model, config, head, split, caches["head"])
+solve_phase(model, head, feed, split, state, checkpoint_path=path, activations=caches["head"])
+assert state.history[0]["accuracy"] > 0.8, state.history
+feed = make_feed(model, config, finetune, split, caches["finetune"])
+kernel, seen = model.get_layer("block_2_conv").kernel, []
+run_phase(
+    model, finetune, feed, state, images=len(split.training), checkpoint_path=path,
+    on_epoch=lambda _: seen.append(np.array(keras.ops.convert_to_numpy(kernel))),
+)
+assert not np.array_equal(seen[0], seen[1])
+np.testing.assert_allclose(seen[2], seen[3], atol=1e-6)  # lookahead rounds
+feed.trainee.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+kept = feed.trainee.evaluate(feed.validation, verbose=0, return_dict=True)
+np.testing.assert_allclose(kept["loss"], state.history[-1]["val_loss"], atol=1e-5)
+assert kept["accuracy"] > 0.8, kept
+"""
 
 
 def run(script, backend, cache, *arguments):
@@ -89,6 +133,12 @@ def run(script, backend, cache, *arguments):
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_the_suffix_trains_and_the_model_is_saved(backend, tmp_path):
     run(SCRIPT, backend, tmp_path / "cache", str(tmp_path / "model.keras"))
+
+
+@pytest.mark.parametrize("average", ["ema", "lookahead"])
+@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
+def test_phases_solve_average_and_freeze_on_the_way(backend, average, tmp_path):
+    run(PHASES, backend, tmp_path / "cache", average, str(tmp_path))
 
 
 @pytest.mark.parametrize("name", REPRESENTATIVES)

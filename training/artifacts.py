@@ -38,6 +38,7 @@ def write_card(
     data: str,
     seconds: float,
     test_accuracy_tta: float | None = None,
+    validation_images: int | None = None,
 ) -> Card:
     """Write `folder`/card.json beside the model files that it describes, and return the card.
 
@@ -66,6 +67,7 @@ def write_card(
         seconds=round(float(seconds), 1),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         test_accuracy_tta=None if test_accuracy_tta is None else float(test_accuracy_tta),
+        validation_images=validation_images,
     )
     write_json(folder / CARD_FILE, card.as_dict())
     return card

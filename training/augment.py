@@ -4,6 +4,7 @@ An operation is a pure function `(images, labels, seed) -> (images, labels)`: th
 and inside `tf.data`.
 """
 
+import functools
 import math
 import zlib
 from collections.abc import Callable
@@ -227,6 +228,7 @@ AUGMENTATIONS: dict[str, Callable[..., Batch]] = {
     "shift": shift,
     "rotate": rotate,
     "cutout": cutout,
+    "cutout_12": functools.partial(cutout, side=12),
     "mixup": mixup,
     "cutmix": cutmix,
 }

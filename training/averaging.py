@@ -20,7 +20,7 @@ class WeightAverage(keras.callbacks.Callback):
     1907.08610).
 
     Args:
-        weights: those of the model, in its order.
+        weights: those of the model, in its order, at the start.
         kind: "ema" or "lookahead".
         steps: T, the number of steps in all.
         average: the values to go on from, when resumed.
@@ -29,7 +29,6 @@ class WeightAverage(keras.callbacks.Callback):
 
     def __init__(self, weights, kind: str, steps: int, *, average: list[np.ndarray] | None = None, step: int = 0):
         super().__init__()
-        self.weights = weights
         self.kind = kind
         self.steps = steps
         self.step = step
@@ -42,11 +41,11 @@ class WeightAverage(keras.callbacks.Callback):
             self._update()
 
     def on_test_begin(self, logs=None):
-        self._held = values(self.weights)
-        assign(self.weights, self.average)
+        self._held = values(self.model.weights)
+        assign(self.model.weights, self.average)
 
     def on_test_end(self, logs=None):
-        assign(self.weights, self._held)
+        assign(self.model.weights, self._held)
 
     def _update(self) -> None:
         if self.kind == "ema":
@@ -54,7 +53,8 @@ class WeightAverage(keras.callbacks.Callback):
             decay = min(EMA_DECAY, (1 + updates) / (10 + updates))
         else:
             decay = LOOKAHEAD_DECAY * (self.step / self.steps) ** 3
-        now = values(self.weights)
+        weights = self.model.weights  # `model` lets jax, which holds them elsewhere in `fit`, bring them up to date
+        now = values(weights)
         self.average = [decay * mean + (1 - decay) * value for mean, value in zip(self.average, now, strict=True)]
         if self.kind == "lookahead":
-            assign(self.weights, self.average)
+            assign(weights, self.average)

@@ -10,7 +10,7 @@ from models.registry import model_spec
 from models.storage import written_whole
 from training.augment import parse_augment
 from training.recipes import PhaseConfig, find_recipe, require
-from training.views import check_views
+from training.views import check_views, parse_views
 
 PHASE_SETTINGS = ("epochs", "learning_rate", "batch_size")  # what `make_config` takes beside fields of `TrainingConfig`
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -87,6 +87,8 @@ class TrainingConfig:
         )
         check_views(self.test_views)
         check_views(self.views)
+        require(self.views[:1] in ((), ("identity",)), "the first view must be identity, which validation sees",
+                views=self.views)  # fmt: skip
         solved = any(phase.optimizer == "logistic" for phase in self.phases)
         require(not solved or self.head == "linear", "head must be linear to be solved for", head=self.head)
 
@@ -134,8 +136,8 @@ def make_config(
         phase: the last phase to run; "finetune" runs "head" first. None: the model's last phase.
         model: a name from the registry.
         recipe: a name from `training.recipes.RECIPES`; None for the one that is made for the model, else `reference`.
-        choices: fields of `TrainingConfig`, `augment` also as comma-separated names or "none"; `epochs` and `learning_rate`,
-            of the phase named last; `batch_size`, of all phases. None means as in the recipe, or by default.
+        choices: fields of `TrainingConfig`, `augment` and `views` also as comma-separated names or "none"; `epochs` and
+            `learning_rate`, of the phase named last; `batch_size`, of all phases. None means as in the recipe, or by default.
 
     Raises:
         ValueError: if a value is out of its range; the message says what is allowed and what was received.
@@ -158,10 +160,14 @@ def make_config(
     changed = {name: fields.pop(name) for name in PHASE_SETTINGS if name in fields}
     if "batch_size" in changed:
         phases = [dataclasses.replace(each, batch_size=changed["batch_size"]) for each in phases]
+    for name in ("epochs", "learning_rate"):
+        solved = phases[-1].optimizer == "logistic" and name in given
+        require(not solved, f"recipe {recipe} solves for the head: there is no {name} to choose", **{name: given.get(name)})
     phases[-1] = dataclasses.replace(phases[-1], **changed)
 
-    if isinstance(fields.get("augment"), str):
-        fields["augment"] = parse_augment(fields["augment"])
+    for name, parse in (("augment", parse_augment), ("views", parse_views)):
+        if isinstance(fields.get(name), str):
+            fields[name] = parse(fields[name])
     if fields["weights"] == "none":
         fields["weights"] = None
     elif fields["weights"] not in (None, *spec.weights):

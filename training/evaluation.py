@@ -232,7 +232,8 @@ def _split(saved: "SavedModel", dataset: "ImageDataset", split: str, seed: int |
         )
     if saved.limit is not None:
         dataset = dataset.limited(saved.limit)
-    _, validation = dataset.split(saved.card.seed if seed is None else seed, len(dataset.x_train) // 10)
+    held_back = saved.card.validation_images if saved.card is not None else None
+    _, validation = dataset.split(saved.card.seed if seed is None else seed, held_back or len(dataset.x_train) // 10)
     return dataset.x_train[validation], dataset.y_train[validation]
 
 

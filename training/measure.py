@@ -125,12 +125,14 @@ def readme_commands(readme: Path) -> list[str]:
 
 @contextlib.contextmanager
 def empty_boundary_cache(folder: Path) -> Iterator[None]:
-    """Point THAW_CACHE at a folder with the data and weights of the present cache and nothing else."""
+    """Point THAW_CACHE into a new folder, with the data and weights of the present cache and nothing else."""
     load_cifar10()
     create_model("mobilenet_v2")
     present = cache_folder()
     for name in ("datasets", "weights"):
-        shutil.copytree(present / name, folder / "cache" / name, ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(
+            present / name, folder / "cache" / name, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True
+        )
     before = os.environ.get("THAW_CACHE")
     os.environ["THAW_CACHE"] = str(folder / "cache")
     try:

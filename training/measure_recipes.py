@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-import tempfile
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ from training.evaluation import predict_views
 from training.measure import empty_boundary_cache, record, run_row
 from training.recipes import RECIPES, PhaseConfig
 from training.run import Run
-from training.run_folders import finished_head
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,14 @@ def accuracy(runs: Path, results: Path, models: Sequence[str] = ()) -> dict:
         runs: the folder of runs; finished ones in it are taken as they are, unfinished ones go on.
         results: where `accuracy.json` goes; rows of other networks in it stay.
         models: names of networks; empty for all of `GOALS`.
+
+    Raises:
+        ValueError: if no goal is set for a name.
     """
+    known = [goal.model for goal in GOALS]
+    for name in models:
+        if name not in known:
+            raise ValueError(f"models must be of {', '.join(dict.fromkeys(known))}. Received: {name!r}")
     path = results / "accuracy.json"
     rows = json.loads(path.read_text())["runs"] if path.exists() else []
     for goal in GOALS:
@@ -65,8 +71,7 @@ def accuracy(runs: Path, results: Path, models: Sequence[str] = ()) -> dict:
             row = _reached(goal, seed, runs)
             same = ("model", "recipe", "seed")
             rows = [other for other in rows if any(other[key] != row[key] for key in same)] + [row]
-            order = [(goal.model, make_config(model=goal.model, **goal.options).recipe) for goal in GOALS]
-            rows.sort(key=lambda row: (order.index((row["model"], row["recipe"])), row["seed"]))
+            rows.sort(key=lambda row: (row["model"], row["recipe"], row["seed"]))
             result = record(path, {"runs": rows})  # after each, so that an interruption loses none
     return result
 
@@ -75,8 +80,8 @@ def _reached(goal: Goal, seed: int, runs: Path) -> dict:
     config = make_config(model=goal.model, seed=seed, **goal.options)
     shown = {"model": goal.model, **goal.options} | ({"seed": seed} if seed else {})
     command = "python train.py " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in shown.items())
-    folder = runs / config.name
-    metrics = Run(config, folder, command=command, head_run=finished_head(config, runs)).complete()
+    folder = runs / "accuracy" / config.name
+    metrics = Run(config, folder, command=command).complete()
     card = read_card(folder / "card.json")
     return {
         "model": goal.model,
@@ -193,11 +198,17 @@ def time_to_accuracy(runs: Path, results: Path) -> dict:
     rows = []
     for way, config in ways.items():
         run = Run(config, runs / "time-to-accuracy" / way.split()[0])
-        with tempfile.TemporaryDirectory() as folder, empty_boundary_cache(Path(folder)):
+        cache = (
+            runs / "time-to-accuracy" / f"{way.split()[0]}-cache"
+        )  # an interrupted run finds it, and computes it once
+        with empty_boundary_cache(cache):
             run.trained()
+        shutil.rmtree(cache)
         rows.append({"way": way, "curve": (curve := _curve(run)), "seconds_until": _seconds_until(curve)})
     plots.plot_time_to_accuracy(rows, THRESHOLDS, results / "time_to_accuracy.png")
-    return record(results / "time_to_accuracy.json", {"model": "mobilenet_v2", "seed": 0, "runs": rows})
+    return record(results / "time_to_accuracy.json", {
+        "model": "mobilenet_v2", "image_size": ways["strong"].image_size, "seed": 0, "runs": rows,
+    })  # fmt: skip
 
 
 def _curve(run: Run) -> list[dict]:

@@ -18,7 +18,7 @@ def make_optimizer(phase: PhaseConfig, trainee: keras.Model, images: int) -> ker
         images: the number of training images.
     """
     options = {"momentum": phase.momentum, "nesterov": True} if phase.optimizer == "sgd" else {}
-    if phase.weight_decay:
+    if phase.weight_decay or phase.optimizer == "adamw":  # which by default decays
         options["weight_decay"] = phase.weight_decay
     kind, rates = _KINDS[phase.optimizer], variable_rates(phase, trainee)
     if any(rate != 1 for rate in rates):
@@ -28,37 +28,40 @@ def make_optimizer(phase: PhaseConfig, trainee: keras.Model, images: int) -> ker
     return optimizer
 
 
+def carry_over(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Give `new`, which is built for fewer variables, the steps and moments of `old`, and return it."""
+    held = {variable.name: variable for variable in old.variables}
+    for variable in new.variables:
+        variable.assign(held[variable.name])
+    return new
+
+
 def learning_rate(phase: PhaseConfig, images: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Return a phase's learning rate as Keras optimizers take it; `images` is the number of training images."""
     steps, peak = phase.steps(images), phase.learning_rate
     if phase.schedule == "constant":
         return peak
     if phase.schedule == "triangle":
-        return Triangle(peak, steps)
-    rising = round(steps * phase.warmup / phase.epochs)
+        return Triangle(peak, steps, *phase.triangle)
+    rising = min(round(steps * phase.warmup / phase.epochs), steps // 2)
     if not rising:
         return keras.optimizers.schedules.CosineDecay(peak, steps)
     return keras.optimizers.schedules.CosineDecay(0.0, steps - rising, warmup_target=peak, warmup_steps=rising)
 
 
-@keras.saving.register_keras_serializable("thaw")
 class Triangle(keras.optimizers.schedules.LearningRateSchedule):
-    """Rise in a straight line from 0.2 of `peak` until 23 % of `steps`, then fall to 0.07 of it (arXiv 2404.00498)."""
+    """Rise in a straight line from `start` of `peak` until the share `top` of `steps`, then fall to `end` of it."""
 
-    start, top, end = 0.2, 0.23, 0.07
-
-    def __init__(self, peak: float, steps: int):
+    def __init__(self, peak: float, steps: int, start: float, top: float, end: float):
         self.peak = peak
         self.steps = steps
+        self.start, self.top, self.end = start, int(top * steps), end
 
     def __call__(self, step):
-        done, top = keras.ops.cast(step, "float32"), int(self.top * self.steps)
-        rising = self.start + (1 - self.start) * done / max(top, 1)
-        falling = 1 - (1 - self.end) * (done - top) / max(self.steps - top, 1)
+        done = keras.ops.cast(step, "float32")
+        rising = self.start + (1 - self.start) * done / max(self.top, 1)
+        falling = 1 - (1 - self.end) * (done - self.top) / max(self.steps - self.top, 1)
         return self.peak * keras.ops.minimum(rising, falling)
-
-    def get_config(self):
-        return {"peak": self.peak, "steps": self.steps}
 
 
 def variable_rates(phase: PhaseConfig, trainee: keras.Model) -> list[float]:
@@ -68,9 +71,11 @@ def variable_rates(phase: PhaseConfig, trainee: keras.Model) -> list[float]:
     rates = []
     for place, layer in enumerate(learning):
         rate = phase.first_layer_rate ** ((last - place) / last)
-        if isinstance(layer, keras.layers.BatchNormalization):
-            rate *= phase.bias_rate
-        rates += [rate] * len(layer.trainable_variables)
+        shifted = isinstance(layer, keras.layers.BatchNormalization)
+        rates += [
+            rate * phase.bias_rate if shifted and variable.name == "beta" else rate
+            for variable in layer.trainable_variables
+        ]
     return rates
 
 

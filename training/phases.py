@@ -1,156 +1,30 @@
-"""The two-phase trainer: one phase is frozen layers computed once, and a suffix trained over them epoch by epoch."""
+"""The two-phase trainer: one phase is a suffix, or the whole network, trained epoch by epoch, or a head solved for."""
 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from training.averaging import WeightAverage
-from training.boundary_cache import Activations, CacheSpaceError, boundary_activations
+from training.boundary_cache import Activations
 from training.checkpoint import Checkpoint, TrainingState, assign, values
-from training.config import TrainingConfig
-from training.datasets import ImageDataset
-from training.freeze import Cut, choose_cut, freeze, prefix_model, resolve_unfreeze, suffix_model
-from training.frozen_forward import FrozenForward
+from training.feeds import Feed, Split
+from training.freeze import Cut
+from training.frozen_forward import CHUNK, FrozenForward
 from training.linear_probe import solve_head
-from training.optimizers import make_optimizer
-from training.pipeline import FeatureBatches, for_fit, image_batches
+from training.optimizers import carry_over, make_optimizer
 from training.progress import EpochBar, progress_line
 from training.recipes import PhaseConfig
-from training.views import views_of
 
 log = logging.getLogger(__name__)
-
-VALIDATION_BATCH = 100
 
 
 class NonFiniteLossError(ArithmeticError):
     """The training loss became NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """A data set with the rows of its training arrays that train and the ones that validate, int64 each."""
-
-    dataset: ImageDataset
-    training: np.ndarray
-    validation: np.ndarray
-
-
-@dataclass(frozen=True)
-class Feed:
-    """What a phase trains, and on what.
-
-    Attributes:
-        trainee: the suffix over cached activations, or the full model.
-        training: epoch (from 0) → batches of (inputs, one-hot labels), a pure function of the run's seed and the epoch.
-        validation: batches of the validation split.
-        cut: where the trainee begins; None for the full model.
-    """
-
-    trainee: keras.Model
-    training: Callable[[int], Iterable]
-    validation: Iterable
-    cut: Cut | None = None
-
-
-def thaw(model: keras.Model, config: TrainingConfig, phase: PhaseConfig) -> None:
-    """Set which layers of the model learn in a phase."""
-    if phase.name == "scratch":
-        freeze(model, resolve_unfreeze(model, "all"), train_batch_norm=True)
-    else:
-        freeze(model, resolve_unfreeze(model, config.unfreeze) if phase.name == "finetune" else 0)
-
-
-def prepare_caches(
-    model: keras.Model, config: TrainingConfig, phases: Iterable[PhaseConfig], images: np.ndarray
-) -> dict[str, Activations]:
-    """Compute the frozen layers' activations for several phases in one pass over the images.
-
-    Call it while the layers before every phase's cut still hold the values that they keep.
-
-    Returns:
-        By phase name the activations at its cut; a phase that has to run uncached is absent, and the log says why.
-    """
-    if not config.cache:
-        return {}
-    cuts = {}
-    for phase in phases:
-        thaw(model, config, phase)
-        cut = choose_cut(model)
-        if cut.has_weights:
-            cuts[phase.name] = cut
-    views = config.views if config.views and not config.augment else views_of(config.augment)
-    if cuts and views is None:
-        log.warning("No cache: %s cannot be enumerated as fixed views of an image.", ", ".join(config.augment))
-    if not cuts or views is None:
-        return {}
-    try:
-        activations = boundary_activations(model, list(cuts.values()), images, views=views, dtype=config.cache_dtype)
-    except CacheSpaceError as error:
-        log.warning("No cache, so the frozen layers run again in every epoch: %s", error)
-        return {}
-    return dict(zip(cuts, activations, strict=True))
-
-
-def make_feed(
-    model: keras.Model,
-    config: TrainingConfig,
-    phase: PhaseConfig,
-    split: Split,
-    activations: Activations | None = None,
-) -> Feed:
-    """Return the feed of a phase: the suffix over cached `activations`, or without them the full model over images."""
-    thaw(model, config, phase)
-    dataset = split.dataset
-    classes = dataset.classes
-    if activations is not None:
-        cut = choose_cut(model)
-
-        def training(epoch: int) -> Iterable:
-            return for_fit(FeatureBatches(
-                activations.views, split.training, dataset.y_train, classes=classes,
-                batch_size=phase.batch_size, seed=config.seed, epoch=epoch, shuffle=True, turns=bool(config.views),
-                mixup=phase.mixup,
-            ))  # fmt: skip
-
-        validation = FeatureBatches(
-            activations.views, split.validation, dataset.y_train, classes=classes, batch_size=VALIDATION_BATCH
-        )
-        return Feed(suffix_model(model, cut), training, for_fit(validation), cut)
-
-    images, labels = dataset.x_train[split.training], dataset.y_train[split.training]
-
-    def training(epoch: int) -> Iterable:
-        return image_batches(
-            images, labels, classes=classes, image_size=config.image_size, batch_size=phase.batch_size,
-            views=config.views, augment=config.augment, seed=config.seed, epoch=epoch, shuffle=True,
-        )  # fmt: skip
-
-    validation = image_batches(
-        dataset.x_train[split.validation], dataset.y_train[split.validation],
-        classes=classes, image_size=config.image_size, batch_size=VALIDATION_BATCH,
-    )  # fmt: skip
-    return Feed(model, training, validation)
-
-
-def head_features(
-    model: keras.Model,
-    config: TrainingConfig,
-    phase: PhaseConfig,
-    images: np.ndarray,
-    activations: Activations | None = None,
-) -> np.ndarray:
-    """Return what the head reads of each image as it is: float (n, D), out of what `prepare_caches` gave, or computed."""
-    if activations is not None:
-        return activations.views[0][0]
-    thaw(model, config, phase)
-    return FrozenForward(prefix_model(model, [choose_cut(model)])).over(images)[0]
 
 
 def run_phase(
@@ -164,7 +38,9 @@ def run_phase(
     resumed: Checkpoint | None = None,
     on_epoch: Callable[[TrainingState], None] = lambda state: None,
 ) -> None:
-    """Train one phase to its end, from `state.epoch` on, and leave the best epoch's weights in the model.
+    """Train one phase to its end, from `state.epoch` on.
+
+    The weights of the best epoch by validation loss stay in the model, or without `patience` those of the last.
 
     Args:
         model: the full model, whose layers the feed's trainee shares.
@@ -179,56 +55,84 @@ def run_phase(
     Raises:
         NonFiniteLossError: if the loss became NaN or infinite; the last checkpoint stays.
     """
-    trainee = feed.trainee
-    optimizer = make_optimizer(phase, trainee, images)
-    # All weights, not the trainable ones alone: where BatchNormalization trains, its statistics belong to an epoch too.
-    best = values(trainee.weights)
-    if resumed is not None and resumed.optimizer:
-        assign(optimizer.variables, resumed.optimizer)
-        best = resumed.best
-    else:
+    if resumed is not None and not resumed.optimizer:  # it stands between two phases
         resumed = None
-    steps, epoch_steps = phase.steps(images), math.ceil(images / phase.batch_size)
-    average = None
-    if phase.average != "none":
-        step = state.epoch * epoch_steps
-        average = WeightAverage(
-            trainee.weights, phase.average, steps, average=resumed.average if resumed else None, step=step
-        )
-
-    def freeze_and_compile() -> None:
-        for name, epoch in phase.freeze_at:
-            trainee.get_layer(name).trainable = state.epoch < epoch
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=phase.label_smoothing)
-        trainee.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-
-    freeze_and_compile()
+    trainer = _Trainer(feed, phase, images, state.epoch, resumed)
+    best = resumed.best if resumed else trainer.kept()
     while not state.is_over(phase.epochs, phase.patience):
         started = time.perf_counter()
-        if state.epoch in (epoch for _, epoch in phase.freeze_at):
-            freeze_and_compile()
-        bar = EpochBar(phase.name, state.epoch + 1, phase.whole_epochs, images, phase.batch_size)
-        logs = trainee.fit(
-            feed.training(state.epoch),
-            steps_per_epoch=min(epoch_steps, steps - state.epoch * epoch_steps),
-            validation_data=feed.validation,
-            shuffle=False,
-            verbose=0,
-            callbacks=[bar, _StopAtNonFiniteLoss(phase), *([average] if average else [])],
-        ).history
+        row = trainer.train(state.epoch)
         seconds = time.perf_counter() - started
-        row = {"phase": phase.name, "epoch": state.epoch + 1, **{name: each[-1] for name, each in logs.items()}}
-        _require_finite(row["val_loss"], phase, f"on the validation split after epoch {row['epoch']}")
         if state.finish_epoch({**row, "seconds": seconds}) or phase.patience is None:
-            best = average.average if average else values(trainee.weights)
+            best = trainer.kept()
         state.add_seconds(phase.name, seconds)
-        kept = average.average if average else ()
-        Checkpoint.capture(state, model, optimizer, best, kept).save(checkpoint_path)
+        average = trainer.average.average if trainer.average else ()
+        Checkpoint.capture(state, model, trainer.optimizer, best, average).save(checkpoint_path)
         on_epoch(state)
 
-    assign(trainee.weights, best)
+    assign(feed.trainee.weights, best)
     state.finish_phase()
     Checkpoint.capture(state, model).save(checkpoint_path)
+
+
+class _Trainer:
+    """What trains in a phase: the network with its optimizer and, where the phase has one, the average of its weights."""
+
+    def __init__(self, feed: Feed, phase: PhaseConfig, images: int, epoch: int, resumed: Checkpoint | None):
+        self.feed = feed
+        self.network = feed.trainee
+        self.phase = phase
+        self.images = images
+        self.epoch_steps = math.ceil(images / phase.batch_size)
+        self._freeze(epoch - 1)  # as in the last epoch, whose optimizer a checkpoint holds
+        self.optimizer = make_optimizer(phase, self.network, images)
+        self.average = None
+        if phase.average != "none":
+            self.average = WeightAverage(
+                self.network.weights, phase.average, phase.steps(images),
+                average=resumed.average if resumed else None, step=epoch * self.epoch_steps,
+            )  # fmt: skip
+        if resumed is not None:
+            assign(self.optimizer.variables, resumed.optimizer)
+        self._compile()
+
+    def train(self, epoch: int) -> dict:
+        """Train one epoch (from 0) and return its row of the history."""
+        phase = self.phase
+        if epoch in (end for _, end in phase.freeze_at):
+            self._freeze(epoch)
+            self.optimizer = carry_over(self.optimizer, make_optimizer(phase, self.network, self.images))
+            self._compile()
+        steps = min(self.epoch_steps, phase.steps(self.images) - epoch * self.epoch_steps)
+        shown = min(steps * phase.batch_size, self.images)
+        bar = EpochBar(phase.name, epoch + 1, phase.whole_epochs, shown, phase.batch_size)
+        history = self.network.fit(
+            self.feed.training(epoch),
+            steps_per_epoch=steps,
+            validation_data=self.feed.validation,
+            shuffle=False,
+            verbose=0,
+            callbacks=[bar, _StopAtNonFiniteLoss(phase), *([self.average] if self.average else [])],
+        ).history
+        logs = {name: each[-1] for name, each in history.items()}
+        if phase.label_smoothing:  # the history holds the plain cross-entropy, which other phases have too
+            logs |= {"loss": logs.pop("cross_entropy"), "val_loss": logs.pop("val_cross_entropy")}
+        _require_finite(logs["val_loss"], phase, f"on the validation split after epoch {epoch + 1}")
+        return {"phase": phase.name, "epoch": epoch + 1, **logs}
+
+    def kept(self) -> list[np.ndarray]:
+        """Return the weights as they would be kept now: all, because BatchNormalization's statistics belong to an epoch."""
+        return list(self.average.average) if self.average else values(self.network.weights)
+
+    def _freeze(self, epoch: int) -> None:
+        for name, end in self.phase.freeze_at:
+            self.network.get_layer(name).trainable = epoch < end
+
+    def _compile(self) -> None:
+        smoothing = self.phase.label_smoothing
+        plain = [keras.metrics.CategoricalCrossentropy(name="cross_entropy")] if smoothing else []
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+        self.network.compile(optimizer=self.optimizer, loss=loss, metrics=["accuracy", *plain])
 
 
 def solve_phase(
@@ -236,24 +140,25 @@ def solve_phase(
     phase: PhaseConfig,
     feed: Feed,
     split: Split,
-    features: np.ndarray,
     state: TrainingState,
+    *,
     checkpoint_path: Path,
+    activations: Activations | None = None,
 ) -> None:
-    """Solve for the head of the model instead of training it: one epoch in the history.
+    """Solve for the linear head of the model instead of training it: one epoch in the history.
 
     Args:
-        model: the full model, with a linear head.
+        model: the full model.
         phase: its settings.
         feed: from `make_feed`, to measure the head on.
         split: data set and rows.
-        features: float (n, D), what the head reads of each training image.
         state: advanced in place, and saved.
         checkpoint_path: where the checkpoint goes.
+        activations: what the feed's cut lets through, where it is cached.
     """
     started = time.perf_counter()
-    rows = split.training
-    solve_head(model.get_layer("head_probabilities"), features[rows], split.dataset.y_train[rows])
+    features = _head_features(model, feed.cut, split, activations)
+    solve_head(model.get_layer("head_probabilities"), features, split.dataset.y_train[split.training])
     feed.trainee.compile(loss="categorical_crossentropy", metrics=["accuracy"])
     training = feed.trainee.evaluate(feed.training(0), verbose=0, return_dict=True)
     validation = feed.trainee.evaluate(feed.validation, verbose=0, return_dict=True)
@@ -264,6 +169,21 @@ def solve_phase(
     log.info("%s solved for: %s", phase.name, progress_line(measured))
     state.finish_phase()
     Checkpoint.capture(state, model).save(checkpoint_path)
+
+
+def _head_features(model: keras.Model, cut: Cut | None, split: Split, activations: Activations | None) -> np.ndarray:
+    """Return what the head's last layer reads of each training image as it is, in inference mode: float32 (n, D)."""
+    rows, wanted = split.training, model.get_layer("head_probabilities").input
+    if activations is None:
+        return FrozenForward(keras.Model(model.input, wanted)).over(split.dataset.x_train[rows])[0]
+    rest = keras.Model(list(cut.tensors), wanted)  # the cut may stand some layers before the head
+    parts = []
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        parts.append(
+            np.asarray(rest.predict_on_batch([tensor[chunk].astype("float32") for tensor in activations.views[0]]))
+        )
+    return np.concatenate(parts)
 
 
 class _StopAtNonFiniteLoss(keras.callbacks.Callback):

@@ -17,7 +17,7 @@ import numpy as np
 
 from models.card import NotExplainableError
 from models.grad_cam import with_grad_cam
-from models.layers import adapt
+from models.layers import adapt, adaptable
 from models.onnx_model import OnnxModel
 from models.registry import create_model
 from training import plots
@@ -26,9 +26,10 @@ from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingSta
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig
 from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities, predict_views
+from training.feeds import Split, make_feed, prepare_caches, thaw
 from training.freeze import backbone_layers, resolve_unfreeze
 from training.onnx_export import OnnxExportError, export_onnx
-from training.phases import Split, head_features, make_feed, prepare_caches, run_phase, solve_phase, thaw
+from training.phases import run_phase, solve_phase
 from training.pipeline import image_batches, resize
 from training.precision import in_precision
 from training.progress import TensorBoardLog, write_history
@@ -143,8 +144,9 @@ class Run:
         dataset = load_cifar10(self.data_dir)
         if self.config.limit is not None:
             dataset = dataset.limited(self.config.limit)
-        tenth = len(dataset.x_train) // 10
-        held_back = tenth if self.config.validation is None else min(self.config.validation, tenth)
+        held_back = len(dataset.x_train) // 10
+        if self.config.validation is not None:  # of a limited data set at most a tenth
+            held_back = min(self.config.validation, held_back) if self.config.limit else self.config.validation
         return Split(dataset, *dataset.split(self.config.seed, held_back))
 
     def _model(self, split: Split, resumed: Checkpoint | None) -> keras.Model:
@@ -162,7 +164,13 @@ class Run:
                 image_size=config.image_size,
             )
         resolve_unfreeze(model, config.unfreeze)  # a wrong N is told now, not after phase "head"
-        if resumed is None:
+        for phase in config.phases:
+            for name, _ in phase.freeze_at:
+                if name not in (layer.name for layer in model.layers):
+                    raise ValueError(
+                        f"recipe {config.recipe} is for networks with a layer {name!r}. Received: model={config.model!r}"
+                    )
+        if resumed is None and adaptable(model):
             adapt(model, resize(split.dataset.x_train[split.training[:ADAPT_IMAGES]], config.image_size))
         if config.precision != "float32":
             model = in_precision(model, config.precision)
@@ -217,8 +225,10 @@ class Run:
                 f"trained behind {feed.cut.name} on cached activations" if feed.cut else "the whole network in every step",
             )  # fmt: skip
             if phase.optimizer == "logistic":
-                features = head_features(model, self.config, phase, split.dataset.x_train, caches.get(phase.name))
-                solve_phase(model, phase, feed, split, features, self.state, self.checkpoint_path)
+                solve_phase(
+                    model, phase, feed, split, self.state,
+                    checkpoint_path=self.checkpoint_path, activations=caches.get(phase.name),
+                )  # fmt: skip
                 on_epoch(self.state)
             else:
                 run_phase(
@@ -257,6 +267,7 @@ class Run:
             val_accuracy=metrics["validation_accuracy"], command=self.command, recipe=config.recipe, seed=config.seed,
             weights=Path(str(config.weights)).name, data=f"{dataset.name}, {len(dataset.x_train)} training images",
             seconds=seconds["total"], test_accuracy_tta=metrics.get("tta", {}).get("accuracy"),
+            validation_images=len(split.validation),
         )  # fmt: skip
         write_json(folder / "metrics.json", metrics)
         self.checkpoint_path.unlink(missing_ok=True)

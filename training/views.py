@@ -96,6 +96,19 @@ def views_of(augment: tuple[str, ...]) -> tuple[str, ...] | None:
     return {(): ("identity",), ("flip",): ("identity", "mirror")}.get(check_augment(augment))
 
 
+def parse_views(text: str) -> tuple[str, ...]:
+    """Return the views that `text` names, such as "identity,mirror", in its order; "none" and "" name none.
+
+    Raises:
+        ValueError: no view has one of these names.
+    """
+    if text.strip() in ("", "none"):
+        return ()
+    names = tuple(name.strip() for name in text.split(","))
+    check_views(names)
+    return names
+
+
 def check_views(names: Sequence[str]) -> None:
     """Raise ValueError if a name is not one of a view."""
     for name in names:

@@ -20,7 +20,6 @@ def test_the_adapted_first_layer_whitens_patches(images):
     model = create_model("speedrun_cnn")
     adapt(model, images)
     whitening = model.get_layer("whitening")
-    whitening.bias.assign(0 * whitening.bias)
     whitened = np.asarray(keras.Model(model.input, whitening.output)(images)).reshape(-1, 24)
     np.testing.assert_allclose(whitened[:, 12:], -whitened[:, :12], atol=1e-4)
     covariance = whitened[:, :12].T @ whitened[:, :12] / len(whitened)
@@ -46,6 +45,8 @@ def test_answers_as_the_papers_network_in_pytorch(images):
     model = create_model("speedrun_cnn")
     adapt(model, images)
     generator = np.random.default_rng(1)
+    kernel = model.get_layer("head_logits").kernel
+    kernel.assign(50 * kernel)  # as it starts, every answer is close to 0.1
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.beta.assign(generator.normal(size=layer.beta.shape))
@@ -71,5 +72,5 @@ def test_answers_as_the_papers_network_in_pytorch(images):
             x = functional.gelu(functional.batch_norm(x, *statistics, None, tensor(norm.beta), eps=1e-12))
     logits = functional.max_pool2d(x, 3).flatten(1) @ tensor(model.get_layer("head_logits").kernel) / 9
     expected = functional.softmax(logits, dim=1).numpy()
-    assert np.ptp(expected, axis=0).max() > 0.005
-    np.testing.assert_allclose(np.asarray(model(images)), expected, atol=1e-6)
+    assert np.ptp(expected, axis=0).max() > 0.1
+    np.testing.assert_allclose(np.asarray(model(images)), expected, atol=1e-5)

@@ -15,6 +15,7 @@ def model():
 
 def walk(model, average, steps):
     """Add 1 to every weight in each step, as training might."""
+    average.set_model(model)
     for step in range(steps):
         assign(model.weights, [value + 1 for value in values(model.weights)])
         average.on_train_batch_end(step)

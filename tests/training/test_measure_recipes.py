@@ -42,12 +42,20 @@ def test_each_goal_is_trained_once_and_other_rows_stay(tiny_world, tmp_path, mon
     assert 0.3 < strong["accuracy_tta"] <= 1
     assert strong["command"] == f"python train.py --model {tiny_world} --recipe strong"
     assert json.loads((tmp_path / "accuracy.json").read_text()) == result
-    table = report._goals(result, {})
+    table = report._accuracy(result, {})
     assert f"{strong['accuracy']:.2%}" in table
     assert "40.0%, reached" in table
     monkeypatch.setattr(run, "load_cifar10", lambda data_dir=None: pytest.fail("finished runs are not run again"))
     monkeypatch.setattr(measure_recipes, "GOALS", goals)
     assert measure_recipes.accuracy(tmp_path / "runs", tmp_path, [tiny_world])["runs"] == result["runs"]
+    with pytest.raises(ValueError, match="models must be of tiny. Received: 'vgg61'"):
+        measure_recipes.accuracy(tmp_path / "runs", tmp_path, ["vgg61"])
+
+
+def test_a_target_that_only_the_average_reaches_says_so():
+    verdicts = [report._verdict({"accuracy": 0.9, "accuracy_tta": tta, "target": 0.92}) for tta in (None, 0.91, 0.93)]
+    assert verdicts == ["missed", "missed", "reached, averaged"]
+    assert report._verdict({"accuracy": 0.92, "accuracy_tta": None, "target": 0.92}) == "reached"
 
 
 def test_the_ablation_changes_one_thing_at_a_time(tiny_world, unseen, tmp_path, monkeypatch):

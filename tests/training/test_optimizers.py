@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.optimizers import learning_rate, make_optimizer, variable_rates
+from training.optimizers import carry_over, learning_rate, make_optimizer, variable_rates
 from training.recipes import PhaseConfig
 
 
@@ -29,6 +29,14 @@ def test_a_cosine_rises_first_and_ends_at_zero():
     assert rates[5] == max(rates)
     assert np.all(np.diff(rates[5:]) < 0)
     assert rates[40] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("epochs", [0.5, 1])
+def test_a_warm_up_takes_at_most_half_of_the_steps(epochs):
+    phase = PhaseConfig("finetune", learning_rate=1.0, epochs=epochs, batch_size=10, schedule="cosine", warmup=1.0)
+    rates = rates_of(phase, 100)
+    assert max(rates) == rates[phase.steps(100) // 2] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0, abs=1e-6)
 
 
 def two_layers():
@@ -59,6 +67,28 @@ def test_a_step_is_as_long_as_its_layers_rate(optimizer):
         moves.append([np.abs(after - value).mean() for after, value in zip(model.get_weights(), before, strict=True)])
     assert moves[1][0] == pytest.approx(0.1 * moves[0][0], rel=1e-3)
     assert moves[1][-1] == pytest.approx(moves[0][-1], rel=1e-3)
+
+
+def test_adamw_decays_as_told_and_not_by_default():
+    model = two_layers()
+    before = model.get_weights()[0]
+    make_optimizer(PhaseConfig("finetune", optimizer="adamw", learning_rate=1.0), model, 32).apply(
+        [keras.ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables
+    )
+    np.testing.assert_array_equal(model.get_weights()[0], before)
+
+
+def test_an_optimizer_carries_over_to_fewer_variables():
+    model = two_layers()
+    phase = PhaseConfig("finetune", optimizer="sgd", momentum=0.9, learning_rate=0.1, bias_rate=64.0)
+    old = make_optimizer(phase, model, 32)
+    old.apply([keras.ops.ones(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    model.layers[0].trainable = False
+    new = carry_over(old, make_optimizer(phase, model, 32))
+    assert int(new.iterations) == 1
+    assert len(new.variables) == len(old.variables) - 1
+    momenta = [np.asarray(variable) for variable in new.variables if variable.name.endswith("momentum")]
+    assert momenta and all((np.abs(momentum) > 0).all() for momentum in momenta)
 
 
 def test_weight_decay_takes_its_share_whatever_the_gradient():

@@ -8,19 +8,12 @@ import numpy as np
 import pytest
 
 from models.registry import create_model
+from training.boundary_cache import boundary_activations
 from training.checkpoint import Checkpoint, TrainingState, assign, values
 from training.config import PhaseConfig, make_config
-from training.freeze import choose_cut, freeze, prefix_model, suffix_model
-from training.phases import (
-    NonFiniteLossError,
-    Split,
-    head_features,
-    make_feed,
-    prepare_caches,
-    run_phase,
-    solve_phase,
-    thaw,
-)
+from training.feeds import Split, make_feed, prepare_caches, thaw
+from training.freeze import choose_cut, cuts, freeze, prefix_model, suffix_model
+from training.phases import NonFiniteLossError, run_phase, solve_phase
 
 
 @pytest.fixture
@@ -252,13 +245,52 @@ def test_a_solved_head_is_one_epoch_and_fits_the_training_images(tiny_network, s
     config = make_config("finetune", tiny_network, "strong", cache=cached)
     phase = config.phases[0]
     caches = prepare_caches(model, config, [phase], split.dataset.x_train)
-    features = head_features(model, config, phase, split.dataset.x_train, caches.get("head"))
     feed, state = make_feed(model, config, phase, split, caches.get("head")), TrainingState()
-    solve_phase(model, phase, feed, split, features, state, tmp_path / "c.npz")
+    solve_phase(
+        model, phase, feed, split, state, checkpoint_path=tmp_path / "c.npz", activations=caches.get("head")
+    )  # fmt: skip
     (row,) = state.history
     assert (row["phase"], row["epoch"], state.phase) == ("head", 1, 1)
     assert row["accuracy"] > 0.9
     assert row["val_accuracy"] > 0.8
+
+
+def test_a_head_is_solved_for_where_the_cut_stands_some_layers_before_it(tiny_network, split, cache, tmp_path):
+    config = make_config("finetune", tiny_network, "strong", image_size=4)
+    model = create_model(tiny_network, classes=3, weights=None, head="linear", image_size=4)
+    caches = prepare_caches(model, config, config.phases[:1], split.dataset.x_train)
+    feed = make_feed(model, config, config.phases[0], split, caches["head"])
+    early = next(cut for cut in cuts(model) if cut.name == "block_2_add")
+    activations = boundary_activations(model, [early], split.dataset.x_train)[0]
+    feed, state = dataclasses.replace(feed, cut=early), TrainingState()
+    solve_phase(
+        model, config.phases[0], feed, split, state, checkpoint_path=tmp_path / "c.npz", activations=activations
+    )
+    assert state.history[0]["accuracy"] > 0.8
+
+
+def test_views_come_before_random_augmentation_which_no_cache_can_hold(tiny_network, split, cache):
+    model = create_model(tiny_network, classes=3, weights=None)
+    config = make_config("head", tiny_network, views=("identity", "mirror"), augment="flip")
+    assert prepare_caches(model, config, config.phases, split.dataset.x_train) == {}
+
+
+def test_mixup_of_activations_needs_them(tiny_network, split):
+    config = make_config("head", tiny_network)
+    phase = dataclasses.replace(config.phases[0], mixup=0.2)
+    with pytest.raises(ValueError, match="MixUp of cached activations needs the cache"):
+        make_feed(create_model(tiny_network, classes=3, weights=None), config, phase, split)
+
+
+def test_the_history_holds_the_plain_cross_entropy(tiny_network, split, tmp_path):
+    model = create_model(tiny_network, classes=3, weights=None)
+    phase = PhaseConfig("scratch", epochs=1, label_smoothing=0.3, patience=None)
+    feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
+    state = TrainingState()
+    run_phase(model, phase, feed, state, images=len(split.training), checkpoint_path=tmp_path / "c.npz")
+    model.compile(loss="categorical_crossentropy")
+    found = model.evaluate(feed.validation, verbose=0, return_dict=True)
+    assert state.history[0]["val_loss"] == pytest.approx(found["loss"], abs=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_an_explanation(tiny_network, split, cache, tmp_path):

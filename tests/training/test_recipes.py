@@ -3,8 +3,10 @@
 import pytest
 
 from models.registry import list_models, model_spec
+from training import run
 from training.config import make_config
 from training.recipes import MADE_FOR, RECIPES, PhaseConfig, find_recipe
+from training.run import Run
 
 
 @pytest.mark.parametrize("network", list_models())
@@ -27,6 +29,30 @@ def test_a_recipe_without_the_networks_phases_is_refused():
         find_recipe("weak", "custom_cnn")
 
 
+def test_a_recipe_for_another_network_is_refused_before_anything_is_trained(dataset, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "load_cifar10", lambda data_dir: dataset)
+    config = make_config(model="custom_cnn", recipe="speedrun", validation=12)
+    with pytest.raises(
+        ValueError, match="recipe speedrun is for networks with a layer 'whitening'. .*model='custom_cnn'"
+    ):
+        Run(config, tmp_path / "run").complete()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_solved_head_has_no_epochs_to_choose():
+    with pytest.raises(
+        ValueError, match="strong solves for the head: there is no epochs to choose. Received: epochs=5"
+    ):
+        make_config("head", "mobilenet_v2", "strong", epochs=5)
+
+
+def test_validation_sees_the_first_view():
+    with pytest.raises(ValueError, match="first view must be identity"):
+        make_config(views="mirror,identity")
+    assert make_config(views="identity, mirror").views == ("identity", "mirror")
+    assert make_config(recipe="strong", views="none").views == ()
+
+
 def test_a_choice_overrules_the_recipe():
     config = make_config(model="mobilenet_v2", recipe="strong", epochs=2.5, views=("identity",), validation=500)
     assert (config.phases[-1].epochs, config.views, config.validation) == (2.5, ("identity",), 500)
@@ -47,8 +73,9 @@ def test_a_network_may_have_settings_of_its_own_in_a_recipe():
 def test_the_speedrun_has_the_papers_numbers():
     (phase,) = make_config(model="speedrun_cnn").phases
     assert phase.learning_rate == pytest.approx(11.5 / (1 + 1 / 0.15))  # for a loss that is a mean, not a sum
-    assert phase.weight_decay * phase.learning_rate == pytest.approx(0.0153)
-    assert phase.steps(50_000) == 486  # the paper drops the last, smaller batch: 476
+    through_momentum = 0.0153 / (1 + 1 / 0.15) / 0.15  # a step's decay there, when it has passed through the momentum
+    assert phase.weight_decay * phase.learning_rate == pytest.approx(through_momentum)
+    assert phase.steps(49_000) == 476  # as many as theirs, which drops the last batch of 50,000
 
 
 @pytest.mark.parametrize(
@@ -60,6 +87,7 @@ def test_the_speedrun_has_the_papers_numbers():
         ({"weight_decay": -1e-4}, "weight_decay must be at least 0"),
         ({"optimizer": "logistic"}, "logistic is for phase head alone"),
         ({"patience": 0}, "patience must be at least 1"),
+        ({"epochs": float("inf")}, "epochs must be a finite number"),
     ],
 )
 def test_a_wrong_setting_is_told(wrong, message):
