@@ -162,7 +162,9 @@ def make_config(
         phases = [dataclasses.replace(each, batch_size=changed["batch_size"]) for each in phases]
     for name in ("epochs", "learning_rate"):
         solved = phases[-1].optimizer == "logistic" and name in given
-        require(not solved, f"recipe {recipe} solves for the head: there is no {name} to choose", **{name: given.get(name)})
+        require(
+            not solved, f"recipe {recipe} solves for the head: there is no {name} to choose", **{name: given.get(name)}
+        )
     phases[-1] = dataclasses.replace(phases[-1], **changed)
 
     for name, parse in (("augment", parse_augment), ("views", parse_views)):

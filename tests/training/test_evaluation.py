@@ -189,7 +189,13 @@ class TestEvaluateSaved:
         return SavedModel(model or ColourModel(), Path("model.keras"), 8, card, **facts)
 
     def card(self, dataset, **facts):
-        defaults = {"name": "colours", "labels": dataset.class_names, "seed": 3, "temperature": 1.5}
+        defaults = {
+            "name": "colours",
+            "labels": dataset.class_names,
+            "seed": 3,
+            "temperature": 1.5,
+            "validation_images": None,
+        }
         return SimpleNamespace(**{**defaults, **facts})
 
     def test_measures_the_test_split(self, dataset):
@@ -225,6 +231,13 @@ class TestEvaluateSaved:
         evaluate_saved(self.saved(model, self.card(dataset), limit=120), dataset, split="validation")
         _, validation = dataset.limited(120).split(3, 12)
         np.testing.assert_array_equal(np.concatenate(model.batches), dataset.x_train[validation])
+
+    def test_validation_is_as_large_as_the_card_says(self, dataset):
+        _, held_back = dataset.split(3, 12)
+        found = evaluate_saved(self.saved(card=self.card(dataset, validation_images=12)), dataset, split="validation")
+        direct = ColourModel().predict_on_batch(dataset.x_train[held_back].astype(np.float32))
+        assert found["images"] == 12
+        assert found["accuracy"] == (direct.argmax(1) == dataset.y_train[held_back]).mean()
 
     def test_a_given_seed_goes_before_the_cards(self, dataset):
         model = ColourModel()

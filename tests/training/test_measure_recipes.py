@@ -16,7 +16,7 @@ def tiny_world(tiny_network, dataset, cache, monkeypatch):
     monkeypatch.setattr(measure, "create_model", lambda name: None)
 
     def tiny_config(model=None, **choices):
-        choices = {"epochs": 1, **choices, "image_size": None, "unfreeze": None}
+        choices = {"epochs": 1, **choices, "image_size": None, "unfreeze": None, "validation": 24}
         return make_config(model=tiny_network, weights="none", **choices)
 
     monkeypatch.setattr(measure_recipes, "make_config", tiny_config)
