@@ -135,12 +135,7 @@ def _accuracy(result: dict, stored: dict) -> str:
 
     rows = []
     for run in result["runs"]:
-        reached = max(run["accuracy"], run["accuracy_tta"] or 0)
-        target = (
-            "–"
-            if run["target"] is None
-            else f"{run['target']:.1%}, {'reached' if reached >= run['target'] else 'missed'}"
-        )
+        target = "–" if run["target"] is None else f"{run['target']:.1%}: {_verdict(run)}"
         rows.append(
             f"| `{run['model']}`, {run['recipe']} | {run['image_size']} | {run['parameters']['total']:,} | "
             f"{share(run['published'])} | **{run['accuracy']:.2%}** | {share(run['accuracy_tta'])} | {target} | "
