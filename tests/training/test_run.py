@@ -21,7 +21,7 @@ from training import run
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState
 from training.config import TrainingConfig, make_config
 from training.run import Run, RunConflictError
-from training.run_folders import finished_head, new_folder, unfinished_run
+from training.run_folders import finished_head
 
 SCRIPT = Path(__file__).with_name("resumable_run.py")
 
@@ -101,23 +101,6 @@ def test_finetune_starts_from_a_finished_head_phase(config, data, cache, tmp_pat
     metrics = Run(config, tmp_path / "finetune", head_run=tmp_path / "head").complete()
     assert metrics["epochs"]["head"] == 0
     assert metrics["epochs"]["finetune"] >= 1
-
-
-def test_names_do_not_collide_and_the_latest_unfinished_run_is_found(config, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no unfinished run"):
-        unfinished_run(tmp_path)
-    first = new_folder(config, tmp_path)
-    assert first.name == "tiny-reference-finetune-seed0"
-    first.mkdir()
-    (first / "checkpoint.npz").touch()
-    second = new_folder(config, tmp_path)
-    assert second.name == "tiny-reference-finetune-seed0-2"
-    second.mkdir()
-    (second / "checkpoint.npz").touch()
-    os.utime(first / "checkpoint.npz", (1, 1))
-    assert unfinished_run(tmp_path) == second
-    (second / "metrics.json").write_text("{}")
-    assert unfinished_run(tmp_path) == first
 
 
 def test_a_wrong_unfreeze_is_told_before_anything_is_trained(config, data, cache, tmp_path):
