@@ -44,6 +44,9 @@ GOALS = (
     Goal("mobilenet_v2", {"recipe": "reference"}, published=0.92),
     Goal("mobilenet_v2", {"recipe": "strong"}, published=0.92, target=0.955),
     Goal("efficientnet_lite0", {"recipe": "strong"}, published=0.8375, target=0.955),
+    Goal("alexnet", {"recipe": "strong"}, published=0.8344, target=0.89),
+    Goal("vgg16", {"recipe": "strong"}, target=0.91),
+    Goal("vit_tiny", {"recipe": "vit"}, published=0.6230, target=0.82),
 )
 
 
