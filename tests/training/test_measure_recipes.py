@@ -44,7 +44,7 @@ def test_each_goal_is_trained_once_and_other_rows_stay(tiny_world, tmp_path, mon
     assert json.loads((tmp_path / "accuracy.json").read_text()) == result
     table = report._accuracy(result, {})
     assert f"{strong['accuracy']:.2%}" in table
-    assert "40.0%, reached" in table
+    assert f"40.0%: {report._verdict(strong)}" in table
     monkeypatch.setattr(run, "load_cifar10", lambda data_dir=None: pytest.fail("finished runs are not run again"))
     monkeypatch.setattr(measure_recipes, "GOALS", goals)
     assert measure_recipes.accuracy(tmp_path / "runs", tmp_path, [tiny_world])["runs"] == result["runs"]
