@@ -124,6 +124,7 @@ _REFERENCE = Recipe(
 
 # Linear probe, then fine-tune (Kumar et al. 2022, arXiv 2202.10054): the head is solved for on frozen features, so that
 # the first steps through the backbone do not undo what it knows; then AdamW with a warm-up and a cosine on cached views.
+# Expected, as of the recipes below: see results/accuracy.json, written by `python benchmark.py --accuracy`.
 _STRONG = Recipe(
     {
         "head": PhaseConfig("head", optimizer="logistic", batch_size=64),
