@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import keras
 import pytest
 from tiny import TINY, tiny_dataset
 from tiny_models import save_tiny_models
@@ -16,6 +17,12 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("network"):
                 item.add_marker(pytest.mark.skip(reason="THAW_OFFLINE=1"))
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers():
+    """Every test starts from the same random numbers, whichever ran before it."""
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture
