@@ -143,7 +143,9 @@ _STRONG = Recipe(
         "mobilenet_v2": {"unfreeze": "block_7"},
         "efficientnet_lite0": {"unfreeze": "block5b"},
         # Without BatchNormalization to keep activations in bounds, five times shorter steps.
-        "alexnet": {"unfreeze": "conv2", "image_size": 128, "precision": "mixed_bfloat16", "learning_rate": 1e-4},
+        "alexnet": {
+            "unfreeze": "conv2", "image_size": 128, "precision": "mixed_bfloat16", "learning_rate": 1e-4, "epochs": 10,
+        },
         "vgg16": {"unfreeze": "block4", "image_size": 48, "precision": "mixed_bfloat16", "learning_rate": 1e-4},
     },
 )  # fmt: skip
