@@ -6,6 +6,9 @@ python benchmark.py --networks         every network whose weights can be had, b
 python benchmark.py --accuracy         every network by the recipe that takes it furthest (hours; --models picks some)
 python benchmark.py --ablation         the strong recipe with one thing changed at a time, on validation (two hours)
 python benchmark.py --time-to-accuracy strong, reference and plain Keras: minutes until 90, 92 and 94 % (two hours)
+python benchmark.py --budget controlled  every network under one budget, from scratch or pretrained (hours; --models, --seeds)
+python benchmark.py --evaluation       the shipped models in detail: calibration, confusions, doubtful images (two minutes)
+python benchmark.py --latency          the answer times of the compared and the shipped models (about five minutes)
 python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
 python benchmark.py --parity           each port against its original (about 3 minutes; needs requirements-dev.txt)
 python benchmark.py --serving          the API against a plain model.predict app: requests/s, memory (about 6 minutes)
@@ -38,6 +41,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "accuracy",
         "ablation",
         "time-to-accuracy",
+        "evaluation",
+        "latency",
         "linear-probe",
         "parity",
         "serving",
@@ -46,6 +51,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "readme",
     ):
         what.add_argument(f"--{name}", action="store_true")
+    what.add_argument("--budget", choices=("controlled",), help="train every network under the same budget")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each network in --budget (default: %(default)s)")
     parser.add_argument("--head-seeds", type=int, default=3, help="runs of phase head (default: %(default)s)")
     parser.add_argument("--finetune-seeds", type=int, default=2, help="runs of both phases (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=1, help="of each phase in --training-cost (default: %(default)s)")
@@ -53,7 +60,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--model", type=Path, help="folder of the model in --serving (default: the best in saved_models/)"
     )
     parser.add_argument("--seconds", type=float, default=60, help="of each load in --serving (default: %(default)s)")
-    parser.add_argument("--models", nargs="+", default=(), help="names of networks for --accuracy (default: all)")
+    parser.add_argument(
+        "--models", nargs="+", default=(), help="names of networks for --accuracy or --budget (default: all)"
+    )
     parser.add_argument("--limit", type=int, help="--training-cost on the first n images only")
     return parser.parse_args(arguments)
 
@@ -66,6 +75,18 @@ def serving_result(model: Path | None, seconds: float) -> dict:
 
     model = model or SAVED_MODELS / ModelShelf().default
     return record(RESULTS / "serving.json", serving(model, EXAMPLE, seconds))
+
+
+def latency_result() -> dict:
+    """Time the shipped models and those of the comparison whose runs are here, and return the result."""
+    from deploy.measure.latency import measure_latency
+    from inference.shelf import SAVED_MODELS
+    from training.comparison import runs_by_network
+    from training.measure import record
+
+    folders = {card.parent.name: card.parent for card in sorted(SAVED_MODELS.glob("*/card.json"))}
+    compared = {f"{name}, comparison": folder for name, folder in runs_by_network(RUNS).items()}
+    return record(RESULTS / "latency.json", {"runs": measure_latency(folders | compared)})
 
 
 def stopping_result() -> dict:
@@ -86,12 +107,18 @@ def main(arguments: list[str] | None = None) -> int:
 
         write_readme(Path("README.md"), RESULTS)
         return 0
-    from training import measure, measure_networks, measure_recipes
+    from training import comparison, measure, measure_networks, measure_recipes, shelf_evaluation
 
     if options.serving:
         result = serving_result(options.model, options.seconds)
     elif options.stopping:
         result = stopping_result()
+    elif options.latency:
+        result = latency_result()
+    elif options.evaluation:
+        result = shelf_evaluation.evaluate_shelf(Path("saved_models"), RESULTS)
+    elif options.budget:
+        result = comparison.controlled(RUNS, RESULTS, options.models, options.seeds)
     elif options.reference:
         result = measure.reference(
             RUNS, RESULTS, head_seeds=range(options.head_seeds), finetune_seeds=range(options.finetune_seeds)

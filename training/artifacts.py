@@ -17,7 +17,7 @@ from training.provenance import describe_hardware
 if TYPE_CHECKING:
     import keras
 
-CONFIG_FILE = "config.json"
+CONFIG_FILE, PREDICTIONS_FILE = "config.json", "predictions.npz"
 
 
 def write_card(
@@ -104,6 +104,12 @@ def save_keras(model: "keras.Model", path: str | Path) -> None:
         model = keras.Model(model.inputs, model.outputs, name=model.name)
     with written_whole(path) as partial:
         model.save(partial)
+
+
+def save_predictions(path: str | Path, **probabilities: np.ndarray) -> None:
+    """Write the probabilities (n, classes) of each split, by its name, as one `.npz`, whole or not at all."""
+    with written_whole(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(file, **{split: np.asarray(array, np.float32) for split, array in probabilities.items()})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from models.storage import written_whole
+from training.stopwatch import Stopwatch
 
 _KINDS = ("model", "optimizer", "best", "average")  # of arrays in a checkpoint, as its constructor takes them
 
@@ -29,6 +30,7 @@ class TrainingState:
         best_epoch: the epoch (from 1) that had it; 0 before the first.
         history: one row an epoch, over all phases.
         seconds: wall-clock time by stage, over all sittings.
+        cpu_seconds: the time that cores computed, over all sittings.
     """
 
     phase: int = 0
@@ -37,6 +39,7 @@ class TrainingState:
     best_epoch: int = 0
     history: list[dict] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
 
     def finish_epoch(self, row: dict) -> bool:
         """Take in an epoch's row (it holds `val_loss`); return whether it is the best one of the phase so far."""
@@ -55,9 +58,10 @@ class TrainingState:
         """Whether the phase has had all its `epochs`, or `patience` of them (if not None) without a lower validation loss."""
         return self.epoch >= epochs or (patience is not None and self.epoch - self.best_epoch >= patience)
 
-    def add_seconds(self, stage: str, seconds: float) -> None:
-        """Add wall-clock time to a stage."""
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+    def add_time(self, stage: str, watch: Stopwatch) -> None:
+        """Add what a stopwatch shows to a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + watch.seconds
+        self.cpu_seconds += watch.cpu_seconds
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from training.linear_probe import solve_head
 from training.optimizers import carry_over, make_optimizer
 from training.progress import EpochBar, progress_line
 from training.recipes import PhaseConfig
+from training.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +60,11 @@ def run_phase(
     trainer = _Trainer(feed, phase, images, state.epoch, resumed)
     best = resumed.best if resumed else trainer.kept()
     while not state.is_over(phase.epochs, phase.patience):
-        started = time.perf_counter()
+        watch = Stopwatch()
         row = trainer.train(state.epoch)
-        seconds = time.perf_counter() - started
-        if state.finish_epoch({**row, "seconds": seconds}) or phase.patience is None:
+        if state.finish_epoch({**row, "seconds": watch.seconds}) or phase.patience is None:
             best = trainer.kept()
-        state.add_seconds(phase.name, seconds)
+        state.add_time(phase.name, watch)
         average = trainer.average.average if trainer.average else ()
         Checkpoint.capture(state, model, trainer.optimizer, best, average).save(checkpoint_path)
         on_epoch(state)
@@ -156,16 +155,15 @@ def solve_phase(
         checkpoint_path: where the checkpoint goes.
         activations: what the feed's cut lets through, where it is cached.
     """
-    started = time.perf_counter()
+    watch = Stopwatch()
     features = _head_features(model, feed.cut, split, activations)
     solve_head(model.get_layer("head_probabilities"), features, split.dataset.y_train[split.training])
     feed.trainee.compile(loss="categorical_crossentropy", metrics=["accuracy"])
     training = feed.trainee.evaluate(feed.training(0), verbose=0, return_dict=True)
     validation = feed.trainee.evaluate(feed.validation, verbose=0, return_dict=True)
-    seconds = time.perf_counter() - started
     measured = {**training, **{f"val_{name}": value for name, value in validation.items()}}
-    state.finish_epoch({"phase": phase.name, "epoch": 1, **measured, "seconds": seconds})
-    state.add_seconds(phase.name, seconds)
+    state.finish_epoch({"phase": phase.name, "epoch": 1, **measured, "seconds": watch.seconds})
+    state.add_time(phase.name, watch)
     log.info("%s solved for: %s", phase.name, progress_line(measured))
     state.finish_phase()
     Checkpoint.capture(state, model).save(checkpoint_path)

@@ -69,7 +69,7 @@ def plot_confusion_matrix(
     tilted = {"rotation": 45 if counted else 90, "ha": "right", "rotation_mode": "anchor", "fontsize": small}
     axes.set_xticks(axes.get_xticks(), list(class_names), **tilted)
     axes.set_yticks(axes.get_yticks(), list(class_names), rotation=0, fontsize=small)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_curves(history: Sequence[Mapping[str, Any]], path: str | Path, title: str | None = None) -> None:
@@ -101,7 +101,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | Path, title: s
             axes.legend(loc="best", framealpha=0.9)
     if title:
         figure.suptitle(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_time_to_accuracy(
@@ -131,7 +131,7 @@ def plot_time_to_accuracy(
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", framealpha=0.9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_samples(
@@ -160,7 +160,7 @@ def plot_samples(
         axes.set_title(caption, fontsize=9, pad=3)
     if title:
         figure.suptitle(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _mark_phases(axes: Axes, phases: Sequence[str]) -> None:
@@ -197,6 +197,7 @@ def _number(value: Any) -> float:
     return number if math.isfinite(number) else math.nan
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG on white, whole or not at all."""
     with mpl.rc_context({"savefig.facecolor": "white"}), written_whole(path) as partial:
         figure.savefig(partial, dpi=DPI, format="png", bbox_inches="tight", pad_inches=0.12)

@@ -122,6 +122,16 @@ _REFERENCE = Recipe(
     }
 )
 
+# One budget for all, so that only what a network brings along differs: Adam at 1e-3, 15 epochs, batch 128, no augmentation; the
+# weights of the epoch with the lowest validation loss. A pretrained backbone stays frozen, from scratch everything learns.
+# Expected on CIFAR-10: see results/comparison.json, written by `python benchmark.py --budget controlled`.
+_CONTROLLED = Recipe(
+    {
+        name: PhaseConfig(name, learning_rate=1e-3, epochs=15, batch_size=128, patience=15)
+        for name in ("head", "scratch")
+    }
+)
+
 # Linear probe, then fine-tune (Kumar et al. 2022, arXiv 2202.10054): the head is solved for on frozen features, so that
 # the first steps through the backbone do not undo what it knows; then AdamW with a warm-up and a cosine on cached views.
 # Expected, as of the recipes below: see results/accuracy.json, written by `python benchmark.py --accuracy`.
@@ -213,6 +223,7 @@ _COMPACT_VIT = Recipe(
 
 RECIPES: dict[str, Recipe] = {
     "reference": _REFERENCE,
+    "controlled": _CONTROLLED,
     "strong": _STRONG,
     "vit": _COMPACT_VIT,
     "speedrun": _speedrun(11.5, 9.9, 0.0153),

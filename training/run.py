@@ -6,7 +6,6 @@ import json
 import logging
 import platform
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from models.layers import adapt, adaptable
 from models.onnx_model import OnnxModel
 from models.registry import create_model
 from training import plots
-from training.artifacts import save_keras, write_card, write_json
+from training.artifacts import PREDICTIONS_FILE, save_keras, save_predictions, write_card, write_json
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig
@@ -34,6 +33,7 @@ from training.pipeline import image_batches, resize
 from training.precision import in_precision
 from training.progress import TensorBoardLog, write_history
 from training.provenance import git_commit, hardware, peak_memory_mb
+from training.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
 
@@ -136,9 +136,9 @@ class Run:
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
+        watch = Stopwatch()
         yield
-        self.state.add_seconds(name, time.perf_counter() - started)
+        self.state.add_time(name, watch)
 
     def _split(self) -> Split:
         dataset = load_cifar10(self.data_dir)
@@ -259,6 +259,7 @@ class Run:
             "onnx_max_abs_difference": onnx_difference,
             "epochs": {phase.name: epochs[phase.name] for phase in config.phases},
             "seconds": {name: round(value, 1) for name, value in seconds.items()},
+            "cpu_seconds": round(self.state.cpu_seconds, 1),
             "peak_memory_mb": peak_memory_mb(),
         }
         write_card(
@@ -284,6 +285,7 @@ class Run:
 
         validation = predict_probabilities(served, images, size, progress=progress)
         test = predict_probabilities(served, dataset.x_test, size, progress=progress)
+        save_predictions(self.folder / PREDICTIONS_FILE, test=test, validation=validation)
         metrics = {
             **evaluate(test, dataset.y_test, dataset.class_names),
             "calibration": calibration(test, dataset.y_test, fit_temperature(validation, labels)),

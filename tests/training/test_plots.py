@@ -14,7 +14,7 @@ NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 def figure(monkeypatch):
     """Return the figure that a plot function would write."""
     drawn = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
 
     def draw(function, *arguments, **options):
         function(*arguments, "unwritten.png", **options)

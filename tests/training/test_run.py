@@ -48,6 +48,7 @@ def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
     assert {path.name for path in folder.iterdir()} == {
         "model.keras", "model.onnx", "card.json", "config.json", "history.csv", "metrics.json",
         "confusion_matrix.png", "curves.png", "samples.png", "tensorboard",
+        "predictions.npz",
     }  # fmt: skip
     assert TrainingConfig.load(folder / "config.json") == config
     provenance = json.loads((folder / "config.json").read_text())["provenance"]

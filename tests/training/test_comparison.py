@@ -1,0 +1,77 @@
+"""The controlled comparison on a tiny network: what it trains, resumes and records."""
+
+import json
+
+import numpy as np
+import pytest
+
+from training import comparison, measure, run
+from training.comparison import COMPARED, controlled, controlled_config
+from training.config import TrainingConfig, make_config
+from training.significance import mcnemar
+
+
+@pytest.mark.parametrize("model", COMPARED)
+def test_all_share_one_budget(model):
+    config = controlled_config(model, 2)
+    (phase,) = config.phases
+    assert (phase.optimizer, phase.learning_rate, phase.epochs, phase.batch_size) == ("adam", 1e-3, 15, 128)
+    assert phase.patience == 15  # the best epoch is kept, and none ends early
+    assert (config.augment, config.views, config.seed, config.validation) == ((), (), 2, None)
+    if phase.name == "head":
+        assert (config.weights, config.head) == ("imagenet", "linear")
+
+
+@pytest.fixture
+def tiny_comparison(tiny_network, dataset, cache, monkeypatch):
+    """Two networks to compare: the tiny one with either head."""
+    for module in (run, measure, comparison):
+        monkeypatch.setattr(module, "load_cifar10", lambda data_dir=None: dataset)
+    monkeypatch.setattr(measure, "create_model", lambda name: None)
+    for folder in ("datasets", "weights"):
+        (cache / folder).mkdir(parents=True)
+    heads = {"tiny_linear": "linear", "tiny_dense": "dense"}
+
+    def tiny_config(model, seed):
+        options = {"weights": "none", "epochs": 3, "head": heads[model], "seed": seed}
+        return make_config("head", tiny_network, "controlled", **options)
+
+    monkeypatch.setattr(comparison, "controlled_config", tiny_config)
+    monkeypatch.setattr(TrainingConfig, "name", property(lambda config: f"{config.head}-seed{config.seed}"))
+    monkeypatch.setattr(comparison, "COMPARED", tuple(heads))
+
+
+def test_networks_are_trained_once_ranked_and_compared_on_the_same_images(
+    tiny_comparison, dataset, tmp_path, monkeypatch
+):
+    runs = tmp_path / "runs"
+    controlled(runs, tmp_path, ["tiny_linear"], seeds=2, shelf=tmp_path)
+    result = controlled(runs, tmp_path, ["tiny_dense"], seeds=1, shelf=tmp_path)
+    assert json.loads((tmp_path / "comparison.json").read_text()) == result
+    rows = {row["model"]: row for row in result["models"]}
+    assert set(rows) == {"tiny_linear", "tiny_dense"}
+    means = [row["accuracy_mean"] for row in result["models"]]
+    assert means == sorted(means, reverse=True)
+    linear, dense = rows["tiny_linear"], rows["tiny_dense"]
+    assert [one["seed"] for one in linear["runs"]] == [0, 1]
+    assert linear["accuracy_mean"] == pytest.approx(np.mean([one["accuracy"] for one in linear["runs"]]))
+    assert linear["accuracy_interval"][0] <= linear["accuracy_mean"] <= linear["accuracy_interval"][1]
+    assert dense["accuracy_deviation"] is None
+    assert linear["flops"] > 0 and linear["cpu_seconds"] > 0 and linear["status"] == "study"
+    assert (
+        len(linear["curve"]) == 3 and linear["curve"][linear["epochs_to_converge"] - 1] >= max(linear["curve"]) - 0.01
+    )
+    (pair,) = result["pairs"]
+    right = {name: comparison._correct(runs / "comparison", name, 1)[0] for name in rows}
+    assert right["tiny_linear"].mean() == pytest.approx(linear["runs"][0]["accuracy"])
+    assert {key: pair[key] for key in ("only_first", "only_second", "p")} == mcnemar(
+        right[pair["first"]], right[pair["second"]]
+    )
+    assert not list((runs / "comparison").glob(".*-cache"))
+    monkeypatch.setattr(run, "load_cifar10", lambda data_dir=None: pytest.fail("finished runs are not run again"))
+    assert controlled(runs, tmp_path, ["tiny_linear"], seeds=2, shelf=tmp_path)["models"] == result["models"]
+
+
+def test_an_unknown_network_is_told(tmp_path):
+    with pytest.raises(ValueError, match="models must be of mobilenet_v2, .* Received: 'vgg61'"):
+        controlled(tmp_path, tmp_path, ["vgg61"])

@@ -1,0 +1,112 @@
+"""The report's pictures: nothing cut, every model told apart, every number where it belongs."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training import report_figures
+from training.report_figures import (
+    COLOURS,
+    MARKERS,
+    frontier,
+    plot_confusion_pairs,
+    plot_coverage,
+    plot_frontier,
+    plot_learning_curves,
+    plot_mistakes,
+    plot_reliability,
+)
+
+NAMES = ["mobilenet_v2", "efficientnet_lite0", "alexnet", "vgg16", "custom_cnn", "custom_cnn_bn", "speedrun_cnn", "vit"]
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Return the figure and the pixels of what a plot function writes; its border is white, so that nothing is cut."""
+    figures = []
+    save = report_figures.save
+    monkeypatch.setattr(report_figures, "save", lambda figure, path: (figures.append(figure), save(figure, path)))
+
+    def draw(function, *arguments):
+        path = tmp_path / "picture.png"
+        function(*arguments, path)
+        pixels = np.asarray(Image.open(path).convert("L"))
+        assert (pixels[[0, -1]] == 255).all() and (pixels[:, [0, -1]] == 255).all()
+        return figures[-1]
+
+    return draw
+
+
+def legend(figure):
+    (found,) = figure.legends
+    return [text.get_text() for text in found.get_texts()]
+
+
+def test_every_model_has_a_colour_and_a_marker_of_its_own():
+    assert len(set(COLOURS)) == len(set(MARKERS)) == len(NAMES)
+
+
+def test_learning_curves_of_eight_models(drawn):
+    curves = {name: [0.5 + 0.01 * i, 0.7, 0.8] for i, name in enumerate(NAMES)}
+    figure = drawn(plot_learning_curves, curves)
+    assert legend(figure) == NAMES
+    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == list(curves.values())
+
+
+def test_the_frontier_is_what_nothing_beats():
+    assert frontier([(3, 0.9), (1, 0.7), (2, 0.6), (4, 0.9), (1, 0.6), (5, 0.95)]) == [(1, 0.7), (3, 0.9), (5, 0.95)]
+
+
+def test_a_model_without_latency_is_in_one_panel_alone(drawn):
+    models = [
+        {
+            "model": name,
+            "accuracy": 0.8 + i / 100,
+            "parameters": 10 ** (5 + i / 3),
+            "latency_ms": None if i == 2 else i + 1,
+        }
+        for i, name in enumerate(NAMES)
+    ]
+    figure = drawn(plot_frontier, models)
+    assert legend(figure) == NAMES
+    points = [sum(line.get_linestyle() == "None" for line in axes.lines) for axes in figure.axes]
+    assert points == [8, 7]
+
+
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_reliability_of_some_models(drawn, count):
+    rows = [{"images": 10, "confidence": 0.5, "accuracy": 0.4}, {"images": 90, "confidence": 0.95, "accuracy": 0.9}]
+    model = {"reliability": {"before": rows, "after": rows}, "calibration": {"ece_before": 0.055, "ece_after": 0.01}}
+    figure = drawn(plot_reliability, dict.fromkeys(NAMES[:count], model))
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == NAMES[:count]
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert texts == ["before scaling: error 5.5%", "after scaling: error 1.0%"]
+
+
+def test_coverage(drawn):
+    points = [{"coverage": 0.5, "accuracy": 0.99}, {"coverage": 1.0, "accuracy": 0.9}]
+    figure = drawn(plot_coverage, {"a": points, "b": points})
+    assert list(figure.axes[0].lines[1].get_ydata()) == [0.99, 0.9]
+
+
+def test_the_hardest_pair_stands_on_top_with_its_change(drawn):
+    pairs = [
+        {"classes": ["cat", "dog"], "before": 432, "after": 97, "change": -0.775},
+        {"classes": ["ship", "frog"], "before": 0, "after": 1, "change": None},
+    ]
+    figure = drawn(lambda *a: plot_confusion_pairs(pairs, "custom_cnn", "mobilenet_v2", *a))
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["ship and frog", "cat and dog"]
+    assert " 97  −78%" in [text.get_text() for text in axes.texts]
+
+
+def test_mistakes_stand_in_pairs_below_their_captions(drawn):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
+    figure = drawn(
+        plot_mistakes, images, generator.random((6, 5, 5)), [f"automobile, 99%\nlabelled {i}" for i in range(6)]
+    )
+    filled = [part for part in figure.subfigs if part.axes]
+    assert len(filled) == 6
+    assert all(len(part.axes) == 2 and len(part.axes[1].images) == 2 for part in filled)

@@ -1,0 +1,125 @@
+"""What lies behind an accuracy: which classes are confused, how far confidence can be trusted, which images decide."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.evaluation import CALIBRATION_BINS
+
+TEST_REVIEW = Path(__file__).with_name("cifar10_test_review.json")
+COVERAGES = 20
+
+
+def confusion_pairs(
+    before: Sequence[Sequence[int]], after: Sequence[Sequence[int]], class_names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return each pair of classes with the images that two models take for the other one, both directions added up.
+
+    Args:
+        before: confusion matrix of counts (classes, classes), rows true and columns predicted.
+        after: the same of the other model, on the same images.
+        class_names: in the order of rows and columns.
+
+    Returns:
+        Rows `classes` (two names), `before`, `after`, and `change`, from -1 (all of them gone), None where there were none;
+        the pair that was hardest before comes first.
+    """
+    matrices = [np.asarray(matrix) + np.asarray(matrix).T for matrix in (before, after)]
+    rows = []
+    for i, j in itertools.combinations(range(len(class_names)), 2):
+        had, has = (int(matrix[i, j]) for matrix in matrices)
+        rows.append({
+            "classes": [class_names[i], class_names[j]], "before": had, "after": has,
+            "change": (has - had) / had if had else None,
+        })  # fmt: skip
+    return sorted(rows, key=lambda row: -row["before"])
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS) -> list[dict[str, float]]:
+    """Return the reliability diagram of probabilities (n, classes): a row for each interval of confidence that holds images.
+
+    Rows have `images`, `confidence` and `accuracy`, means over the interval's images (Guo et al. 2017, arXiv 1706.04599).
+    """
+    confidence, right = _confidence(probabilities, labels)
+    interval = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # (low, high], as in the paper
+    return [
+        {"images": int(inside.sum()), "confidence": float(confidence[inside].mean()),
+         "accuracy": float(right[inside].mean())}
+        for inside in (interval == number for number in range(bins)) if inside.any()
+    ]  # fmt: skip
+
+
+def coverage_curve(probabilities: np.ndarray, labels: np.ndarray, points: int = COVERAGES) -> list[dict[str, float]]:
+    """Return the accuracy on the images that a model is surest of, by the share of them that it answers.
+
+    Rows have `coverage` (share of images answered), `confidence` (of the least sure of them) and `accuracy` (El-Yaniv and
+    Wiener 2010, "On the foundations of noise-free selective classification").
+    """
+    confidence, right = _confidence(probabilities, labels)
+    order = np.argsort(-confidence, kind="stable")
+    rows = []
+    for share in np.arange(1, points + 1) / points:
+        answered = order[: max(1, round(share * len(order)))]
+        rows.append({
+            "coverage": float(share), "confidence": float(confidence[answered[-1]]),
+            "accuracy": float(right[answered].mean()),
+        })  # fmt: skip
+    return rows
+
+
+def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices of the wrong answers that a model is surest of, the surest first: (at most `count`,)."""
+    confidence, right = _confidence(probabilities, labels)
+    wrong = np.flatnonzero(~right)
+    return wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
+
+
+def read_review(path: Path = TEST_REVIEW) -> dict[str, dict[str, Any]]:
+    """Return what others found in the test set: a name of each list, with `what` it is, its `source` and its `images`.
+
+    CIFAR-10's lists come with the project; a file of the same form can say it of another data set.
+
+    Raises:
+        ValueError: the file is no such list.
+    """
+    lists = json.loads(path.read_text(encoding="utf-8"))
+    for name, each in lists.items():
+        if set(each) != {"what", "source", "images"} or not all(isinstance(i, int) and i >= 0 for i in each["images"]):
+            raise ValueError(f"{path} must hold lists with what, source and images (indices). Received: {name!r}")
+    return lists
+
+
+def without_doubtful(
+    right: np.ndarray, lists: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, float | int | None]]:
+    """Return accuracies on the test images without those of each list, and on those alone.
+
+    Args:
+        right: (images,) bool, whether the model is right.
+        lists: as `read_review` returns them.
+
+    Returns:
+        For each list, and for `all` of them together: `images` in it, `accuracy_with` them, `accuracy_without`, and
+        `accuracy_on` them alone (None where there are none).
+    """
+    chosen = {name: np.asarray(each["images"], int) for name, each in lists.items()}
+    chosen["all"] = np.unique(np.concatenate(list(chosen.values())))
+    found = {}
+    for name, rows in chosen.items():
+        if len(rows) and rows.max() >= len(right):
+            raise ValueError(f"{name} names image {rows.max()}, and there are {len(right)}.")
+        rest = np.delete(right, rows)
+        found[name] = {
+            "images": len(rows), "accuracy_with": float(right.mean()), "accuracy_without": float(rest.mean()),
+            "accuracy_on": float(right[rows].mean()) if len(rows) else None,
+        }  # fmt: skip
+    return found
+
+
+def _confidence(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels

@@ -1,0 +1,88 @@
+"""The models that ship, measured on the test images in every respect that the report shows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from models.card import ONNX_FILE
+from models.onnx_model import OnnxModel
+from training.artifacts import SavedModel, load_saved
+from training.cifar10 import load_cifar10
+from training.datasets import ImageDataset
+from training.diagnosis import (
+    confident_mistakes,
+    confusion_pairs,
+    coverage_curve,
+    read_review,
+    reliability,
+    without_doubtful,
+)
+from training.evaluation import apply_temperature, calibration, evaluate, predict_probabilities
+from training.measure import record
+from training.pipeline import resize
+from training.report_figures import plot_mistakes
+
+FROM, TO = "custom_cnn", "mobilenet_v2"  # whose confusions are compared
+MISTAKES = 12  # pictures in the grid
+
+
+def evaluate_shelf(shelf: Path, results: Path) -> dict:
+    """Measure every model on the shelf, and record what the report shows; draw the surest mistakes of the best one.
+
+    Nothing is chosen by it: models, temperatures and names are those of the cards.
+
+    Args:
+        shelf: the folder of saved models, with `custom_cnn` and `mobilenet_v2` in it.
+        results: where `evaluation.json` and `mistakes.png` go.
+    """
+    dataset, review = load_cifar10(), read_review()
+    rows = {}
+    for folder in tqdm(sorted(path.parent for path in shelf.glob(f"*/{ONNX_FILE}")), desc="shelf", unit=" models"):
+        saved = load_saved(folder / ONNX_FILE)
+        probabilities = predict_probabilities(saved.model, dataset.x_test, saved.image_size)
+        rows[folder.name] = _measured(saved, probabilities, dataset, review)
+        if folder.name == TO:
+            _draw_mistakes(saved, probabilities, dataset, results / "mistakes.png")
+    pairs = confusion_pairs(rows[FROM]["confusion_matrix"], rows[TO]["confusion_matrix"], dataset.class_names)
+    return record(results / "evaluation.json", {
+        "images": len(dataset.x_test), "class_names": list(dataset.class_names),
+        "models": rows, "pairs": {"from": FROM, "to": TO, "rows": pairs},
+        "review": {name: {**each, "images": len(each["images"])} for name, each in review.items()},
+    })  # fmt: skip
+
+
+def _measured(saved: SavedModel, probabilities: np.ndarray, dataset: ImageDataset, review: dict) -> dict:
+    labels, card = dataset.y_test, saved.card
+    calibrated = apply_temperature(probabilities, card.temperature)
+    metrics = evaluate(probabilities, labels, dataset.class_names)
+    return {
+        "network": card.name, "recipe": card.recipe, "command": card.command, "input_size": saved.image_size,
+        **{name: metrics[name] for name in ("accuracy", "loss", "macro", "per_class", "confusion_matrix")},
+        "calibration": calibration(probabilities, labels, card.temperature),
+        "reliability": {"before": reliability(probabilities, labels), "after": reliability(calibrated, labels)},
+        "coverage": coverage_curve(calibrated, labels),
+        "doubtful": without_doubtful(probabilities.argmax(axis=1) == labels, review),
+    }  # fmt: skip
+
+
+def _draw_mistakes(saved: SavedModel, probabilities: np.ndarray, dataset: ImageDataset, path: Path) -> None:
+    calibrated = apply_temperature(probabilities, saved.card.temperature)
+    rows = confident_mistakes(calibrated, dataset.y_test, MISTAKES)
+    answers = calibrated[rows].argmax(axis=1)
+    names = dataset.class_names
+    captions = [
+        f"{names[answer]}, {calibrated[row, answer]:.0%}\nlabelled {names[dataset.y_test[row]]}"
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+    images = dataset.x_test[rows]
+    plot_mistakes(images, _heat(saved.model, resize(images, saved.image_size), answers), captions, path)
+
+
+def _heat(model: OnnxModel, images: np.ndarray, answers: Sequence[int]) -> np.ndarray:
+    """Return Grad-CAM's maps of the answered classes, (n, h, w) in 0..1."""
+    _, features, weights = model.outputs(images)  # see `models.grad_cam`
+    chosen = weights[np.arange(len(answers)), answers]  # (n, C)
+    heat = np.maximum(np.einsum("nhwc,nc->nhw", features, chosen), 0)
+    return heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
