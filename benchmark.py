@@ -15,6 +15,7 @@ python benchmark.py --serving          the API against a plain model.predict app
 python benchmark.py --stopping         what is lost when a worker is killed, and when the server is stopped (two minutes)
 python benchmark.py --fresh-clone      the README's two commands in a fresh clone (about an hour)
 python benchmark.py --readme           write the tables of README.md from results/*.json
+python benchmark.py --report           write results/REPORT.md and the self-contained results/report.html from the same files
 """
 
 import argparse
@@ -49,6 +50,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "stopping",
         "fresh-clone",
         "readme",
+        "report",
     ):
         what.add_argument(f"--{name}", action="store_true")
     what.add_argument("--budget", choices=("controlled",), help="train every network under the same budget")
@@ -103,9 +105,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if options.readme:
-        from training.report import write_readme
+        from training.readme import write_readme
 
         write_readme(Path("README.md"), RESULTS)
+        return 0
+    if options.report:
+        from training.report import write_report
+
+        write_report(RESULTS)
         return 0
     from training import comparison, measure, measure_networks, measure_recipes, shelf_evaluation
 

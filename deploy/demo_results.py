@@ -92,6 +92,41 @@ def _networks(result: dict) -> Table:
     return Table("Networks by the reference recipe", columns, rows, note)
 
 
+def _comparison(result: dict) -> Table:
+    columns = (
+        Column("Network"), Column("Strategy"), Column("Status"), Column("Test accuracy", "{:.2%}"),
+        Column("Deviation, points", "±{:.2f}"), Column("Runs", "{:d}"), Column("Macro F1", "{:.4f}"),
+        Column("Trained", "{:,}"), Column("Parameters", "{:,}"), Column("FLOPs", "{:,.0f} M"), Column("Training", "{:.1f} min"),
+    )  # fmt: skip
+    rows = [
+        [
+            row["model"], row["strategy"], row["status"], row["accuracy_mean"],
+            None if row["accuracy_deviation"] is None else 100 * row["accuracy_deviation"], len(row["runs"]), row["macro_f1"],
+            row["parameters"]["trainable"], row["parameters"]["total"], row["flops"] / 1e6,
+            (row["frozen_seconds"] + row["training_seconds"]) / 60,
+        ]
+        for row in result["models"]
+    ]  # fmt: skip
+    budget = result["budget"]
+    words = f"{budget['epochs']} epochs of {budget['optimizer'].capitalize()}, batch {budget['batch_size']}, for all."
+    return Table("One budget for all", columns, rows, f"{words} {_origin(result)}")
+
+
+def _accuracy(result: dict) -> Table:
+    columns = (
+        Column("Network"), Column("Recipe"), Column("Input", "{:d} px"), Column("Parameters", "{:,}"),
+        Column("Test accuracy", "{:.2%}"), Column("Averaged over views", "{:.2%}"), Column("Everything", "{:.0f} min"),
+    )  # fmt: skip
+    rows = [
+        [
+            run["model"], run["recipe"], run["image_size"], run["parameters"]["total"], run["accuracy"],
+            run["accuracy_tta"], run["seconds"]["total"] / 60,
+        ]
+        for run in result["runs"]
+    ]  # fmt: skip
+    return Table("As far as a recipe takes it", columns, rows, f"One run a row. {_origin(result)}")
+
+
 def _reference(result: dict) -> Table:
     columns = (
         Column("Command"), Column("Test accuracy", "{:.2%}"), Column("Deviation, points", "±{:.2f}"), Column("Runs", "{:d}"),
@@ -153,6 +188,8 @@ def _serving(result: dict) -> Table:
 
 
 TABLES: dict[str, Callable[[dict], Table]] = {
+    "comparison": _comparison,
+    "accuracy": _accuracy,
     "networks": _networks,
     "reference": _reference,
     "training_cost": _training_cost,

@@ -144,7 +144,7 @@ def _result(rows: dict[str, dict], folder: Path) -> dict:
     return {
         "budget": {
             "optimizer": phase.optimizer, "learning_rate": phase.learning_rate, "epochs": phase.epochs,
-            "batch_size": phase.batch_size, "augmentation": "none",
+            "batch_size": phase.batch_size, "augmentation": "none", "validation_images": len(load_cifar10().x_train) // 10,
         },
         "models": ranked,
         "pairs": pairs,

@@ -20,9 +20,9 @@ from training.artifacts import write_json
 from training.cifar10 import load_cifar10
 from training.config import make_config
 from training.provenance import describe_hardware, git_commit
-from training.report import cost_ratios
 from training.run import Run
 from training.run_folders import finished_head
+from training.tables import cost_ratios
 
 log = logging.getLogger(__name__)
 

@@ -1,282 +1,106 @@
-"""Tables made from `results/*.json`, so that no number in prose is typed by hand."""
+"""The report: `results/REPORT.md` and a page that holds its pictures, both made from `results/*.json` alone."""
 
-import json
-import statistics
+import base64
+import re
 from pathlib import Path
 
+import jinja2
+from markdown_it import MarkdownIt
+
 from models.storage import written_whole
+from training import comparison_tables, report_figures, tables
+from training.readme import read_results
 
-BEGIN, END = "<!-- results: written by `python benchmark.py --readme` -->", "<!-- end of results -->"
+TEMPLATE = Path(__file__).with_name("report_template.md")
+STYLE = Path(__file__).with_name("report.css")
+_COMPARISON = ("comparison", "pairs", "costs")
+_EVALUATION = ("shipped", "per_class", "confusion_pairs", "doubtful")
 
 
-def write_readme(readme: Path, results: Path) -> None:
-    """Replace what stands between the results marks of the README by the tables of the results that there are."""
-    with written_whole(readme) as temporary:
-        temporary.write_text(rendered(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
+def write_report(results: Path) -> None:
+    """Write `REPORT.md`, its figures, and `report.html`, which holds all of them, into the folder of results.
 
-
-def rendered(text: str, results: Path) -> str:
-    """Return the README's text with its results part made anew.
-
-    Raises:
-        ValueError: if a mark is missing.
+    A part whose result file is missing says which command measures it.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"The README must hold the marks {BEGIN!r} and {END!r} once each.")
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
-    stored = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json")}
-    parts = [table(stored[name], stored) for name, table in _TABLES.items() if name in stored]
-    return f"{head}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{tail}"
+    stored = read_results(results)
+    _draw(stored, results / "figures")
+    text = report_text(stored)
+    for name, content in (("REPORT.md", text), ("report.html", as_page(text, results))):
+        with written_whole(results / name) as partial:
+            partial.write_text(content, encoding="utf-8")
 
 
-def _reference(result: dict, stored: dict) -> str:
-    rows = []
-    for phase, what in (("head", "frozen backbone, new head"), ("finetune", "then the last 50 layers at 1e-5")):
-        runs = [row for row in result["runs"] if row["phase"] == phase]
-        spread = result[phase]
-        deviation = "" if spread["accuracy_deviation"] is None else f" ± {100 * spread['accuracy_deviation']:.2f}"
-        rows.append(
-            f"| `python train.py --phase {phase}` | {what} | **{spread['accuracy_mean']:.2%}**{deviation} | {spread['n']} | "
-            f"{statistics.mean(row['macro_f1'] for row in runs):.4f} |"
-        )
-    head = "| command | what learns | test accuracy | runs | macro F1 |\n|---|---|---|---|---|"
-    return f"{head}\n" + "\n".join(rows) + f"\n\nMobileNetV2 at 160×160, mean ± deviation over seeds. {_origin(result)}"
+def report_text(stored: dict[str, dict]) -> str:
+    """Return the report in Markdown, from the results by their names."""
+    made = {name: table(stored[name], stored) for name, table in tables.TABLES.items() if name in stored}
+    for source, names in (("comparison", _COMPARISON), ("evaluation", _EVALUATION), ("latency", ("latency",))):
+        if source in stored:
+            made |= {name: getattr(comparison_tables, name)(stored[source], stored) for name in names}
+    compared = stored.get("comparison")
+    words = {
+        "tables": made,
+        "finding": comparison_tables.finding(compared) if compared else "",
+        "surprise": comparison_tables.surprise(compared) if compared else "",
+        "origin": _origins(stored),
+    }
+    environment = jinja2.Environment(
+        undefined=jinja2.ChainableUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(stored | words)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def cost_ratios(cost: dict, lengths: dict[str, int]) -> dict[str, float]:
-    """Return how many times the plain way takes, by what is compared, when the phases have `lengths` epochs each.
+def as_page(text: str, folder: Path) -> str:
+    """Return Markdown as one HTML page that needs no other file.
 
     Args:
-        cost: what `training_cost.json` holds: seconds by stage of both ways, and the epochs that they were measured over.
-        lengths: epochs of "head" and "finetune".
+        text: Markdown with tables; pictures are named relative to `folder`.
+        folder: where the pictures are.
     """
-    measured = cost["epochs"]["measured"]
-    plain, cached = (
-        {name: cost[way]["seconds"][name] / measured[name] for name in ("head", "finetune")}
-        for way in ("plain", "cached")
-    )
-    build = cost["cached"]["seconds"]["cache"]
-    whole, suffix = (sum(way[name] * lengths[name] for name in way) for way in (plain, cached))
-    ratios = {
-        "head_epoch": plain["head"] / cached["head"],
-        "finetune_epoch": plain["finetune"] / cached["finetune"],
-        "head_with_cache": plain["head"] * lengths["head"] / (cached["head"] * lengths["head"] + build),
-        "whole": whole / (suffix + build),
-    }
-    return {name: round(ratio, 2) for name, ratio in ratios.items()}
-
-
-def _cost(result: dict, stored: dict) -> str:
-    epochs = result["epochs"]["measured"]
-    lengths = epochs
-    if "reference" in stored:  # the epochs that the recipe takes before it stops early
-        runs = stored["reference"]["runs"]
-        taken = {name: [row["epochs"][name] for row in runs if row["epochs"].get(name)] for name in epochs}
-        lengths = {name: round(statistics.mean(each)) for name, each in taken.items()}
-    ratios = cost_ratios(result, lengths)
-    plain, cached = result["plain"]["seconds"], result["cached"]["seconds"]
-    rows = [
-        f"| one epoch of phase {name} | {plain[name] / epochs[name]:.0f} s | {cached[name] / epochs[name]:.0f} s | "
-        f"{ratios[f'{name}_epoch']:.1f}× |"
-        for name in epochs
-    ]
-    rows.append(f"| frozen layers, once | – | {cached['cache']:.0f} s | |")
-    rows.append(
-        f"| phase head, {lengths['head']} epochs, frozen layers included | | | {ratios['head_with_cache']:.1f}× |"
-    )
-    rows.append(f"| both phases, {lengths['head']} + {lengths['finetune']} epochs | | | **{ratios['whole']:.1f}×** |")
-    head = "| training time | plain Keras (`--no-cache`) | Thaw | ratio |\n|---|---|---|---|"
+    body = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    body = re.sub(r"<table>.*?</table>", lambda table: f'<div class="table">{table[0]}</div>', body, flags=re.DOTALL)
+    body = re.sub(r'src="([^":]+\.png)"', lambda picture: f'src="{_data_uri(folder / picture[1])}"', body)
+    title = re.search(r"^# (.+)$", text, re.MULTILINE)[1]
     return (
-        f"{head}\n"
-        + "\n".join(rows)
-        + f"\n\nBoth ways side by side in one run, {epochs['head']} + {epochs['finetune']} "
-        f"epochs each on {result['images']} images; the two last rows apply these times to the epochs that the recipe "
-        f"takes. Test accuracy differs by {100 * abs(result['accuracy_difference']):.2f} points. {_origin(result)}"
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n{body}</main>\n"
+        "</body>\n</html>\n"
     )
 
 
-def _fresh(result: dict, stored: dict) -> str:
-    names = ("install and train", "install and test")
-    steps = ", ".join(
-        f"{name}: {step['seconds'] / 60:.0f} min" for name, step in zip(names, result["steps"], strict=True)
-    )
-    return (
-        f"The two commands above, in a fresh clone with an empty cache of data and weights: {steps}. {_origin(result)}"
-    )
+def _data_uri(picture: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode("ascii")
 
 
-def _networks(result: dict, stored: dict) -> str:
-    probes = {row["model"]: row["accuracy"] for row in stored.get("linear_probe", {}).get("runs", [])}
-    rows = []
-    for run in result["runs"]:
-        seconds = run["seconds"]
-        probe = f"{probes[run['model']]:.2%}" if run["model"] in probes else "–"
-        rows.append(
-            f"| `{run['model']}` | {run['image_size']} | {run['parameters']['total']:,} | {run['phase']}, {run['head']} | "
-            f"{run['parameters']['trainable']:,} | {probe} | **{run['accuracy']:.2%}** | {run['macro_f1']:.4f} | "
-            f"{seconds['cache']:.0f} + {seconds[run['phase']]:.0f} s, {run['epochs'][run['phase']]} epochs |"
+def _origins(stored: dict[str, dict]) -> str:
+    """Return the machines and the days of all results."""
+    machines = sorted({result["hardware"] for result in stored.values()})
+    days = sorted({result["date"] for result in stored.values()})
+    return f"{'; '.join(machines)}; {days[0]} to {days[-1]}" if days else "Nothing measured yet"
+
+
+def _draw(stored: dict[str, dict], folder: Path) -> None:
+    if compared := stored.get("comparison"):
+        models = compared["models"]
+        report_figures.plot_learning_curves(
+            {row["model"]: row["curve"] for row in models}, folder / "learning_curves.png"
         )
-    head = (
-        "| network | input | parameters | trained: phase, head | of them | logistic regression | test accuracy | macro F1 | "
-        "frozen layers + training |\n|---|---|---|---|---|---|---|---|---|"
-    )
-    return (
-        f"{head}\n"
-        + "\n".join(rows)
-        + "\n\nAll of CIFAR-10, seed 0, n = 1. Logistic regression is fitted on the frozen, "
-        f"globally pooled features. `python benchmark.py --networks` repeats it. {_origin(result)}"
-    )
-
-
-def _accuracy(result: dict, stored: dict) -> str:
-    def share(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2%}"
-
-    rows = []
-    for run in result["runs"]:
-        target = "–" if run["target"] is None else f"{run['target']:.1%}: {_verdict(run)}"
-        rows.append(
-            f"| `{run['model']}`, {run['recipe']} | {run['image_size']} | {run['parameters']['total']:,} | "
-            f"{share(run['published'])} | **{run['accuracy']:.2%}** | {share(run['accuracy_tta'])} | {target} | "
-            f"{run['seconds']['total'] / 60:.0f} min |"
+        times = {
+            row["model"]: row for row in stored.get("latency", {}).get("runs", []) if row["engine"] == "onnxruntime"
+        }
+        points = [
+            {
+                "model": row["model"], "accuracy": row["accuracy_mean"], "parameters": row["parameters"]["total"],
+                "latency_ms": times.get(f"{row['model']}, comparison", {}).get("median_ms"),
+            }
+            for row in models
+        ]  # fmt: skip
+        report_figures.plot_frontier(points, folder / "frontier.png")
+    if evaluated := stored.get("evaluation"):
+        models, found = evaluated["models"], evaluated["pairs"]
+        report_figures.plot_reliability(models, folder / "reliability.png")
+        report_figures.plot_coverage(
+            {name: model["coverage"] for name, model in models.items()}, folder / "coverage.png"
         )
-    head = (
-        "| network, recipe | input | parameters | others report | test accuracy | averaged over views | target | everything "
-        "|\n|---|---|---|---|---|---|---|---|"
-    )
-    return (
-        f"{head}\n" + "\n".join(rows) + "\n\nOne run a row. Averaged over views means the mean "
-        "logits of the image, its mirror image and, for `speedrun`, shifts by a pixel. What others report are accuracies in "
-        f"the projects that Thaw replaces. `python benchmark.py --accuracy` repeats it. {_origin(result)}"
-    )
-
-
-def _verdict(run: dict) -> str:
-    if run["accuracy"] >= run["target"]:
-        return "reached"
-    return "reached, averaged" if (run["accuracy_tta"] or 0) >= run["target"] else "missed"
-
-
-def _ablation(result: dict, stored: dict) -> str:
-    base = result["runs"][0]["validation_accuracy"]
-    error = (base * (1 - base) / result["validation_images"]) ** 0.5
-    rows = [
-        f"| {run['change']} | {run['validation_accuracy']:.2%} | {100 * (run['validation_accuracy'] - base):+.2f} | "
-        + (f"{run['seconds'] / 60:.1f} min |" if "seconds" in run else "– |")
-        for run in result["runs"]
-    ]
-    head = "| `strong`, with one change | validation accuracy | points | phase finetune |\n|---|---|---|---|"
-    return (
-        f"{head}\n" + "\n".join(rows) + f"\n\n{result['model']} at {result['image_size']}×{result['image_size']}, "
-        f"{result['epochs']:g} epochs, seed {result['seed']}, n = 1, on {result['validation_images']:,} validation images (the "
-        f"standard error of one accuracy is {100 * error:.2f} points; all rows see the same images). {_origin(result)}"
-    )
-
-
-def _time_to_accuracy(result: dict, stored: dict) -> str:
-    thresholds = list(result["runs"][0]["seconds_until"])
-
-    def minutes(seconds: float | None) -> str:
-        return "never" if seconds is None else f"{seconds / 60:.1f} min"
-
-    rows = [
-        f"| {run['way']} | "
-        + " | ".join(minutes(run["seconds_until"][threshold]) for threshold in thresholds)
-        + f" | {max(point['accuracy'] for point in run['curve']):.2%} |"
-        for run in result["runs"]
-    ]
-    head = f"| until validation accuracy | {' | '.join(thresholds)} | highest |\n|---|" + "---|" * (len(thresholds) + 1)
-    return (
-        f"{head}\n" + "\n".join(rows) + f"\n\n![Validation accuracy by time](results/time_to_accuracy.png)\n\n"
-        f"{result['model']} at {result['image_size']}×{result['image_size']} on one machine, one after the other; frozen "
-        f"layers included. {_origin(result)}"
-    )
-
-
-def _probe(result: dict, stored: dict) -> str:
-    checks = " ".join(
-        f"Check of the ported weights: logistic regression on the {row['features']:,} frozen features of {row['model']} "
-        f"reaches {row['accuracy']:.2%} (expected: {row['expected']:.2%})."
-        for row in result["runs"]
-        if "expected" in row
-    )
-    return f"{checks} {_origin(result)}"
-
-
-def _parity(result: dict, stored: dict) -> str:
-    ports: dict[tuple[str, str], list[dict]] = {}
-    for row in result["runs"]:
-        ports.setdefault((row["model"], row["original"]), []).append(row)
-    rows = []
-    for (model, original), same in ports.items():
-        whole = same[0]  # the original's own naming, with its classifier for 10 classes
-        namings = ", ".join(row["naming"] for row in same)
-        difference = max(row["max_abs_difference"] for row in same)
-        trips = "bit-exact" if all(row["round_trip"] == "bit-exact" for row in same) else "–"
-        rows.append(
-            f"| `{model}` | {original} ({namings}) | {whole['parameters_theirs']:,} | {whole['parameters_ours']:,} | "
-            f"{difference:.1e} | {trips} |"
-        )
-    head = (
-        "| port | original (names of its tensors) | parameters, theirs | ours | largest difference | round trip |\n"
-        "|---|---|---|---|---|---|"
-    )
-    return (
-        f"{head}\n"
-        + "\n".join(rows)
-        + "\n\nThe same random weights on both sides, in double precision, even and odd input "
-        "sizes: features and, where there is a classifier, probabilities. Parameters as PyTorch counts them, classifier for "
-        "10 classes included; of Keras Applications the backbone, moving statistics included (its EfficientNet holds 7 "
-        f"constants of the scaling as weights). {_origin(result)}"
-    )
-
-
-def _serving(result: dict, stored: dict) -> str:
-    rows = [
-        f"| {'**Thaw**' if row['app'] == 'thaw' else 'Flask, `model.predict`'} | {row['image']} | "
-        f"{row['requests_per_second']:.0f} | {row['p50_ms']:.0f} ms | {row['p99_ms']:.0f} ms | {row['errors']} | "
-        f"{row['resident_mb']:.0f} MB | {row['first_answer_s']:.1f} s |"
-        for row in result["runs"]
-    ]
-    head = (
-        "| server | image | requests/s | median | 99th percentile | errors | memory | first answer |\n"
-        "|---|---|---|---|---|---|---|---|"
-    )
-    ratios = " and ".join(
-        f"{ratio:.1f} times the requests/s for a {image}" for image, ratio in result["ratios"].items()
-    )
-    return (
-        f"{head}\n"
-        + "\n".join(rows)
-        + f"\n\n{ratios}. Both serve {result['model']} with {result['workers']} workers to "
-        f"{result['connections']} connections for {result['seconds']:.0f} s each, the client on the same machine; memory is "
-        f"that of the whole process tree. The serving requirements take {result['installed_mb']:.0f} MB. {_origin(result)}"
-    )
-
-
-def _stopping(result: dict, stored: dict) -> str:
-    parts = [f"{event}: {', '.join(map(str, lost))}" for event, lost in result["lost"].items()]
-    return (
-        f"Requests lost under load, {result['repeats']} times each, {result['connections']} connections: {'; '.join(parts)}. "
-        f"Requests that come after SIGTERM are refused at the door. {_origin(result)}"
-    )
-
-
-_TABLES = {
-    "reference": _reference,
-    "training_cost": _cost,
-    "accuracy": _accuracy,
-    "recipes": _ablation,
-    "time_to_accuracy": _time_to_accuracy,
-    "networks": _networks,
-    "parity": _parity,
-    "linear_probe": _probe,
-    "serving": _serving,
-    "stopping": _stopping,
-    "fresh_clone": _fresh,
-}
-
-
-def _origin(result: dict) -> str:
-    return f"<sub>{result['hardware']}, {result['date']}</sub>"
+        report_figures.plot_confusion_pairs(found["rows"], found["from"], found["to"], folder / "confusion_pairs.png")

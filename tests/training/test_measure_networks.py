@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from training import measure_networks, report, run
+from training import measure_networks, run, tables
 from training.config import make_config
 
 
@@ -32,7 +32,7 @@ def test_networks_are_trained_once_and_recorded(tiny_world, tmp_path, monkeypatc
     assert (scratch["model"], scratch["phase"]) == ("custom_cnn", "scratch")
     assert scratch["command"] == "python train.py --model custom_cnn --epochs 1 --augment flip"
     assert json.loads((tmp_path / "results" / "networks.json").read_text()) == result
-    table = report._networks(result, {"linear_probe": {"runs": [{"model": tiny_world, "accuracy": 0.4321}]}})
+    table = tables._networks(result, {"linear_probe": {"runs": [{"model": tiny_world, "accuracy": 0.4321}]}})
     assert f"`{tiny_world}`" in table
     assert "43.21%" in table
     assert f"**{transfer['accuracy']:.2%}**" in table
@@ -69,5 +69,5 @@ def test_what_the_parity_tests_record_becomes_rows_and_a_table(tmp_path):
     assert [(each["naming"], each["max_abs_difference"], each["parameters_ours"]) for each in rows] == [
         ("torchvision", 1e-7, 7), ("timm", 3e-6, 7),
     ]  # fmt: skip
-    table = report._parity({"runs": rows, "hardware": "an abacus", "date": "2026-01-02"}, {})
+    table = tables._parity({"runs": rows, "hardware": "an abacus", "date": "2026-01-02"}, {})
     assert "| `net` | plain PyTorch (torchvision, timm) | 7 | 7 | 3.0e-06 | bit-exact |" in table

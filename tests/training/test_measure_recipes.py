@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from training import measure, measure_recipes, report, run
+from training import measure, measure_recipes, run, tables
 from training.config import make_config
 from training.measure_recipes import Goal
 
@@ -43,9 +43,9 @@ def test_each_goal_is_trained_once_and_other_rows_stay(tiny_world, tmp_path, mon
     assert 0.3 < strong["accuracy_tta"] <= 1
     assert strong["command"] == f"python train.py --model {tiny_world} --recipe strong"
     assert json.loads((tmp_path / "accuracy.json").read_text()) == result
-    table = report._accuracy(result, {})
+    table = tables._accuracy(result, {})
     assert f"{strong['accuracy']:.2%}" in table
-    assert f"40.0%: {report._verdict(strong)}" in table
+    assert f"40.0%: {tables._verdict(strong)}" in table
     monkeypatch.setattr(run, "load_cifar10", lambda data_dir=None: pytest.fail("finished runs are not run again"))
     monkeypatch.setattr(measure_recipes, "GOALS", goals)
     assert measure_recipes.accuracy(tmp_path / "runs", tmp_path, [tiny_world])["runs"] == result["runs"]
@@ -54,9 +54,9 @@ def test_each_goal_is_trained_once_and_other_rows_stay(tiny_world, tmp_path, mon
 
 
 def test_a_target_that_only_the_average_reaches_says_so():
-    verdicts = [report._verdict({"accuracy": 0.9, "accuracy_tta": tta, "target": 0.92}) for tta in (None, 0.91, 0.93)]
+    verdicts = [tables._verdict({"accuracy": 0.9, "accuracy_tta": tta, "target": 0.92}) for tta in (None, 0.91, 0.93)]
     assert verdicts == ["missed", "missed", "reached, averaged"]
-    assert report._verdict({"accuracy": 0.92, "accuracy_tta": None, "target": 0.92}) == "reached"
+    assert tables._verdict({"accuracy": 0.92, "accuracy_tta": None, "target": 0.92}) == "reached"
 
 
 TRIED = (
@@ -77,7 +77,7 @@ def test_the_ablation_changes_one_thing_at_a_time(tiny_world, unseen, tmp_path, 
     rows.pop(measure_recipes.VIEWS_AVERAGED)
     assert all(row["validation_loss"] != base["validation_loss"] for row in rows.values())
     assert result["validation_images"] == 24
-    table = report._ablation(result, {})
+    table = tables._ablation(result, {})
     assert table.count("\n|") == len(TRIED) + 2
     assert "| +0.00 |" in table
 
@@ -87,7 +87,7 @@ def test_every_change_of_the_ablation_is_one_setting(change):
     def settings(changes):
         config = dataclasses.asdict(measure_recipes._changed(*changes, image_size=96, epochs=4))
         phases = {phase["name"]: phase for phase in config.pop("phases")}
-        return {**config, "head": phases.get("head"), **phases["finetune"]}
+        return {**config, "phase head": phases.get("head"), **phases["finetune"]}
 
     base, changed = settings(({}, {})), settings(measure_recipes.CHANGES[change])
     differs = {name for name in base if base[name] != changed[name]}
@@ -101,7 +101,7 @@ def test_time_to_accuracy_counts_the_frozen_layers_and_stops_at_validation(tiny_
     assert all(run["curve"][0]["seconds"] > 0 for run in result["runs"])
     assert reference["curve"][0]["accuracy"] == pytest.approx(plain["curve"][0]["accuracy"], abs=0.05)
     assert (tmp_path / "time_to_accuracy.png").stat().st_size > 10_000
-    assert "results/time_to_accuracy.png" in report._time_to_accuracy(result, {})
+    assert "results/time_to_accuracy.png" in tables._time_to_accuracy(result, {})
 
 
 def test_the_time_until_an_accuracy_is_that_of_the_first_epoch_there():

@@ -1,47 +1,89 @@
-"""The README's numbers follow the result files, and the README in the repository is up to date."""
+"""The report: every number from the results, every picture inside, and everything follows when a result changes."""
 
 import json
-from pathlib import Path
+import re
 
+import made_up_results
+import numpy as np
 import pytest
+from PIL import Image
 
-from training.measure import readme_commands
-from training.report import BEGIN, END, rendered
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-def test_the_readme_holds_the_tables_of_the_results():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert rendered(text, ROOT / "results") == text, "run `python benchmark.py --readme`"
+from deploy import demo_results
+from training.comparison_tables import comparison, costs, finding, pairs, surprise
+from training.readme import BEGIN, END, rendered
+from training.report import report_text, write_report
 
 
-def test_a_changed_result_changes_the_readme(tmp_path):
-    run = {"seed": 0, "accuracy": 0.9, "macro_f1": 0.9}
-    spread = {"n": 1, "accuracy_mean": 0.9, "accuracy_deviation": None}
-    result = {
-        "runs": [{**run, "phase": phase} for phase in ("head", "finetune")],
-        "head": spread, "finetune": {**spread, "accuracy_mean": 0.91234}, "hardware": "an abacus", "date": "2026-01-02",
-    }  # fmt: skip
-    (tmp_path / "reference.json").write_text(json.dumps(result))
-    text = rendered(f"{BEGIN}{END}", tmp_path)
-    for expected in ("**91.23%**", "**90.00%**", "0.9000", "an abacus, 2026-01-02"):
-        assert expected in text
-    result["finetune"]["accuracy_mean"] = 0.93
-    (tmp_path / "reference.json").write_text(json.dumps(result))
-    assert "**93.00%**" in rendered(text, tmp_path)
+@pytest.fixture
+def results(tmp_path):
+    """A folder of made-up results of the comparison, the shelf and latency."""
+    for name in ("comparison", "evaluation", "latency"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(getattr(made_up_results, name)()))
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "mistakes.png")
+    return tmp_path
 
 
-def test_a_readme_without_marks_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="must hold the marks"):
-        rendered("# A title", tmp_path)
+def test_the_page_holds_its_pictures_and_asks_for_nothing_else(results):
+    write_report(results)
+    text, page = (results / "REPORT.md").read_text(), (results / "report.html").read_text()
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert len(pictures) == 6
+    assert all((results / picture).stat().st_size for picture in pictures)
+    assert page.count('src="data:image/png;base64,') == len(pictures)
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert page.count("<table>") == page.count('<div class="table"><table>') == text.count("\n|---")
+    assert 'name="viewport"' in page and "@media print" in page
+    assert "{{" not in text and "{%" not in text
 
 
-def test_without_results_there_are_no_tables(tmp_path):
-    assert rendered(f"a {BEGIN} 91.00% {END} b", tmp_path) == f"a {BEGIN}\n\n\n\n{END} b"
+def test_a_changed_result_changes_readme_report_and_demo(results):
+    def shown():
+        write_report(results)
+        demo = {table.title: table.as_html() for table in demo_results.tables(results)}
+        readme = rendered(f"{BEGIN}{END}", results)
+        return (
+            readme,
+            (results / "REPORT.md").read_text(),
+            (results / "report.html").read_text(),
+            demo["One budget for all"],
+        )
+
+    assert all("88.00%" in text and "87.65%" not in text for text in shown())
+    result = made_up_results.comparison()
+    result["models"][1]["accuracy_mean"] = 0.8765
+    (results / "comparison.json").write_text(json.dumps(result))
+    assert all("87.65%" in text and "88.00%" not in text for text in shown())
 
 
-def test_the_readme_begins_with_the_two_commands():
-    train, test = readme_commands(ROOT / "README.md")
-    assert train.endswith("train.py --phase finetune")
-    assert test.endswith("-m pytest")
+def test_what_is_not_measured_says_how_to():
+    text = report_text({})
+    for command in ("--budget controlled", "--accuracy", "--evaluation"):
+        assert f"Not measured yet: `python benchmark.py {command}`" in text
+    assert "Nothing measured yet" in text
+
+
+def test_tables_of_the_comparison():
+    result, stored = made_up_results.comparison(), {"latency": made_up_results.latency()}
+    table = comparison(result, stored)
+    assert "| `mobilenet_v2` | frozen ImageNet backbone | live | **88.00%** ± 0.12 | 3 | 87.0% – 89.0% |" in table
+    assert "| `speedrun_cnn` | from scratch | live | **90.00%** | 1 |" in table
+    assert "| `mobilenet_v2` | 32 | 1.2 MB | 300 M | 1.5, 2.5 ms; 700 | 11.5, 2.5 ms; 700 | 333 s | 2 |" in costs(
+        result, stored
+    )
+    assert "| `vgg16` | 32 | 1.2 MB | 300 M | – | – |" in costs(result, stored)
+    compared = pairs(result, stored)
+    assert "| `speedrun_cnn` | `mobilenet_v2` | 500 | 300 | 0.2 | not told apart |" in compared
+    assert "| `mobilenet_v2` | `vgg16` | 500 | 300 | 1e-08 | better |" in compared
+    assert "all 3 pairs, of which 2 differ" in compared
+
+
+def test_the_finding_says_which_way_it_went():
+    result = made_up_results.comparison()
+    assert "`mobilenet_v2`, reaches 88.00% on CIFAR-10, 2.0 points below the best network from scratch" in finding(
+        result
+    )
+    assert "with 0.5% of its trainable parameters and 3.00 times its training time" in finding(result)
+    assert "past 2 of 2 frozen backbones: `mobilenet_v2`, `vgg16`" in surprise(result)
+    result["models"][0]["accuracy_mean"] = 0.80
+    assert "8.0 points above the best network from scratch" in finding(result)
+    assert surprise(result) == "No network from scratch overtakes any of the frozen backbones."

@@ -1,0 +1,70 @@
+"""Results as the measurements of the comparison write them, made up."""
+
+from training.diagnosis import confusion_pairs, coverage_curve, reliability
+from training.evaluation import calibration, evaluate
+
+ORIGIN = {"hardware": "an abacus", "git_commit": "0", "date": "2026-01-02"}
+
+
+def comparison() -> dict:
+    """Return `comparison.json` of a frozen network and two from scratch."""
+
+    def row(model, strategy, accuracy, runs, status):
+        return {
+            "model": model, "strategy": strategy, "head": "linear", "image_size": 32, "status": status, "file_mb": 1.25,
+            "parameters": {"total": 2_000_000, "trainable": 10_000 if strategy != "from scratch" else 2_000_000},
+            "flops": 300_000_000, "accuracy_mean": accuracy, "accuracy_deviation": 0.0012 if runs > 1 else None,
+            "accuracy_interval": [accuracy - 0.01, accuracy + 0.01], "macro_f1": accuracy, "training_seconds": 60.0,
+            "frozen_seconds": 120.0 if strategy != "from scratch" else 0.0, "cpu_seconds": 333.0, "epochs_to_converge": 2,
+            "curve": [accuracy - 0.1, accuracy], "runs": [{"seed": seed} for seed in range(runs)],
+        }  # fmt: skip
+
+    models = [
+        row("speedrun_cnn", "from scratch", 0.90, 1, "live"),
+        row("mobilenet_v2", "frozen ImageNet backbone", 0.88, 3, "live"),
+        row("vgg16", "frozen ImageNet backbone", 0.83, 3, "study"),
+    ]
+    names = [model["model"] for model in models]
+    pairs = [
+        {"first": first, "second": second, "only_first": 500, "only_second": 300, "p": p, "p_holm": p}
+        for first, second, p in ((names[0], names[1], 0.2), (names[0], names[2], 1e-9), (names[1], names[2], 1e-8))
+    ]
+    budget = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 15, "batch_size": 128, "augmentation": "none",
+              "validation_images": 5000}  # fmt: skip
+    return {**ORIGIN, "budget": budget, "models": models, "pairs": pairs}
+
+
+def latency() -> dict:
+    """Return `latency.json` of one model of the comparison."""
+    times = {"input_size": 32, "p95_ms": 2.5, "images_per_second": 700.0}
+    rows = [
+        {"model": "mobilenet_v2, comparison", "engine": engine, "median_ms": median, **times}
+        for engine, median in (("onnxruntime", 1.5), ("keras", 11.5))
+    ]
+    return {**ORIGIN, "runs": rows}
+
+
+def evaluation() -> dict:
+    """Return `evaluation.json` of two models with three classes."""
+    import numpy as np
+
+    names, labels = ["cat", "dog", "ship"], np.arange(300) % 3
+    models = {}
+    for model, sharpness in (("custom_cnn", 1.0), ("mobilenet_v2", 4.0)):
+        logits = np.random.default_rng(0).normal(size=(300, 3)) + sharpness * np.eye(3)[labels]
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        metrics = evaluate(probabilities, labels, names)
+        rows = reliability(probabilities, labels)
+        doubtful = {"images": 5, "accuracy_with": 0.9, "accuracy_without": 0.91, "accuracy_on": 0.2}
+        models[model] = {
+            "network": model, "recipe": "strong", "command": "python train.py", "input_size": 32,
+            **{name: metrics[name] for name in ("accuracy", "loss", "macro", "per_class", "confusion_matrix")},
+            "calibration": calibration(probabilities, labels, 1.2), "reliability": {"before": rows, "after": rows},
+            "coverage": coverage_curve(probabilities, labels), "doubtful": {"near_duplicates": doubtful, "all": doubtful},
+        }  # fmt: skip
+    matrices = [models[name]["confusion_matrix"] for name in ("custom_cnn", "mobilenet_v2")]
+    return {
+        **ORIGIN, "images": 300, "class_names": names, "models": models,
+        "pairs": {"from": "custom_cnn", "to": "mobilenet_v2", "rows": confusion_pairs(*matrices, names)},
+        "review": {"near_duplicates": {"what": "The same shot.", "source": "a paper", "images": 5}},
+    }  # fmt: skip

@@ -1,0 +1,194 @@
+"""Markdown tables of the controlled comparison and of the shipped models; functions as in `training.tables`."""
+
+import itertools
+from collections.abc import Mapping
+
+from training.tables import origin
+
+SIGNIFICANT = 0.05
+
+
+def comparison(result: dict, stored: dict) -> str:
+    """Return the networks under the controlled budget, by accuracy."""
+    rows = []
+    for row in result["models"]:
+        low, high = row["accuracy_interval"]
+        spread = "" if row["accuracy_deviation"] is None else f" ± {100 * row['accuracy_deviation']:.2f}"
+        parameters = row["parameters"]
+        rows.append(
+            f"| `{row['model']}` | {row['strategy']} | {row['status']} | **{row['accuracy_mean']:.2%}**{spread} | "
+            f"{len(row['runs'])} | {low:.1%} – {high:.1%} | {row['macro_f1']:.4f} | {parameters['trainable']:,} | "
+            f"{parameters['total']:,} | {row['frozen_seconds'] / 60:.1f} + {row['training_seconds'] / 60:.1f} min |"
+        )
+    head = (
+        "| network | strategy | status | test accuracy | runs | 95 % interval | macro F1 | trainable parameters | of | "
+        "frozen layers + training |\n|"
+    )
+    budget = result["budget"]
+    return (
+        f"{head}{'---|' * 10}\n" + "\n".join(rows) + f"\n\nOne budget for all: {budget['optimizer'].capitalize()}, learning "
+        f"rate {budget['learning_rate']:g}, {budget['epochs']} epochs, batch {budget['batch_size']}, augmentation: "
+        f"{budget['augmentation']}, {budget['validation_images']:,} images held back. Mean ± deviation over seeds; the "
+        "interval is a bootstrap over test images; live networks ship in `saved_models/`, study ones are in this table "
+        f"alone. `python benchmark.py --budget controlled` repeats it. {origin(result)}"
+    )  # fmt: skip
+
+
+def costs(result: dict, stored: dict) -> str:
+    """Return what each network of the comparison costs to store, to train and to ask."""
+    times = _latencies(stored)
+    rows = []
+    for row in result["models"]:
+        keras, onnx = (times.get((f"{row['model']}, comparison", engine)) for engine in ("keras", "onnxruntime"))
+        rows.append(
+            f"| `{row['model']}` | {row['image_size']} | {row['file_mb']:.1f} MB | {row['flops'] / 1e6:,.0f} M | "
+            f"{_times(onnx)} | {_times(keras)} | {row['cpu_seconds']:,.0f} s | {row['epochs_to_converge']} |"
+        )
+    head = (
+        "| network | input | ONNX file | FLOPs | onnxruntime: median, p95; images/s | Keras: the same | CPU time of a run | "
+        "epochs to converge |\n|"
+    )
+    return (
+        f"{head}{'---|' * 8}\n" + "\n".join(rows) + "\n\nFLOPs of one image, two for each multiply-add. Answer times of one "
+        "image, and images/s of 32 at a time. CPU time of all cores in the first run, frozen layers and evaluation included. A "
+        f"network has converged at the first epoch within a point of its best validation accuracy. {origin(result)}"
+    )  # fmt: skip
+
+
+def pairs(result: dict, stored: dict) -> str:
+    """Return each network against the next one of the ranking, and say how many of all pairs differ."""
+    ranked = [row["model"] for row in result["models"]]
+    known = {(pair["first"], pair["second"]): pair for pair in result["pairs"]}
+    rows = []
+    for first, second in itertools.pairwise(ranked):
+        pair = known[first, second]
+        verdict = "better" if pair["p_holm"] < SIGNIFICANT else "not told apart"
+        rows.append(
+            f"| `{first}` | `{second}` | {pair['only_first']:,} | {pair['only_second']:,} | {pair['p_holm']:.2g} | {verdict} |"
+        )
+    differ = sum(pair["p_holm"] < SIGNIFICANT for pair in result["pairs"])
+    head = (
+        "| network | the next one | right by the first alone | by the second alone | p | the first is |\n|" + "---|" * 6
+    )
+    return (
+        f"{head}\n"
+        + "\n".join(rows)
+        + f"\n\nMcNemar's exact test on the same test images, seed 0 of each; p after Holm's "
+        f"correction for all {len(result['pairs'])} pairs, of which {differ} differ at {SIGNIFICANT:g}. {origin(result)}"
+    )
+
+
+def latency(result: dict, stored: dict) -> str:
+    """Return the answer times of every measured model."""
+    rows = [
+        f"| `{row['model']}` | {row['engine']} | {row['input_size']} | {row['median_ms']:.2f} ms | {row['p95_ms']:.2f} ms | "
+        f"{row['images_per_second']:,.0f} |"
+        for row in sorted(result["runs"], key=lambda row: (row["engine"], row["median_ms"]))
+    ]
+    head = "| model | engine | input | one image, median | 95th percentile | images/s, 32 at a time |\n|" + "---|" * 6
+    return f"{head}\n" + "\n".join(rows) + f"\n\nAll models take turns in one process. {origin(result)}"
+
+
+def shipped(result: dict, stored: dict) -> str:
+    """Return what ships, with its means over the classes and its calibration."""
+    rows = []
+    for folder, model in _by_accuracy(result):
+        macro, errors = model["macro"], model["calibration"]
+        rows.append(
+            f"| `{folder}` | {model['recipe']} | **{model['accuracy']:.2%}** | {macro['precision']:.4f} | "
+            f"{macro['recall']:.4f} | {macro['f1']:.4f} | {errors['ece_before']:.2%} | {errors['ece_after']:.2%} | "
+            f"{errors['temperature']:.2f} |"
+        )
+    head = "| model | recipe | test accuracy | precision | recall | F1 | calibration error | after scaling | temperature |\n|"
+    note = "Precision, recall and F1 are means over the classes; the temperature comes from the validation split."
+    return f"{head}{'---|' * 9}\n" + "\n".join(rows) + f"\n\n{note} {origin(result)}"
+
+
+def doubtful(result: dict, stored: dict) -> str:
+    """Return what the shipped models' accuracy is without the test images that others found doubtful."""
+    names = (*result["review"], "all")
+    rows = [
+        f"| `{folder}` | {model['accuracy']:.2%} | "
+        + " | ".join(
+            f"{model['doubtful'][name]['accuracy_without']:.2%} | {model['doubtful'][name]['accuracy_on']:.1%}"
+            for name in names
+        )
+        + " |"
+        for folder, model in _by_accuracy(result)
+    ]
+    columns = " | ".join(f"without {name.replace('_', ' ')} | on those alone" for name in names)
+    lists = " ".join(
+        f"{name.replace('_', ' ').capitalize()}: {each['images']} images. {each['what']} ({each['source']})."
+        for name, each in result["review"].items()
+    )
+    head = f"| model | all test images | {columns} |\n|{'---|' * (2 + 2 * len(names))}"
+    return f"{head}\n" + "\n".join(rows) + f"\n\n{lists} {origin(result)}"
+
+
+def per_class(result: dict, stored: dict) -> str:
+    """Return F1 of every class for every shipped model."""
+    models = [folder for folder, _ in _by_accuracy(result)]
+    rows = [
+        f"| {label} | " + " | ".join(_three(result["models"][name]["per_class"][label]) for name in models) + " |"
+        for label in result["class_names"]
+    ]
+    head = f"| precision / recall / F1 | {' | '.join(f'`{name}`' for name in models)} |\n|" + "---|" * (1 + len(models))
+    return f"{head}\n" + "\n".join(rows) + f"\n\n{origin(result)}"
+
+
+def confusion_pairs(result: dict, stored: dict, most: int = 10) -> str:
+    """Return the pairs of classes that the scratch network confuses most, and what is left of them."""
+    found = result["pairs"]
+    rows = [
+        f"| {' and '.join(row['classes'])} | {row['before']} | {row['after']} | "
+        + ("– |" if row["change"] is None else f"{row['change']:+.0%} |".replace("-", "−"))
+        for row in found["rows"][:most]
+    ]
+    head = f"| confused, both directions | `{found['from']}` | `{found['to']}` | change |\n|---|---|---|---|"
+    return f"{head}\n" + "\n".join(rows) + f"\n\nThe {most} hardest pairs of `{found['from']}`. {origin(result)}"
+
+
+def finding(result: dict) -> str:
+    """Return in a sentence how much a frozen pretrained backbone helps under one budget."""
+    scratch = [row for row in result["models"] if row["strategy"] == "from scratch"]
+    frozen = [row for row in result["models"] if row not in scratch]
+    with_backbone, without = (max(rows, key=lambda row: row["accuracy_mean"]) for rows in (frozen, scratch))
+    high, low = with_backbone["accuracy_mean"], without["accuracy_mean"]
+    relation = f"{100 * abs(high - low):.1f} points {'above' if high > low else 'below'}"
+    share = with_backbone["parameters"]["trainable"] / without["parameters"]["trainable"]
+    times = [row["frozen_seconds"] + row["training_seconds"] for row in (with_backbone, without)]
+    return (
+        f"Under one budget the best frozen ImageNet backbone, `{with_backbone['model']}`, reaches {high:.2%} on CIFAR-10, "
+        f"{relation} the best network from scratch, `{without['model']}` ({low:.2%}), with {share:.1%} of its trainable "
+        f"parameters and {times[0] / times[1]:.2f} times its training time, frozen layers included."
+    )
+
+
+def surprise(result: dict) -> str:
+    """Return in a sentence which frozen backbones a network from scratch overtakes under the same budget."""
+    scratch = [row for row in result["models"] if row["strategy"] == "from scratch"]
+    frozen = [row for row in result["models"] if row not in scratch]
+    best = max(scratch, key=lambda row: row["accuracy_mean"])
+    overtaken = [f"`{row['model']}`" for row in frozen if row["accuracy_mean"] < best["accuracy_mean"]]
+    if not overtaken:
+        return "No network from scratch overtakes any of the frozen backbones."
+    return (
+        f"The same budget takes `{best['model']}`, from scratch on {best['image_size']} pixels, past {len(overtaken)} of "
+        f"{len(frozen)} frozen backbones: {', '.join(overtaken)}."
+    )
+
+
+def _by_accuracy(result: dict) -> list[tuple[str, dict]]:
+    return sorted(result["models"].items(), key=lambda item: -item[1]["accuracy"])
+
+
+def _latencies(stored: dict) -> dict[tuple[str, str], Mapping]:
+    return {(row["model"], row["engine"]): row for row in stored.get("latency", {}).get("runs", [])}
+
+
+def _times(row: Mapping | None) -> str:
+    return "–" if row is None else f"{row['median_ms']:.1f}, {row['p95_ms']:.1f} ms; {row['images_per_second']:,.0f}"
+
+
+def _three(row: Mapping[str, float]) -> str:
+    return f"{row['precision']:.2f} / {row['recall']:.2f} / {row['f1']:.2f}"
