@@ -23,6 +23,7 @@ from training.significance import bootstrap_interval, holm, mcnemar
 TRANSFER = ("mobilenet_v2", "efficientnet_lite0", "alexnet", "vgg16")  # whose ImageNet weights a package carries
 SCRATCH = ("custom_cnn", "custom_cnn_bn", "speedrun_cnn", "vit_tiny")
 COMPARED = (*TRANSFER, *SCRATCH)
+STRATEGIES = {"head": "frozen ImageNet backbone", "scratch": "from scratch"}
 CONVERGED = 0.01  # an epoch has converged whose validation accuracy is this close to the run's best
 
 
@@ -52,7 +53,7 @@ def controlled(
         for name in wanted:
             live = any(read_card(card).name == name for card in shelf.glob("*/card.json"))
             known[name] = {**_compared(name, range(seeds), folder, bar), "status": "live" if live else "study"}
-            result = record(path, _result(known, folder))  # after each, so that an interruption loses none
+            result = record(path, _result(known))  # after each, so that an interruption loses none
     return result
 
 
@@ -72,51 +73,55 @@ def runs_by_network(runs: Path) -> dict[str, Path]:
 
 def _compared(name: str, seeds: range, folder: Path, bar: tqdm) -> dict:
     """Train a network with each seed, and return its row. The seeds share one cache of the frozen layers, then deleted."""
-    rows, curve = [], []
+    configs = [controlled_config(name, seed) for seed in seeds]
     cache = folder / f".{name}-cache"  # an interrupted comparison finds it, and computes it once
-    for seed in seeds:
-        config = controlled_config(name, seed)
+    metrics = []
+    for config in configs:
+        bar.set_description(f"{name}, seed {config.seed}")
         phase = config.phases[-1].name
-        options = f"--model {name} --phase {phase} --recipe controlled --head {config.head} --seed {seed}"
-        run = Run(config, folder / config.name, command=f"python train.py {options}")
-        bar.set_description(f"{name}, seed {seed}")
+        options = f"--model {name} --phase {phase} --recipe controlled --head {config.head} --seed {config.seed}"
         with empty_boundary_cache(cache):
-            metrics = run.complete()
-        rows.append({"seed": seed, **run_row(metrics), "cpu_seconds": metrics["cpu_seconds"]})
-        curve = curve or _validation_curve(run.folder)
+            metrics.append(Run(config, folder / config.name, command=f"python train.py {options}").complete())
         bar.update()
     shutil.rmtree(cache, ignore_errors=True)
-    first = folder / controlled_config(name, seeds[0]).name
-    correct = _correct(first.parent, name, len(seeds))
+    return _row(name, configs, [folder / config.name for config in configs], metrics)
+
+
+def _row(name: str, configs: list[TrainingConfig], folders: list[Path], metrics: list[dict]) -> dict:
+    """Return what is recorded of a network, from its finished runs; of one run alone where a mean would mean nothing."""
+    first, phase = folders[0], configs[0].phases[-1].name
+    card, curve = read_card(first / "card.json"), _validation_curve(first)
+    right = np.stack([_right_answers(folder) for folder in folders])
+    accuracies = [each["accuracy"] for each in metrics]
     return {
         "model": name,
-        "strategy": "frozen ImageNet backbone" if phase == "head" else "from scratch",
-        "head": config.head,
-        "image_size": config.image_size,
-        "parameters": dict(read_card(first / "card.json").parameters),
+        "phase": phase,
+        "strategy": STRATEGIES[phase],
+        "head": configs[0].head,
+        "image_size": configs[0].image_size,
+        "parameters": dict(card.parameters),
         "file_mb": round((first / ONNX_FILE).stat().st_size / 1e6, 2),
         "flops": count_flops(first / ONNX_FILE),
-        "accuracy_mean": statistics.mean(row["accuracy"] for row in rows),
-        "accuracy_deviation": statistics.stdev(row["accuracy"] for row in rows) if len(rows) > 1 else None,
-        "accuracy_interval": list(bootstrap_interval(correct)),
-        "macro_f1": statistics.mean(row["macro_f1"] for row in rows),
-        "training_seconds": statistics.mean(row["seconds"][phase] for row in rows),
-        "frozen_seconds": rows[0]["seconds"]["cache"],
-        "cpu_seconds": rows[0]["cpu_seconds"],
+        "accuracy_mean": statistics.mean(accuracies),
+        "accuracy_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        "accuracy_interval": list(bootstrap_interval(right)),
+        "macro_f1": statistics.mean(each["macro"]["f1"] for each in metrics),
+        "training_seconds": statistics.mean(each["seconds"][phase] for each in metrics),
+        "frozen_seconds": metrics[0]["seconds"]["cache"],
+        "cpu_seconds": metrics[0]["cpu_seconds"],
         "epochs_to_converge": _epochs_to_converge(curve),
         "curve": curve,
-        "runs": rows,
+        "right": np.packbits(right[0]).tobytes().hex(),  # a bit a test image, for pairs of networks
+        "runs": [{"seed": config.seed, **run_row(each)} for config, each in zip(configs, metrics, strict=True)],
+        "hardware": card.hardware,
+        "date": card.date,
     }
 
 
-def _correct(folder: Path, name: str, seeds: int) -> np.ndarray:
-    """Return which test images each run of a network gets right: (seeds, images) bool."""
-    labels = load_cifar10().y_test
-    answers = []
-    for seed in range(seeds):
-        with np.load(folder / controlled_config(name, seed).name / PREDICTIONS_FILE) as stored:
-            answers.append(stored["test"].argmax(axis=1) == labels)
-    return np.stack(answers)
+def _right_answers(run: Path) -> np.ndarray:
+    """Return which test images a run gets right, (images,) bool."""
+    with np.load(run / PREDICTIONS_FILE) as stored:
+        return stored["test"].argmax(axis=1) == load_cifar10().y_test
 
 
 def _validation_curve(run: Path) -> list[float]:
@@ -130,10 +135,10 @@ def _epochs_to_converge(curve: Sequence[float]) -> int:
     return next(epoch for epoch, value in enumerate(curve, start=1) if value >= max(curve) - CONVERGED)
 
 
-def _result(rows: dict[str, dict], folder: Path) -> dict:
+def _result(rows: dict[str, dict]) -> dict:
     """Return the file's content: the budget, the networks by accuracy, and each pair of them compared by seed 0."""
     ranked = sorted(rows.values(), key=lambda row: -row["accuracy_mean"])
-    right = {row["model"]: _correct(folder, row["model"], 1)[0] for row in ranked}
+    right = {row["model"]: np.unpackbits(np.frombuffer(bytes.fromhex(row["right"]), np.uint8)) for row in ranked}
     pairs = [
         {"first": first, "second": second, **mcnemar(right[first], right[second])}
         for first, second in itertools.combinations(right, 2)

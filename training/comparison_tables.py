@@ -150,7 +150,7 @@ def confusion_pairs(result: dict, stored: dict, most: int = 10) -> str:
 
 def finding(result: dict) -> str:
     """Return in a sentence how much a frozen pretrained backbone helps under one budget."""
-    scratch = [row for row in result["models"] if row["strategy"] == "from scratch"]
+    scratch = [row for row in result["models"] if row["phase"] == "scratch"]
     frozen = [row for row in result["models"] if row not in scratch]
     with_backbone, without = (max(rows, key=lambda row: row["accuracy_mean"]) for rows in (frozen, scratch))
     high, low = with_backbone["accuracy_mean"], without["accuracy_mean"]
@@ -166,7 +166,7 @@ def finding(result: dict) -> str:
 
 def surprise(result: dict) -> str:
     """Return in a sentence which frozen backbones a network from scratch overtakes under the same budget."""
-    scratch = [row for row in result["models"] if row["strategy"] == "from scratch"]
+    scratch = [row for row in result["models"] if row["phase"] == "scratch"]
     frozen = [row for row in result["models"] if row not in scratch]
     best = max(scratch, key=lambda row: row["accuracy_mean"])
     overtaken = [f"`{row['model']}`" for row in frozen if row["accuracy_mean"] < best["accuracy_mean"]]

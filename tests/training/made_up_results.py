@@ -10,12 +10,14 @@ def comparison() -> dict:
     """Return `comparison.json` of a frozen network and two from scratch."""
 
     def row(model, strategy, accuracy, runs, status):
+        scratch = strategy == "from scratch"
         return {
-            "model": model, "strategy": strategy, "head": "linear", "image_size": 32, "status": status, "file_mb": 1.25,
-            "parameters": {"total": 2_000_000, "trainable": 10_000 if strategy != "from scratch" else 2_000_000},
-            "flops": 300_000_000, "accuracy_mean": accuracy, "accuracy_deviation": 0.0012 if runs > 1 else None,
+            "model": model, "phase": "scratch" if scratch else "head", "strategy": strategy, "status": status,
+            "head": "linear", "image_size": 32, "file_mb": 1.25, "flops": 300_000_000,
+            "parameters": {"total": 2_000_000, "trainable": 2_000_000 if scratch else 10_000},
+            "accuracy_mean": accuracy, "accuracy_deviation": 0.0012 if runs > 1 else None,
             "accuracy_interval": [accuracy - 0.01, accuracy + 0.01], "macro_f1": accuracy, "training_seconds": 60.0,
-            "frozen_seconds": 120.0 if strategy != "from scratch" else 0.0, "cpu_seconds": 333.0, "epochs_to_converge": 2,
+            "frozen_seconds": 0.0 if scratch else 120.0, "cpu_seconds": 333.0, "epochs_to_converge": 2,
             "curve": [accuracy - 0.1, accuracy], "runs": [{"seed": seed} for seed in range(runs)],
         }  # fmt: skip
 

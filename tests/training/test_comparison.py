@@ -62,7 +62,7 @@ def test_networks_are_trained_once_ranked_and_compared_on_the_same_images(
         len(linear["curve"]) == 3 and linear["curve"][linear["epochs_to_converge"] - 1] >= max(linear["curve"]) - 0.01
     )
     (pair,) = result["pairs"]
-    right = {name: comparison._correct(runs / "comparison", name, 1)[0] for name in rows}
+    right = {name: comparison._right_answers(runs / "comparison" / f"{name[5:]}-seed0") for name in rows}
     assert right["tiny_linear"].mean() == pytest.approx(linear["runs"][0]["accuracy"])
     assert {key: pair[key] for key in ("only_first", "only_second", "p")} == mcnemar(
         right[pair["first"]], right[pair["second"]]
