@@ -17,6 +17,7 @@ from training.cifar10 import load_cifar10
 from training.config import TrainingConfig, make_config
 from training.flops import count_flops
 from training.measure import empty_boundary_cache, record, run_row
+from training.recipes import require
 from training.run import Run
 from training.significance import bootstrap_interval, holm, mcnemar
 
@@ -40,11 +41,12 @@ def controlled(
         shelf: the folder of models that are served, which are "live".
 
     Raises:
-        ValueError: if a name is not one of `COMPARED`.
+        ValueError: if a name is not one of `COMPARED`, or `seeds` is below 1.
     """
     for name in models:
         if name not in COMPARED:
             raise ValueError(f"models must be of {', '.join(COMPARED)}. Received: {name!r}")
+    require(seeds >= 1, "seeds must be at least 1", seeds=seeds)
     wanted = [name for name in COMPARED if not models or name in models]
     folder, path = runs / "comparison", results / "comparison.json"
     known = {row["model"]: row for row in json.loads(path.read_text())["models"]} if path.exists() else {}

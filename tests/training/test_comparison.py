@@ -75,3 +75,5 @@ def test_networks_are_trained_once_ranked_and_compared_on_the_same_images(
 def test_an_unknown_network_is_told(tmp_path):
     with pytest.raises(ValueError, match="models must be of mobilenet_v2, .* Received: 'vgg61'"):
         controlled(tmp_path, tmp_path, ["vgg61"])
+    with pytest.raises(ValueError, match="seeds must be at least 1. Received: seeds=0"):
+        controlled(tmp_path, tmp_path, seeds=0)
