@@ -23,6 +23,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -54,7 +55,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     ):
         what.add_argument(f"--{name}", action="store_true")
     what.add_argument("--budget", choices=("controlled",), help="train every network under the same budget")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each network in --budget (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help="of the runs in --budget (default: 0 1 2) or --accuracy (default: 0)"
+    )
     parser.add_argument("--head-seeds", type=int, default=3, help="runs of phase head (default: %(default)s)")
     parser.add_argument("--finetune-seeds", type=int, default=2, help="runs of both phases (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=1, help="of each phase in --training-cost (default: %(default)s)")
@@ -80,15 +83,16 @@ def serving_result(model: Path | None, seconds: float) -> dict:
 
 
 def latency_result() -> dict:
-    """Time the shipped models and those of the comparison whose runs are here, and return the result."""
+    """Time the shipped models and the networks of the comparison, these with random weights, and return the result."""
     from deploy.measure.latency import measure_latency
     from inference.shelf import SAVED_MODELS
-    from training.comparison import runs_by_network
+    from training.comparison import COMPARED, save_untrained
     from training.measure import record
 
     folders = {card.parent.name: card.parent for card in sorted(SAVED_MODELS.glob("*/card.json"))}
-    compared = {f"{name}, comparison": folder for name, folder in runs_by_network(RUNS).items()}
-    return record(RESULTS / "latency.json", {"runs": measure_latency(folders | compared)})
+    with tempfile.TemporaryDirectory() as untrained:
+        folders |= {f"{name}, comparison": save_untrained(name, Path(untrained, name)) for name in COMPARED}
+        return record(RESULTS / "latency.json", {"runs": measure_latency(folders)})
 
 
 def stopping_result() -> dict:
@@ -125,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.evaluation:
         result = shelf_evaluation.evaluate_shelf(Path("saved_models"), RESULTS)
     elif options.budget:
-        result = comparison.controlled(RUNS, RESULTS, options.models, options.seeds)
+        result = comparison.controlled(RUNS, RESULTS, options.models, options.seeds or (0, 1, 2))
     elif options.reference:
         result = measure.reference(
             RUNS, RESULTS, head_seeds=range(options.head_seeds), finetune_seeds=range(options.finetune_seeds)
@@ -137,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.networks:
         result = measure_networks.networks(RUNS, RESULTS)
     elif options.accuracy:
-        result = measure_recipes.accuracy(RUNS, RESULTS, options.models)
+        result = measure_recipes.accuracy(RUNS, RESULTS, options.models, options.seeds or (0,))
     elif options.ablation:
         result = measure_recipes.ablation(RUNS, RESULTS)
     elif options.time_to_accuracy:

@@ -11,12 +11,13 @@ import numpy as np
 from tqdm import tqdm
 
 from models.card import ONNX_FILE, read_card
-from models.registry import model_spec
-from training.artifacts import PREDICTIONS_FILE
-from training.cifar10 import load_cifar10
+from models.registry import create_model, model_spec
+from training.artifacts import PREDICTIONS_FILE, save_keras, write_card
+from training.cifar10 import CLASS_NAMES, load_cifar10
 from training.config import TrainingConfig, make_config
 from training.flops import count_flops
 from training.measure import empty_boundary_cache, record, run_row
+from training.onnx_export import export_onnx
 from training.recipes import require
 from training.run import Run
 from training.significance import bootstrap_interval, holm, mcnemar
@@ -29,32 +30,37 @@ CONVERGED = 0.01  # an epoch has converged whose validation accuracy is this clo
 
 
 def controlled(
-    runs: Path, results: Path, models: Sequence[str] = (), seeds: int = 3, shelf: Path = Path("saved_models")
+    runs: Path,
+    results: Path,
+    models: Sequence[str] = (),
+    seeds: Sequence[int] = (0, 1, 2),
+    shelf: Path = Path("saved_models"),
 ) -> dict:
     """Train each network under the controlled budget, where that is not done yet, and compare them on the test images.
 
     Args:
         runs: the folder of runs; finished ones in it are taken as they are, unfinished ones go on.
-        results: where `comparison.json` goes; rows of other networks in it stay.
+        results: where `comparison.json` goes; other networks and other seeds in it stay.
         models: names of networks; empty for all of `COMPARED`.
-        seeds: how many runs of each: seeds 0, 1, ….
+        seeds: of the runs of each.
         shelf: the folder of models that are served, which are "live".
 
     Raises:
-        ValueError: if a name is not one of `COMPARED`, or `seeds` is below 1.
+        ValueError: if a name is not one of `COMPARED`, or there are no seeds.
     """
     for name in models:
         if name not in COMPARED:
             raise ValueError(f"models must be of {', '.join(COMPARED)}. Received: {name!r}")
-    require(seeds >= 1, "seeds must be at least 1", seeds=seeds)
+    require(len(seeds) > 0, "at least one seed is needed", seeds=seeds)
     wanted = [name for name in COMPARED if not models or name in models]
     folder, path = runs / "comparison", results / "comparison.json"
     known = {row["model"]: row for row in json.loads(path.read_text())["models"]} if path.exists() else {}
     result: dict = {}
-    with tqdm(total=len(wanted) * seeds, unit=" runs", desc="comparison") as bar:
+    with tqdm(total=len(wanted) * len(seeds), unit=" runs", desc="comparison") as bar:
         for name in wanted:
             live = any(read_card(card).name == name for card in shelf.glob("*/card.json"))
-            known[name] = {**_compared(name, range(seeds), folder, bar), "status": "live" if live else "study"}
+            row = _compared(name, seeds, folder, bar, known.get(name, {}).get("runs", ()))
+            known[name] = {**row, "status": "live" if live else "study"}
             result = record(path, _result(known))  # after each, so that an interruption loses none
     return result
 
@@ -67,57 +73,74 @@ def controlled_config(model: str, seed: int) -> TrainingConfig:
     return make_config("head" if frozen else "scratch", model, "controlled", head=head, seed=seed)
 
 
-def runs_by_network(runs: Path) -> dict[str, Path]:
-    """Return the folders of the finished comparison runs of seed 0, by network."""
-    folders = {name: runs / "comparison" / controlled_config(name, 0).name for name in COMPARED}
-    return {name: folder for name, folder in folders.items() if (folder / "metrics.json").exists()}
+def save_untrained(name: str, folder: Path) -> Path:
+    """Save a network of the comparison with random weights, for what does not depend on them, and return its folder."""
+    config = controlled_config(name, 0)
+    model = create_model(name, classes=len(CLASS_NAMES), weights=None, head=config.head, image_size=config.image_size)
+    images = np.random.default_rng(0).uniform(0, 255, (2, *model.input_shape[1:])).astype("float32")
+    save_keras(model, folder / "model.keras")
+    export_onnx(model, folder / ONNX_FILE, images)
+    write_card(
+        folder, model, name=name, version="0", labels=CLASS_NAMES, fit="bilinear", temperature=1, test_accuracy=0,
+        val_accuracy=0, command="", recipe="none", seed=0, weights="none", data="none", seconds=0,
+    )  # fmt: skip
+    return folder
 
 
-def _compared(name: str, seeds: range, folder: Path, bar: tqdm) -> dict:
+def _compared(name: str, seeds: Sequence[int], folder: Path, bar: tqdm, known: Sequence[dict]) -> dict:
     """Train a network with each seed, and return its row. The seeds share one cache of the frozen layers, then deleted."""
     configs = [controlled_config(name, seed) for seed in seeds]
     cache = folder / f".{name}-cache"  # an interrupted comparison finds it, and computes it once
-    metrics = []
+    runs = {run["seed"]: run for run in known}
     for config in configs:
         bar.set_description(f"{name}, seed {config.seed}")
         phase = config.phases[-1].name
         options = f"--model {name} --phase {phase} --recipe controlled --head {config.head} --seed {config.seed}"
+        run = folder / config.name
         with empty_boundary_cache(cache):
-            metrics.append(Run(config, folder / config.name, command=f"python train.py {options}").complete())
+            metrics = Run(config, run, command=f"python train.py {options}").complete()
+        runs[config.seed] = {
+            "seed": config.seed,
+            **run_row(metrics),
+            "cpu_seconds": metrics["cpu_seconds"],
+            "curve": _validation_curve(run),
+            "test_images": len(right := _right_answers(run)),
+            "right": np.packbits(right).tobytes().hex(),  # a bit a test image
+        }
         bar.update()
     shutil.rmtree(cache, ignore_errors=True)
-    return _row(name, configs, [folder / config.name for config in configs], metrics)
+    return _row(name, configs[-1], folder / configs[-1].name, [runs[seed] for seed in sorted(runs)])
 
 
-def _row(name: str, configs: list[TrainingConfig], folders: list[Path], metrics: list[dict]) -> dict:
-    """Return what is recorded of a network, from its finished runs; of one run alone where a mean would mean nothing."""
-    first, phase = folders[0], configs[0].phases[-1].name
-    card, curve = read_card(first / "card.json"), _validation_curve(first)
-    right = np.stack([_right_answers(folder) for folder in folders])
-    accuracies = [each["accuracy"] for each in metrics]
+def _row(name: str, config: TrainingConfig, folder: Path, runs: Sequence[dict]) -> dict:
+    """Return what is recorded of a network: from the folder of any run what they share, from the runs what they reached."""
+    card, phase, accuracies = read_card(folder / "card.json"), config.phases[-1].name, [run["accuracy"] for run in runs]
     return {
         "model": name,
         "phase": phase,
         "strategy": STRATEGIES[phase],
-        "head": configs[0].head,
-        "image_size": configs[0].image_size,
+        "head": config.head,
+        "image_size": config.image_size,
         "parameters": dict(card.parameters),
-        "file_mb": round((first / ONNX_FILE).stat().st_size / 1e6, 2),
-        "flops": count_flops(first / ONNX_FILE),
+        "file_mb": round((folder / ONNX_FILE).stat().st_size / 1e6, 2),
+        "flops": count_flops(folder / ONNX_FILE),
         "accuracy_mean": statistics.mean(accuracies),
         "accuracy_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-        "accuracy_interval": list(bootstrap_interval(right)),
-        "macro_f1": statistics.mean(each["macro"]["f1"] for each in metrics),
-        "training_seconds": statistics.mean(each["seconds"][phase] for each in metrics),
-        "frozen_seconds": metrics[0]["seconds"]["cache"],
-        "cpu_seconds": metrics[0]["cpu_seconds"],
-        "epochs_to_converge": _epochs_to_converge(curve),
-        "curve": curve,
-        "right": np.packbits(right[0]).tobytes().hex(),  # a bit a test image, for pairs of networks
-        "runs": [{"seed": config.seed, **run_row(each)} for config, each in zip(configs, metrics, strict=True)],
+        "accuracy_interval": list(bootstrap_interval(np.stack([_unpacked(run) for run in runs]))),
+        "macro_f1": statistics.mean(run["macro_f1"] for run in runs),
+        "training_seconds": statistics.mean(run["seconds"][phase] for run in runs),
+        "frozen_seconds": max(run["seconds"]["cache"] for run in runs),  # of a run that did not find them in the cache
+        "cpu_seconds": max(run["cpu_seconds"] for run in runs),
+        "epochs_to_converge": _epochs_to_converge(runs[0]["curve"]),
+        "runs": list(runs),
         "hardware": card.hardware,
         "date": card.date,
     }
+
+
+def _unpacked(run: dict) -> np.ndarray:
+    """Return which test images a recorded run got right, (images,) 0 or 1."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(run["right"]), np.uint8), count=run["test_images"])
 
 
 def _right_answers(run: Path) -> np.ndarray:
@@ -138,9 +161,9 @@ def _epochs_to_converge(curve: Sequence[float]) -> int:
 
 
 def _result(rows: dict[str, dict]) -> dict:
-    """Return the file's content: the budget, the networks by accuracy, and each pair of them compared by seed 0."""
+    """Return the file's content: the budget, the networks by accuracy, and each pair of them compared by the first seed."""
     ranked = sorted(rows.values(), key=lambda row: -row["accuracy_mean"])
-    right = {row["model"]: np.unpackbits(np.frombuffer(bytes.fromhex(row["right"]), np.uint8)) for row in ranked}
+    right = {row["model"]: _unpacked(row["runs"][0]) for row in ranked}
     pairs = [
         {"first": first, "second": second, **mcnemar(right[first], right[second])}
         for first, second in itertools.combinations(right, 2)

@@ -50,7 +50,7 @@ def costs(result: dict, stored: dict) -> str:
     )
     return (
         f"{head}{'---|' * 8}\n" + "\n".join(rows) + "\n\nFLOPs of one image, two for each multiply-add. Answer times of one "
-        "image, and images/s of 32 at a time. CPU time of all cores in the first run, frozen layers and evaluation included. A "
+        "image, and images/s of 32 at a time. CPU time of all cores in one run, frozen layers and evaluation included. A "
         f"network has converged at the first epoch within a point of its best validation accuracy. {origin(result)}"
     )  # fmt: skip
 
@@ -73,7 +73,7 @@ def pairs(result: dict, stored: dict) -> str:
     return (
         f"{head}\n"
         + "\n".join(rows)
-        + f"\n\nMcNemar's exact test on the same test images, seed 0 of each; p after Holm's "
+        + f"\n\nMcNemar's exact test on the same test images, one run of each; p after Holm's "
         f"correction for all {len(result['pairs'])} pairs, of which {differ} differ at {SIGNIFICANT:g}. {origin(result)}"
     )
 
@@ -86,7 +86,11 @@ def latency(result: dict, stored: dict) -> str:
         for row in sorted(result["runs"], key=lambda row: (row["engine"], row["median_ms"]))
     ]
     head = "| model | engine | input | one image, median | 95th percentile | images/s, 32 at a time |\n|" + "---|" * 6
-    return f"{head}\n" + "\n".join(rows) + f"\n\nAll models take turns in one process. {origin(result)}"
+    return (
+        f"{head}\n"
+        + "\n".join(rows)
+        + f"\n\nAll models take turns in one process; those of the comparison have random weights here. {origin(result)}"
+    )
 
 
 def shipped(result: dict, stored: dict) -> str:

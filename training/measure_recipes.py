@@ -25,14 +25,12 @@ class Goal:
     Attributes:
         model: its name in the registry.
         options: of `train.py`, beside the model and the seed.
-        seeds: of its runs.
         published: test accuracy that projects of the same kind report, where one does.
         target: test accuracy to reach, if any.
     """
 
     model: str
     options: Mapping[str, Any]
-    seeds: Sequence[int] = (0,)
     published: float | None = None
     target: float | None = None
 
@@ -50,13 +48,14 @@ GOALS = (
 )
 
 
-def accuracy(runs: Path, results: Path, models: Sequence[str] = ()) -> dict:
+def accuracy(runs: Path, results: Path, models: Sequence[str] = (), seeds: Sequence[int] = (0,)) -> dict:
     """Train each network as far as its recipe goes, where that is not done yet, and record what it reaches.
 
     Args:
         runs: the folder of runs; finished ones in it are taken as they are, unfinished ones go on.
-        results: where `accuracy.json` goes; rows of other networks in it stay.
+        results: where `accuracy.json` goes; rows of other networks and other seeds in it stay.
         models: names of networks; empty for all of `GOALS`.
+        seeds: of the runs of each.
 
     Raises:
         ValueError: if no goal is set for a name.
@@ -70,7 +69,7 @@ def accuracy(runs: Path, results: Path, models: Sequence[str] = ()) -> dict:
     for goal in GOALS:
         if models and goal.model not in models:
             continue
-        for seed in goal.seeds:
+        for seed in seeds:
             row = _reached(goal, seed, runs)
             same = ("model", "recipe", "seed")
             rows = [other for other in rows if any(other[key] != row[key] for key in same)] + [row]

@@ -84,7 +84,7 @@ def _draw(stored: dict[str, dict], folder: Path) -> None:
     if compared := stored.get("comparison"):
         models = compared["models"]
         report_figures.plot_learning_curves(
-            {row["model"]: row["curve"] for row in models}, folder / "learning_curves.png"
+            {row["model"]: row["runs"][0]["curve"] for row in models}, folder / "learning_curves.png"
         )
         times = {
             row["model"]: row for row in stored.get("latency", {}).get("runs", []) if row["engine"] == "onnxruntime"

@@ -3,6 +3,7 @@
 A table function takes its result and all results by name, of which some tables show a second one.
 """
 
+import itertools
 import statistics
 
 
@@ -110,22 +111,35 @@ def _accuracy(result: dict, stored: dict) -> str:
         return "–" if value is None else f"{value:.2%}"
 
     rows = []
-    for run in result["runs"]:
+    for _, group in itertools.groupby(result["runs"], key=lambda run: (run["model"], run["recipe"])):
+        run = _mean_run(list(group))
         target = "–" if run["target"] is None else f"{run['target']:.1%}: {_verdict(run)}"
         rows.append(
             f"| `{run['model']}`, {run['recipe']} | {run['image_size']} | {run['parameters']['total']:,} | "
-            f"{share(run['published'])} | **{run['accuracy']:.2%}** | {share(run['accuracy_tta'])} | {target} | "
+            f"{share(run['published'])} | **{run['accuracy']:.2%}** | {share(run['accuracy_tta'])} | {run['n']} | {target} | "
             f"{run['seconds']['total'] / 60:.0f} min |"
         )
     head = (
-        "| network, recipe | input | parameters | others report | test accuracy | averaged over views | target | everything "
-        "|\n|---|---|---|---|---|---|---|---|"
+        "| network, recipe | input | parameters | others report | test accuracy | averaged over views | runs | target | "
+        "everything |\n|---|---|---|---|---|---|---|---|---|"
     )
     return (
-        f"{head}\n" + "\n".join(rows) + "\n\nOne run a row. Averaged over views means the mean "
+        f"{head}\n" + "\n".join(rows) + "\n\nMeans of the runs. Averaged over views means the mean "
         "logits of the image, its mirror image and, for `speedrun`, shifts by a pixel. What others report are accuracies in "
         f"the projects that Thaw replaces. `python benchmark.py --accuracy` repeats it. {origin(result)}"
     )
+
+
+def _mean_run(runs: list[dict]) -> dict:
+    """Return one row for the runs of several seeds: the first one with the means of what they reached, and their number."""
+    averaged = [run["accuracy_tta"] for run in runs if run["accuracy_tta"] is not None]
+    return {
+        **runs[0],
+        "n": len(runs),
+        "accuracy": statistics.mean(run["accuracy"] for run in runs),
+        "accuracy_tta": statistics.mean(averaged) if averaged else None,
+        "seconds": {"total": statistics.mean(run["seconds"]["total"] for run in runs)},
+    }
 
 
 def _verdict(run: dict) -> str:

@@ -18,7 +18,7 @@ def comparison() -> dict:
             "accuracy_mean": accuracy, "accuracy_deviation": 0.0012 if runs > 1 else None,
             "accuracy_interval": [accuracy - 0.01, accuracy + 0.01], "macro_f1": accuracy, "training_seconds": 60.0,
             "frozen_seconds": 0.0 if scratch else 120.0, "cpu_seconds": 333.0, "epochs_to_converge": 2,
-            "curve": [accuracy - 0.1, accuracy], "runs": [{"seed": seed} for seed in range(runs)],
+            "runs": [{"seed": seed, "curve": [accuracy - 0.1, accuracy]} for seed in range(runs)],
         }  # fmt: skip
 
     models = [

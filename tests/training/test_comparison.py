@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from models.registry import create_model
 from training import comparison, measure, run
-from training.comparison import COMPARED, controlled, controlled_config
+from training.artifacts import load_saved, parameter_counts
+from training.comparison import COMPARED, controlled, controlled_config, save_untrained
 from training.config import TrainingConfig, make_config
+from training.flops import count_flops
 from training.significance import mcnemar
 
 
@@ -45,8 +48,9 @@ def test_networks_are_trained_once_ranked_and_compared_on_the_same_images(
     tiny_comparison, dataset, tmp_path, monkeypatch
 ):
     runs = tmp_path / "runs"
-    controlled(runs, tmp_path, ["tiny_linear"], seeds=2, shelf=tmp_path)
-    result = controlled(runs, tmp_path, ["tiny_dense"], seeds=1, shelf=tmp_path)
+    controlled(runs, tmp_path, ["tiny_linear"], seeds=[1], shelf=tmp_path)
+    controlled(runs, tmp_path, ["tiny_linear"], seeds=[0], shelf=tmp_path)
+    result = controlled(runs, tmp_path, ["tiny_dense"], seeds=[0], shelf=tmp_path)
     assert json.loads((tmp_path / "comparison.json").read_text()) == result
     rows = {row["model"]: row for row in result["models"]}
     assert set(rows) == {"tiny_linear", "tiny_dense"}
@@ -59,7 +63,7 @@ def test_networks_are_trained_once_ranked_and_compared_on_the_same_images(
     assert dense["accuracy_deviation"] is None
     assert linear["flops"] > 0 and linear["cpu_seconds"] > 0 and linear["status"] == "study"
     assert (
-        len(linear["curve"]) == 3 and linear["curve"][linear["epochs_to_converge"] - 1] >= max(linear["curve"]) - 0.01
+        len(curve := linear["runs"][0]["curve"]) == 3 and curve[linear["epochs_to_converge"] - 1] >= max(curve) - 0.01
     )
     (pair,) = result["pairs"]
     right = {name: comparison._right_answers(runs / "comparison" / f"{name[5:]}-seed0") for name in rows}
@@ -69,11 +73,18 @@ def test_networks_are_trained_once_ranked_and_compared_on_the_same_images(
     )
     assert not list((runs / "comparison").glob(".*-cache"))
     monkeypatch.setattr(run, "load_cifar10", lambda data_dir=None: pytest.fail("finished runs are not run again"))
-    assert controlled(runs, tmp_path, ["tiny_linear"], seeds=2, shelf=tmp_path)["models"] == result["models"]
+    assert controlled(runs, tmp_path, ["tiny_linear"], seeds=[0, 1], shelf=tmp_path)["models"] == result["models"]
 
 
 def test_an_unknown_network_is_told(tmp_path):
     with pytest.raises(ValueError, match="models must be of mobilenet_v2, .* Received: 'vgg61'"):
         controlled(tmp_path, tmp_path, ["vgg61"])
-    with pytest.raises(ValueError, match="seeds must be at least 1. Received: seeds=0"):
-        controlled(tmp_path, tmp_path, seeds=0)
+    with pytest.raises(ValueError, match=r"at least one seed is needed. Received: seeds=\(\)"):
+        controlled(tmp_path, tmp_path, seeds=())
+
+
+def test_an_untrained_network_is_the_one_that_is_compared(tmp_path):
+    config = controlled_config("custom_cnn", 0)
+    saved = load_saved(save_untrained("custom_cnn", tmp_path))
+    assert saved.card.parameters == parameter_counts(create_model("custom_cnn", weights=None, head=config.head))
+    assert count_flops(tmp_path / "model.onnx") > 1e6
