@@ -4,7 +4,7 @@ python benchmark.py --reference        accuracy of the reference recipe over see
 python benchmark.py --training-cost    the boundary cache against the plain way, side by side (about 30 minutes)
 python benchmark.py --networks         every network whose weights can be had, by the reference recipe (about an hour)
 python benchmark.py --accuracy         every network by the recipe that takes it furthest (hours; --models picks some)
-python benchmark.py --ablation         the strong recipe with one thing changed at a time, on validation (two hours)
+python benchmark.py --ablation         the strong recipe with one thing changed at a time, on validation (an hour; --changes)
 python benchmark.py --time-to-accuracy strong, reference and plain Keras: minutes until 90, 92 and 94 % (two hours)
 python benchmark.py --budget controlled  every network under one budget, from scratch or pretrained (hours; --models, --seeds)
 python benchmark.py --evaluation       the shipped models in detail: calibration, confusions, doubtful images (two minutes)
@@ -67,6 +67,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="of each load in --serving (default: %(default)s)")
     parser.add_argument(
         "--models", nargs="+", default=(), help="names of networks for --accuracy or --budget (default: all)"
+    )
+    parser.add_argument(
+        "--changes", nargs="+", default=(), help='words of the changes in --ablation, such as "EMA" (default: all)'
     )
     parser.add_argument("--limit", type=int, help="--training-cost on the first n images only")
     return parser.parse_args(arguments)
@@ -143,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.accuracy:
         result = measure_recipes.accuracy(RUNS, RESULTS, options.models, options.seeds or (0,))
     elif options.ablation:
-        result = measure_recipes.ablation(RUNS, RESULTS)
+        result = measure_recipes.ablation(RUNS, RESULTS, options.changes)
     elif options.time_to_accuracy:
         result = measure_recipes.time_to_accuracy(RUNS, RESULTS)
     elif options.parity:

@@ -110,9 +110,11 @@ def _finetune(**settings) -> dict:
     return {"finetune": dataclasses.replace(_FINETUNE, **settings)}
 
 
+AS_IT_IS = "the recipe as it is"
+VIEWS_AVERAGED = f"{AS_IT_IS}, averaged with the mirror image"
 # What `strong` is changed in, one thing at a time: phases, or settings of the run.
 CHANGES: dict[str, tuple[Mapping[str, PhaseConfig | None], Mapping[str, Any]]] = {
-    "the recipe as it is": ({}, {}),
+    AS_IT_IS: ({}, {}),
     "no head first: fine-tuned from a random one": ({"head": None}, {}),
     "head by Adam, as in reference": ({"head": _REFERENCE_HEAD}, {}),
     "one view: identity": ({}, {"views": ("identity",)}),
@@ -128,35 +130,48 @@ CHANGES: dict[str, tuple[Mapping[str, PhaseConfig | None], Mapping[str, Any]]] =
     "fewer layers: from block_10": ({}, {"unfreeze": "block_10"}),
     "more layers: from block_4": ({}, {"unfreeze": "block_4"}),
 }
-VIEWS_AVERAGED = "the recipe as it is, averaged with the mirror image"
 
 
-def ablation(runs: Path, results: Path, *, image_size: int = 96, epochs: float = 4) -> dict:
+def ablation(
+    runs: Path, results: Path, changes: Sequence[str] = (), *, image_size: int = 96, epochs: float = 4
+) -> dict:
     """Change one thing of `strong` at a time and record what validation says; the test set is not looked at.
 
     MobileNetV2 with a smaller input and fewer epochs than the recipe's, seed 0, a tenth of the training images held back.
 
     Args:
         runs: the folder of runs; finished ones in it are taken as they are, unfinished ones go on.
-        results: where `recipes.json` goes.
+        results: where `recipes.json` goes; rows of other changes in it stay.
+        changes: words of the changes to try, such as "EMA"; empty for all of `CHANGES`.
         image_size: the side of the input in pixels.
         epochs: of phase "finetune".
+
+    Raises:
+        ValueError: if no change has one of the words.
     """
-    rows = []
+    for word in changes:
+        if not any(word in change for change in CHANGES):
+            raise ValueError(f"changes must be words of: {'; '.join(CHANGES)}. Received: {word!r}")
+    path = results / "recipes.json"
+    rows = {row["change"]: row for row in json.loads(path.read_text())["runs"]} if path.exists() else {}
     for change, (phases, settings) in CHANGES.items():
+        if changes and not any(word in change for word in changes):
+            continue
         config = _changed(phases, settings, image_size, epochs)
         name = re.sub(r"[^a-z0-9.]+", "-", change.lower())
         run = Run(config, runs / "ablation" / f"{image_size}px-{epochs:g}-epochs" / name)
         model, split = run.trained()
-        rows.append(_validated(change, run))
+        rows[change] = _validated(change, run)
         if not phases and not settings:
             labels = split.dataset.y_train[split.validation]
             images = split.dataset.x_train[split.validation]
             averaged = predict_views(model, images, image_size, config.test_views)
-            rows.append({"change": VIEWS_AVERAGED, "validation_accuracy": float((averaged.argmax(1) == labels).mean())})
-        result = record(results / "recipes.json", {
+            accuracy = float((averaged.argmax(1) == labels).mean())
+            rows[VIEWS_AVERAGED] = {"change": VIEWS_AVERAGED, "validation_accuracy": accuracy}
+        order = dict.fromkeys((AS_IT_IS, VIEWS_AVERAGED, *CHANGES))
+        result = record(path, {
             "model": config.model, "recipe": "strong", "image_size": image_size, "epochs": epochs, "seed": config.seed,
-            "validation_images": len(split.validation), "runs": rows,
+            "validation_images": len(split.validation), "runs": [rows[change] for change in order if change in rows],
         })  # fmt: skip
     return result
 

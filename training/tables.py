@@ -149,7 +149,7 @@ def _verdict(run: dict) -> str:
 
 
 def _ablation(result: dict, stored: dict) -> str:
-    base = result["runs"][0]["validation_accuracy"]
+    base = result["runs"][0]["validation_accuracy"]  # the recipe as it is
     error = (base * (1 - base) / result["validation_images"]) ** 0.5
     rows = [
         f"| {run['change']} | {run['validation_accuracy']:.2%} | {100 * (run['validation_accuracy'] - base):+.2f} | "

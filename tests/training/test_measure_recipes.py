@@ -72,9 +72,13 @@ TRIED = (
 
 def test_the_ablation_changes_one_thing_at_a_time(tiny_world, unseen, tmp_path, monkeypatch):
     monkeypatch.setattr(measure_recipes, "CHANGES", {change: measure_recipes.CHANGES[change] for change in TRIED})
-    result = measure_recipes.ablation(tmp_path / "runs", tmp_path, image_size=16, epochs=1)
+    options = {"image_size": 16, "epochs": 1}
+    measure_recipes.ablation(tmp_path / "runs", tmp_path, ["EMA"], **options)
+    result = measure_recipes.ablation(tmp_path / "runs", tmp_path, ["as it is", "no head", "two", "MixUp"], **options)
+    assert [row["change"] for row in result["runs"]] == [TRIED[0], measure_recipes.VIEWS_AVERAGED, *TRIED[1:]]
+    with pytest.raises(ValueError, match="changes must be words of: the recipe as it is; .* Received: 'XXL'"):
+        measure_recipes.ablation(tmp_path / "runs", tmp_path, ["XXL"], **options)
     rows = {row["change"]: row for row in result["runs"]}
-    assert set(rows) == {*TRIED, measure_recipes.VIEWS_AVERAGED}
     base = rows.pop("the recipe as it is")
     rows.pop(measure_recipes.VIEWS_AVERAGED)
     assert all(row["validation_loss"] != base["validation_loss"] for row in rows.values())
