@@ -9,6 +9,7 @@ python benchmark.py --time-to-accuracy strong, reference and plain Keras: minute
 python benchmark.py --budget controlled  every network under one budget, from scratch or pretrained (hours; --models, --seeds)
 python benchmark.py --evaluation       the shipped models in detail: calibration, confusions, doubtful images (two minutes)
 python benchmark.py --latency          the answer times of the compared and the shipped models (about five minutes)
+python benchmark.py --domain-gap STAGE shipped models on what people upload, recorded as STAGE (about 20 minutes; --models)
 python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
 python benchmark.py --parity           each port against its original (about 3 minutes; needs requirements-dev.txt)
 python benchmark.py --serving          the API against a plain model.predict app: requests/s, memory (about 6 minutes)
@@ -24,6 +25,7 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -55,6 +57,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     ):
         what.add_argument(f"--{name}", action="store_true")
     what.add_argument("--budget", choices=("controlled",), help="train every network under the same budget")
+    what.add_argument("--domain-gap", metavar="STAGE", help="the name that the result gets, such as before or after")
     parser.add_argument(
         "--seeds", type=int, nargs="+", help="of the runs in --budget (default: 0 1 2) or --accuracy (default: 0)"
     )
@@ -66,7 +69,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, default=60, help="of each load in --serving (default: %(default)s)")
     parser.add_argument(
-        "--models", nargs="+", default=(), help="names of networks for --accuracy or --budget (default: all)"
+        "--models",
+        nargs="+",
+        default=(),
+        help="names of networks for --accuracy, --budget or --domain-gap (default: all)",
     )
     parser.add_argument(
         "--changes", nargs="+", default=(), help='words of the changes in --ablation, such as "EMA" (default: all)'
@@ -96,6 +102,20 @@ def latency_result() -> dict:
     with tempfile.TemporaryDirectory() as untrained:
         folders |= {f"{name}, comparison": save_untrained(name, Path(untrained, name)) for name in COMPARED}
         return record(RESULTS / "latency.json", {"runs": measure_latency(folders)})
+
+
+def domain_gap_result(stage: str, models: Sequence[str]) -> dict:
+    """Ask the shipped models what people upload, and return the result."""
+    import numpy as np
+
+    from inference.classifier import load_classifier
+    from training.domain_gap import MODELS, Answer, domain_gap
+
+    def open_model(folder: Path) -> Answer:
+        classifier = load_classifier(folder)
+        return lambda sources: classifier.probabilities(np.stack([classifier.view(source) for source in sources]))
+
+    return domain_gap(open_model, Path("saved_models"), RESULTS, stage, models or MODELS)
 
 
 def stopping_result() -> dict:
@@ -131,6 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
         result = latency_result()
     elif options.evaluation:
         result = shelf_evaluation.evaluate_shelf(Path("saved_models"), RESULTS)
+    elif options.domain_gap:
+        result = domain_gap_result(options.domain_gap, options.models)
     elif options.budget:
         result = comparison.controlled(RUNS, RESULTS, options.models, options.seeds or (0, 1, 2))
     elif options.reference:

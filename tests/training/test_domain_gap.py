@@ -1,0 +1,54 @@
+"""The measurement of the domain gap, on two tiny models."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import tiny_dataset
+
+from inference.classifier import load_classifier
+from training import domain_gap
+from training.cifar10 import CLASS_NAMES
+from training.corruptions import find_corruption
+from training.photographs import photographs
+
+
+@pytest.fixture
+def dataset(monkeypatch):
+    found = dataclasses.replace(tiny_dataset(classes=10), class_names=CLASS_NAMES)
+    monkeypatch.setattr(domain_gap, "load_cifar10", lambda: found)
+    return found
+
+
+def open_model(folder):
+    classifier = load_classifier(folder)
+    return lambda sources: np.array([list(each.probabilities.values()) for each in classifier.classify(list(sources))])
+
+
+def test_every_condition_is_asked_the_way_of_an_upload_and_stages_stay(saved_models, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(domain_gap, "CONDITIONS", {"one": ("jpeg_10",), "other": ("bicubic_64+jpeg_90", "bars_1.5")})
+    first = domain_gap.domain_gap(open_model, saved_models, tmp_path, "before", ["tiny_a"], images=20)
+    result = domain_gap.domain_gap(open_model, saved_models, tmp_path, "after", ["tiny_a", "tiny_b"], images=20)
+    assert json.loads((tmp_path / "domain_gap.json").read_text()) == result
+    assert result["stages"]["before"] == first["stages"]["before"]
+    tiny = result["stages"]["after"]["models"]["tiny_a"]
+    assert list(tiny["conditions"]) == ["as it is", "jpeg_10", "bicubic_64+jpeg_90", "bars_1.5"]
+    classifier = load_classifier(saved_models / "tiny_a")
+    change = find_corruption("jpeg_10")
+    answers = classifier.classify([change(Image.fromarray(image)) for image in dataset.x_test[:20]], top_k=1)
+    right = [each.top[0][0] == CLASS_NAMES[label] for each, label in zip(answers, dataset.y_test, strict=False)]
+    assert tiny["conditions"]["jpeg_10"]["accuracy"] == pytest.approx(np.mean(right))
+    assert tiny["conditions"]["jpeg_10"]["confidence"] == pytest.approx(np.mean([each.top[0][1] for each in answers]))
+
+
+def test_photographs_that_are_answered_wrongly_are_named(saved_models):
+    classifier = load_classifier(saved_models / "tiny_a")
+    found = domain_gap.ask_photographs(open_model(saved_models / "tiny_a"), "report", CLASS_NAMES)
+    asked = photographs("report")
+    assert found["images"] == len(asked)
+    assert len(found["wrong"]) == round(len(asked) * (1 - found["accuracy"])) > 0
+    worst = found["wrong"][0]
+    path = next(each.path for each in asked if f"{each.label}/{each.path.name}" == worst["file"])
+    assert classifier.classify(path, 1).top[0] == (worst["answer"], pytest.approx(worst["confidence"]))
