@@ -6,6 +6,7 @@ python benchmark.py --networks         every network whose weights can be had, b
 python benchmark.py --accuracy         every network by the recipe that takes it furthest (hours; --models picks some)
 python benchmark.py --ablation         the strong recipe with one thing changed at a time, on validation (an hour; --changes)
 python benchmark.py --time-to-accuracy strong, reference and plain Keras: minutes until 90, 92 and 94 % (two hours)
+python benchmark.py --step-cost        training steps of speedrun_cnn by batch size, precision and oneDNN (about ten minutes)
 python benchmark.py --budget controlled  every network under one budget, from scratch or pretrained (hours; --models, --seeds)
 python benchmark.py --evaluation       the shipped models in detail: calibration, confusions, doubtful images (two minutes)
 python benchmark.py --latency          the answer times of the compared and the shipped models (about five minutes)
@@ -45,6 +46,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "accuracy",
         "ablation",
         "time-to-accuracy",
+        "step-cost",
         "evaluation",
         "latency",
         "linear-probe",
@@ -141,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         write_report(RESULTS)
         return 0
-    from training import comparison, measure, measure_networks, measure_recipes, shelf_evaluation
+    from training import comparison, measure, measure_networks, measure_recipes, shelf_evaluation, step_cost
 
     if options.serving:
         result = serving_result(options.model, options.seconds)
@@ -171,6 +173,8 @@ def main(arguments: list[str] | None = None) -> int:
         result = measure_recipes.ablation(RUNS, RESULTS, options.changes)
     elif options.time_to_accuracy:
         result = measure_recipes.time_to_accuracy(RUNS, RESULTS)
+    elif options.step_cost:
+        result = step_cost.step_cost(RESULTS)
     elif options.parity:
         result = measure_networks.parity(RESULTS)
     else:

@@ -102,7 +102,6 @@ def _compared(name: str, seeds: Sequence[int], folder: Path, bar: tqdm, known: S
         runs[config.seed] = {
             "seed": config.seed,
             **run_row(metrics),
-            "cpu_seconds": metrics["cpu_seconds"],
             "curve": _validation_curve(run),
             "test_images": len(right := _right_answers(run)),
             "right": np.packbits(right).tobytes().hex(),  # a bit a test image

@@ -145,7 +145,7 @@ def empty_boundary_cache(folder: Path) -> Iterator[None]:
 
 def run_row(metrics: dict) -> dict:
     """Return what a table needs of a run's metrics."""
-    row = {name: metrics[name] for name in ("accuracy", "validation_accuracy", "epochs", "seconds")}
+    row = {name: metrics[name] for name in ("accuracy", "validation_accuracy", "epochs", "seconds", "cpu_seconds")}
     return {**row, "macro_f1": metrics["macro"]["f1"]}
 
 

@@ -14,8 +14,9 @@ from training import plots
 from training.config import TrainingConfig, make_config
 from training.evaluation import predict_views
 from training.measure import empty_boundary_cache, record, run_row
-from training.recipes import RECIPES, PhaseConfig
+from training.recipes import RECIPES, PhaseConfig, require
 from training.run import Run
+from training.tables import AS_IT_IS
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,22 @@ class Goal:
         options: of `train.py`, beside the model and the seed.
         published: test accuracy that projects of the same kind report, where one does.
         target: test accuracy to reach, if any.
+        minutes: the longest that everything may take with it, if that is limited.
     """
 
     model: str
     options: Mapping[str, Any]
     published: float | None = None
     target: float | None = None
+    minutes: float | None = None
 
 
 GOALS = (
     Goal("custom_cnn", {"epochs": 15, "augment": "flip"}),
     Goal("custom_cnn_bn", {"epochs": 15, "augment": "flip,shift,rotate"}),
-    Goal("speedrun_cnn", {"recipe": "speedrun"}, published=0.8863, target=0.938),
+    Goal("speedrun_cnn", {"recipe": "speedrun"}, published=0.8863, target=0.938, minutes=45),
     Goal("mobilenet_v2", {"recipe": "reference"}, published=0.92),
-    Goal("mobilenet_v2", {"recipe": "strong"}, published=0.92, target=0.955),
+    Goal("mobilenet_v2", {"recipe": "strong"}, published=0.92, target=0.955, minutes=60),
     Goal("efficientnet_lite0", {"recipe": "strong"}, published=0.8375, target=0.955),
     Goal("alexnet", {"recipe": "strong"}, published=0.8344, target=0.89),
     Goal("vgg16", {"recipe": "strong"}, target=0.91),
@@ -58,12 +61,13 @@ def accuracy(runs: Path, results: Path, models: Sequence[str] = (), seeds: Seque
         seeds: of the runs of each.
 
     Raises:
-        ValueError: if no goal is set for a name.
+        ValueError: if no goal is set for a name, or there are no seeds.
     """
     known = [goal.model for goal in GOALS]
     for name in models:
         if name not in known:
             raise ValueError(f"models must be of {', '.join(dict.fromkeys(known))}. Received: {name!r}")
+    require(len(seeds) > 0, "at least one seed is needed", seeds=seeds)
     path = results / "accuracy.json"
     rows = json.loads(path.read_text())["runs"] if path.exists() else []
     for goal in GOALS:
@@ -71,9 +75,9 @@ def accuracy(runs: Path, results: Path, models: Sequence[str] = (), seeds: Seque
             continue
         for seed in seeds:
             row = _reached(goal, seed, runs)
-            same = ("model", "recipe", "seed")
+            same = ("model", "recipe", "seed", "hardware")
             rows = [other for other in rows if any(other[key] != row[key] for key in same)] + [row]
-            rows.sort(key=lambda row: (row["model"], row["recipe"], row["seed"]))
+            rows.sort(key=lambda row: (row["model"], row["recipe"], row["hardware"], row["seed"]))
             result = record(path, {"runs": rows})  # after each, so that an interruption loses none
     return result
 
@@ -83,7 +87,9 @@ def _reached(goal: Goal, seed: int, runs: Path) -> dict:
     shown = {"model": goal.model, **goal.options} | ({"seed": seed} if seed else {})
     command = "python train.py " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in shown.items())
     folder = runs / "accuracy" / config.name
-    metrics = Run(config, folder, command=command).complete()
+    with empty_boundary_cache(cache := folder.with_name(f".{folder.name}-cache")):  # the frozen layers are in its time
+        metrics = Run(config, folder, command=command).complete()
+    shutil.rmtree(cache, ignore_errors=True)
     card = read_card(folder / "card.json")
     return {
         "model": goal.model,
@@ -93,10 +99,12 @@ def _reached(goal: Goal, seed: int, runs: Path) -> dict:
         "parameters": dict(card.parameters),
         "published": goal.published,
         "target": goal.target,
+        "minutes": goal.minutes,
         **run_row(metrics),
         "accuracy_tta": metrics.get("tta", {}).get("accuracy"),
         "validation_accuracy_tta": metrics.get("tta", {}).get("validation_accuracy"),
         "command": command,
+        "git_commit": json.loads((folder / "config.json").read_text())["provenance"]["git_commit"],
         "hardware": card.hardware,
         "date": card.date,
     }
@@ -110,7 +118,6 @@ def _finetune(**settings) -> dict:
     return {"finetune": dataclasses.replace(_FINETUNE, **settings)}
 
 
-AS_IT_IS = "the recipe as it is"
 VIEWS_AVERAGED = f"{AS_IT_IS}, averaged with the mirror image"
 # What `strong` is changed in, one thing at a time: phases, or settings of the run.
 CHANGES: dict[str, tuple[Mapping[str, PhaseConfig | None], Mapping[str, Any]]] = {
@@ -147,13 +154,19 @@ def ablation(
         epochs: of phase "finetune".
 
     Raises:
-        ValueError: if no change has one of the words.
+        ValueError: if no change has one of the words, or the file holds runs of another size or length.
     """
     for word in changes:
         if not any(word in change for change in CHANGES):
             raise ValueError(f"changes must be words of: {'; '.join(CHANGES)}. Received: {word!r}")
     path = results / "recipes.json"
-    rows = {row["change"]: row for row in json.loads(path.read_text())["runs"]} if path.exists() else {}
+    known = json.loads(path.read_text()) if path.exists() else {"image_size": image_size, "epochs": epochs, "runs": []}
+    if (known["image_size"], known["epochs"]) != (image_size, epochs):
+        raise ValueError(
+            f"{path} holds runs of {known['epochs']:g} epochs at {known['image_size']} pixels: move it away first. "
+            f"Received: epochs={epochs}, image_size={image_size}"
+        )
+    rows = {row["change"]: row for row in known["runs"]}
     for change, (phases, settings) in CHANGES.items():
         if changes and not any(word in change for word in changes):
             continue

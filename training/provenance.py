@@ -87,9 +87,15 @@ def _cpu_model() -> str:
 
 
 def _gpus() -> list[str]:
-    tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is None:  # not worth its seconds of import
-        return []
-    devices = tensorflow.config.list_physical_devices("GPU")
-    details = [tensorflow.config.experimental.get_device_details(device) for device in devices]
-    return [detail.get("device_name", "GPU") for detail in details]
+    """Return the names of the GPUs that the frameworks in use see; one that is not imported is not worth its seconds."""
+    tensorflow, jax, torch = (sys.modules.get(name) for name in ("tensorflow", "jax", "torch"))
+    found: list[str] = []
+    if tensorflow is not None:
+        devices = tensorflow.config.list_physical_devices("GPU")
+        details = [tensorflow.config.experimental.get_device_details(device) for device in devices]
+        found = [detail.get("device_name", "GPU") for detail in details]
+    if not found and jax is not None:
+        found = [device.device_kind for device in jax.devices() if device.platform == "gpu"]
+    if not found and torch is not None:
+        found = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return found

@@ -1,6 +1,7 @@
 """One training run from data to a saved, measured model; every stage timed, every file written whole."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -137,8 +138,20 @@ class Run:
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         watch = Stopwatch()
-        yield
-        self.state.add_time(name, watch)
+        try:
+            yield
+        finally:
+            self.state.add_time(name, watch)
+
+    @contextlib.contextmanager
+    def _kept_stage(self, name: str) -> Iterator[None]:
+        """A stage whose work stays on disk and is not done again: its time is kept too, even where it is interrupted."""
+        try:
+            with self._stage(name):
+                yield
+        finally:
+            stored = Checkpoint.load(self.checkpoint_path)
+            dataclasses.replace(stored, state=self.state).save(self.checkpoint_path)
 
     def _split(self) -> Split:
         dataset = load_cifar10(self.data_dir)
@@ -208,7 +221,7 @@ class Run:
 
     def _learn(self, model: keras.Model, split: Split, resumed: Checkpoint | None) -> None:
         phases = self.config.phases
-        with self._stage("cache"):
+        with self._kept_stage("cache"):
             exact = model if self.config.precision == "float32" else in_precision(model, "float32")
             caches = prepare_caches(exact, self.config, phases[self.state.phase :], split.dataset.x_train)
         board = TensorBoardLog(self.folder / "tensorboard")
@@ -266,7 +279,8 @@ class Run:
             folder, model, name=config.model, version="1", labels=dataset.class_names, fit="bilinear",
             temperature=metrics["calibration"]["temperature"], test_accuracy=metrics["accuracy"],
             val_accuracy=metrics["validation_accuracy"], command=self.command, recipe=config.recipe, seed=config.seed,
-            weights=Path(str(config.weights)).name, data=f"{dataset.name}, {len(dataset.x_train)} training images",
+            weights=Path(str(config.weights or "none")).name,
+            data=f"{dataset.name}, {len(split.training)} training images, {len(split.validation)} held back",
             seconds=seconds["total"], test_accuracy_tta=metrics.get("tta", {}).get("accuracy"),
             validation_images=len(split.validation),
         )  # fmt: skip

@@ -6,6 +6,8 @@ A table function takes its result and all results by name, of which some tables 
 import itertools
 import statistics
 
+AS_IT_IS = "the recipe as it is"  # the row of the ablation that the others are held against
+
 
 def _reference(result: dict, stored: dict) -> str:
     rows = []
@@ -111,20 +113,24 @@ def _accuracy(result: dict, stored: dict) -> str:
         return "–" if value is None else f"{value:.2%}"
 
     rows = []
-    for _, group in itertools.groupby(result["runs"], key=lambda run: (run["model"], run["recipe"])):
+    machines = {run["hardware"] for run in result["runs"]}
+    for (model, recipe, machine), group in itertools.groupby(
+        result["runs"], key=lambda run: (run["model"], run["recipe"], run["hardware"])
+    ):
         run = _mean_run(list(group))
-        target = "–" if run["target"] is None else f"{run['target']:.1%}: {_verdict(run)}"
+        where = f" on {machine}" if len(machines) > 1 else ""
+        spread = f" ± {100 * run['deviation']:.2f}" if run["n"] > 1 else ""
         rows.append(
-            f"| `{run['model']}`, {run['recipe']} | {run['image_size']} | {run['parameters']['total']:,} | "
-            f"{share(run['published'])} | **{run['accuracy']:.2%}** | {share(run['accuracy_tta'])} | {run['n']} | {target} | "
-            f"{run['seconds']['total'] / 60:.0f} min |"
+            f"| `{model}`, {recipe}{where} | {run['image_size']} | {run['parameters']['total']:,} | "
+            f"{share(run['published'])} | **{run['accuracy']:.2%}**{spread} | {share(run['accuracy_tta'])} | {run['n']} | "
+            f"{_verdict(run)} | {run['seconds']['total'] / 60:.0f} min |"
         )
     head = (
         "| network, recipe | input | parameters | others report | test accuracy | averaged over views | runs | target | "
         "everything |\n|---|---|---|---|---|---|---|---|---|"
     )
     return (
-        f"{head}\n" + "\n".join(rows) + "\n\nMeans of the runs. Averaged over views means the mean "
+        f"{head}\n" + "\n".join(rows) + "\n\nMean ± deviation over runs. Averaged over views means the mean "
         "logits of the image, its mirror image and, for `speedrun`, shifts by a pixel. What others report are accuracies in "
         f"the projects that Thaw replaces. `python benchmark.py --accuracy` repeats it. {origin(result)}"
     )
@@ -137,22 +143,34 @@ def _mean_run(runs: list[dict]) -> dict:
         **runs[0],
         "n": len(runs),
         "accuracy": statistics.mean(run["accuracy"] for run in runs),
+        "deviation": statistics.stdev(run["accuracy"] for run in runs) if len(runs) > 1 else None,
         "accuracy_tta": statistics.mean(averaged) if averaged else None,
         "seconds": {"total": statistics.mean(run["seconds"]["total"] for run in runs)},
     }
 
 
 def _verdict(run: dict) -> str:
+    if run["target"] is None:
+        return "–"
+    minutes = run.get("minutes")
     if run["accuracy"] >= run["target"]:
-        return "reached"
-    return "reached, averaged" if (run["accuracy_tta"] or 0) >= run["target"] else "missed"
+        verdict = "reached"
+    else:
+        verdict = "reached, averaged" if (run["accuracy_tta"] or 0) >= run["target"] else "missed"
+    if minutes is not None and run["seconds"]["total"] > 60 * minutes:
+        verdict = "missed" if verdict == "missed" else "reached, too late"
+    return f"{run['target']:.1%}{'' if minutes is None else f' in {minutes:.0f} min'}: {verdict}"
 
 
 def _ablation(result: dict, stored: dict) -> str:
-    base = result["runs"][0]["validation_accuracy"]  # the recipe as it is
-    error = (base * (1 - base) / result["validation_images"]) ** 0.5
+    accuracies = {run["change"]: run["validation_accuracy"] for run in result["runs"]}
+    base = accuracies.get(AS_IT_IS)
+    some = next(iter(accuracies.values()))
+    error = (some * (1 - some) / result["validation_images"]) ** 0.5
     rows = [
-        f"| {run['change']} | {run['validation_accuracy']:.2%} | {100 * (run['validation_accuracy'] - base):+.2f} | "
+        f"| {run['change']} | {run['validation_accuracy']:.2%} | "
+        + ("–" if base is None else f"{100 * (run['validation_accuracy'] - base):+.2f}")
+        + " | "
         + (f"{run['seconds'] / 60:.1f} min |" if "seconds" in run else "– |")
         for run in result["runs"]
     ]
@@ -182,6 +200,17 @@ def _time_to_accuracy(result: dict, stored: dict) -> str:
         f"{result['model']} at {result['image_size']}×{result['image_size']} on one machine, one after the other; frozen "
         f"layers included. {origin(result)}"
     )
+
+
+def _step_cost(result: dict, stored: dict) -> str:
+    rows = [
+        f"| {run['precision']} | {run['batch_size']:,} | {'on' if run['onednn'] else 'off'} | {run['seconds']:.2f} s |"
+        for run in result["runs"]
+    ]
+    head = (
+        f"| precision | batch | oneDNN | `{result['model']}` trains {result['images']:,} images in |\n|---|---|---|---|"
+    )
+    return f"{head}\n" + "\n".join(rows) + f"\n\nMedian of {result['steps']}, without reading data. {origin(result)}"
 
 
 def _probe(result: dict, stored: dict) -> str:
@@ -259,6 +288,7 @@ TABLES = {
     "accuracy": _accuracy,
     "recipes": _ablation,
     "time_to_accuracy": _time_to_accuracy,
+    "step_cost": _step_cost,
     "networks": _networks,
     "parity": _parity,
     "linear_probe": _probe,

@@ -1,13 +1,19 @@
 """Measurements of the recipes, on the tiny network: what they record, what they may not look at, and the tables they fill."""
 
+import copy
 import dataclasses
 import json
+import statistics
 
 import pytest
 
+from models.registry import create_model
 from training import measure, measure_recipes, run, tables
+from training.checkpoint import TrainingState
 from training.config import make_config
+from training.freeze import resolve_unfreeze
 from training.measure_recipes import Goal
+from training.run import Run
 
 
 @pytest.fixture
@@ -27,10 +33,19 @@ def tiny_world(tiny_network, dataset, cache, monkeypatch):
 
 
 @pytest.fixture
-def unseen(monkeypatch):
-    monkeypatch.setattr(
-        run, "predict_probabilities", lambda *a, **k: pytest.fail("the test set is not to be looked at")
-    )
+def unseen(tiny_world, dataset, monkeypatch):
+    """Give the data set a test part that nothing can be computed from."""
+
+    class Unseen:
+        def __getattr__(self, name):
+            pytest.fail("the test set is not to be looked at")
+
+        __getitem__ = __len__ = __array__ = __getattr__
+
+    blind = copy.copy(dataset)
+    object.__setattr__(blind, "x_test", Unseen())
+    object.__setattr__(blind, "y_test", Unseen())
+    monkeypatch.setattr(run, "load_cifar10", lambda data_dir=None: blind)
 
 
 def test_each_goal_is_trained_once_and_other_rows_stay(tiny_world, tmp_path, monkeypatch):
@@ -47,18 +62,29 @@ def test_each_goal_is_trained_once_and_other_rows_stay(tiny_world, tmp_path, mon
     assert json.loads((tmp_path / "accuracy.json").read_text()) == result
     table = tables._accuracy(result, {})
     mean = {**strong, **{name: (strong[name] + other[name]) / 2 for name in ("accuracy", "accuracy_tta")}}
-    assert f"**{mean['accuracy']:.2%}** | {mean['accuracy_tta']:.2%} | 2 | 40.0%: {tables._verdict(mean)}" in table
+    spread = 100 * statistics.stdev((strong["accuracy"], other["accuracy"]))
+    assert (
+        f"**{mean['accuracy']:.2%}** ± {spread:.2f} | {mean['accuracy_tta']:.2%} | 2 | {tables._verdict(mean)} |"
+        in table
+    )
     monkeypatch.setattr(run, "load_cifar10", lambda data_dir=None: pytest.fail("finished runs are not run again"))
     monkeypatch.setattr(measure_recipes, "GOALS", goals)
     assert measure_recipes.accuracy(tmp_path / "runs", tmp_path, [tiny_world])["runs"] == result["runs"]
     with pytest.raises(ValueError, match="models must be of tiny. Received: 'vgg61'"):
         measure_recipes.accuracy(tmp_path / "runs", tmp_path, ["vgg61"])
+    with pytest.raises(ValueError, match="at least one seed is needed"):
+        measure_recipes.accuracy(tmp_path / "runs", tmp_path, seeds=())
 
 
-def test_a_target_that_only_the_average_reaches_says_so():
-    verdicts = [tables._verdict({"accuracy": 0.9, "accuracy_tta": tta, "target": 0.92}) for tta in (None, 0.91, 0.93)]
-    assert verdicts == ["missed", "missed", "reached, averaged"]
-    assert tables._verdict({"accuracy": 0.92, "accuracy_tta": None, "target": 0.92}) == "reached"
+@pytest.mark.parametrize(("accuracy", "averaged", "seconds", "verdict"), [
+    (0.92, None, 3600, "92.0% in 60 min: reached"), (0.92, None, 3700, "92.0% in 60 min: reached, too late"),
+    (0.9, 0.93, 60, "92.0% in 60 min: reached, averaged"), (0.9, 0.91, 60, "92.0% in 60 min: missed"),
+    (0.9, None, 9999, "92.0% in 60 min: missed"),
+])  # fmt: skip
+def test_a_target_that_only_the_average_reaches_or_too_late_says_so(accuracy, averaged, seconds, verdict):
+    run = {"accuracy": accuracy, "accuracy_tta": averaged, "target": 0.92, "minutes": 60, "seconds": {"total": seconds}}
+    assert tables._verdict(run) == verdict
+    assert tables._verdict({**run, "target": None}) == "–"
 
 
 TRIED = (
@@ -78,6 +104,10 @@ def test_the_ablation_changes_one_thing_at_a_time(tiny_world, unseen, tmp_path, 
     assert [row["change"] for row in result["runs"]] == [TRIED[0], measure_recipes.VIEWS_AVERAGED, *TRIED[1:]]
     with pytest.raises(ValueError, match="changes must be words of: the recipe as it is; .* Received: 'XXL'"):
         measure_recipes.ablation(tmp_path / "runs", tmp_path, ["XXL"], **options)
+    with pytest.raises(ValueError, match="holds runs of 1 epochs at 16 pixels: move it away first"):
+        measure_recipes.ablation(tmp_path / "runs", tmp_path, ["EMA"], image_size=16, epochs=2)
+    without = {**result, "runs": [row for row in result["runs"] if not row["change"].startswith("the recipe")]}
+    assert "| – |" in tables._ablation(without, {}) and "+0.00" not in tables._ablation(without, {})
     rows = {row["change"]: row for row in result["runs"]}
     base = rows.pop("the recipe as it is")
     rows.pop(measure_recipes.VIEWS_AVERAGED)
@@ -88,8 +118,13 @@ def test_the_ablation_changes_one_thing_at_a_time(tiny_world, unseen, tmp_path, 
     assert "| +0.00 |" in table
 
 
+@pytest.fixture(scope="module")
+def mobilenet():
+    return create_model("mobilenet_v2", weights=None, head="linear", image_size=96)
+
+
 @pytest.mark.parametrize("change", list(measure_recipes.CHANGES)[1:])
-def test_every_change_of_the_ablation_is_one_setting(change):
+def test_every_change_of_the_ablation_is_one_setting(change, mobilenet):
     def settings(changes):
         config = dataclasses.asdict(measure_recipes._changed(*changes, image_size=96, epochs=4))
         phases = {phase["name"]: phase for phase in config.pop("phases")}
@@ -97,6 +132,7 @@ def test_every_change_of_the_ablation_is_one_setting(change):
 
     base, changed = settings(({}, {})), settings(measure_recipes.CHANGES[change])
     differs = {name for name in base if base[name] != changed[name]}
+    assert changed["unfreeze"] == base["unfreeze"] or resolve_unfreeze(mobilenet, changed["unfreeze"]) > 0
     assert len(differs) == 1 or differs in ({"optimizer", "learning_rate", "momentum"}, {"schedule", "warmup"})
 
 
@@ -104,10 +140,25 @@ def test_time_to_accuracy_counts_the_frozen_layers_and_stops_at_validation(tiny_
     result = measure_recipes.time_to_accuracy(tmp_path / "runs", tmp_path)
     strong, reference, plain = result["runs"]
     assert [point["phase"] for point in strong["curve"]] == ["head", "finetune"]
-    assert all(run["curve"][0]["seconds"] > 0 for run in result["runs"])
     assert reference["curve"][0]["accuracy"] == pytest.approx(plain["curve"][0]["accuracy"], abs=0.05)
     assert (tmp_path / "time_to_accuracy.png").stat().st_size > 10_000
     assert "results/time_to_accuracy.png" in tables._time_to_accuracy(result, {})
+
+
+def test_the_clock_of_a_curve_starts_before_the_frozen_layers(tmp_path):
+    run_ = Run(make_config(model="custom_cnn"), tmp_path)
+    run_.state = TrainingState(seconds={"cache": 100.0})
+    for accuracy in (0.5, 0.6):
+        run_.state.history.append({"phase": "head", "val_accuracy": accuracy, "seconds": 7.0})
+    assert [point["seconds"] for point in measure_recipes._curve(run_)] == [107.0, 114.0]
+
+
+def test_the_plain_way_has_no_cache(tiny_world, unseen, tmp_path, monkeypatch):
+    ways = {}
+    monkeypatch.setattr(Run, "trained", lambda run_: ways.setdefault(run_.folder.name, run_.config.cache))
+    monkeypatch.setattr(measure_recipes, "_curve", lambda run_: [{"seconds": 1.0, "phase": "head", "accuracy": 0.5}])
+    measure_recipes.time_to_accuracy(tmp_path / "runs", tmp_path)
+    assert ways == {"strong": True, "reference": True, "plain": False}
 
 
 def test_the_time_until_an_accuracy_is_that_of_the_first_epoch_there():

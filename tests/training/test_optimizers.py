@@ -69,13 +69,25 @@ def test_a_step_is_as_long_as_its_layers_rate(optimizer):
     assert moves[1][-1] == pytest.approx(moves[0][-1], rel=1e-3)
 
 
-def test_adamw_decays_as_told_and_not_by_default():
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adamw_decays_as_told_and_not_by_default(decay):
     model = two_layers()
     before = model.get_weights()[0]
-    make_optimizer(PhaseConfig("finetune", optimizer="adamw", learning_rate=1.0), model, 32).apply(
+    settings = {"weight_decay": decay} if decay else {}
+    make_optimizer(PhaseConfig("finetune", optimizer="adamw", learning_rate=0.5, **settings), model, 32).apply(
         [keras.ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables
     )
-    np.testing.assert_array_equal(model.get_weights()[0], before)
+    np.testing.assert_allclose(model.get_weights()[0], before * (1 - 0.5 * decay), rtol=1e-6)
+
+
+def test_weight_decay_goes_by_the_common_rate_where_biases_have_their_own():
+    model = two_layers()
+    kernel = model.get_weights()[0]
+    phase = PhaseConfig("finetune", optimizer="sgd", learning_rate=0.5, weight_decay=0.1, bias_rate=64.0)
+    make_optimizer(phase, model, 32).apply(
+        [keras.ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables
+    )
+    np.testing.assert_allclose(model.get_weights()[0], kernel * (1 - 0.5 * 0.1), rtol=1e-6)
 
 
 def test_an_optimizer_carries_over_to_fewer_variables():

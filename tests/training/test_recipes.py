@@ -1,10 +1,13 @@
 """Recipes are complete, fit the networks that they name, and hold the numbers that their sources state."""
 
+from collections import Counter
+
 import pytest
 
-from models.registry import list_models, model_spec
+from models.registry import create_model, list_models, model_spec
 from training import run
 from training.config import make_config
+from training.freeze import resolve_unfreeze
 from training.recipes import MADE_FOR, RECIPES, PhaseConfig, find_recipe
 from training.run import Run
 
@@ -19,7 +22,9 @@ def test_every_network_has_a_default_recipe(network):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_network_that_a_recipe_names_can_be_trained_by_it(recipe):
     for network in RECIPES[recipe].networks:
-        make_config(model=network, recipe=recipe)
+        config = make_config(model=network, recipe=recipe)
+        model = create_model(network, weights=None, head=config.head, image_size=config.image_size)
+        assert 0 < resolve_unfreeze(model, config.unfreeze) < len(model.layers)
 
 
 def test_a_recipe_without_the_networks_phases_is_refused():
@@ -71,11 +76,31 @@ def test_a_network_may_have_settings_of_its_own_in_a_recipe():
 
 
 def test_the_speedrun_has_the_papers_numbers():
-    (phase,) = make_config(model="speedrun_cnn").phases
+    config = make_config(model="speedrun_cnn")
+    (phase,) = config.phases
     assert phase.learning_rate == pytest.approx(11.5 / (1 + 1 / 0.15))  # for a loss that is a mean, not a sum
     through_momentum = 0.0153 / (1 + 1 / 0.15) / 0.15  # a step's decay there, when it has passed through the momentum
     assert phase.weight_decay * phase.learning_rate == pytest.approx(through_momentum)
     assert phase.steps(49_000) == 476  # as many as theirs, which drops the last batch of 50,000
+    assert (phase.optimizer, phase.momentum, phase.batch_size, phase.epochs) == ("sgd", 0.85, 1024, 9.9)
+    assert (phase.label_smoothing, phase.bias_rate, phase.freeze_at) == (0.2, 64.0, (("whitening", 3),))
+    assert (phase.schedule, phase.triangle, phase.average) == ("triangle", (0.2, 0.23, 0.07), "lookahead")
+    assert (config.views, config.augment) == (("identity", "mirror"), ("translate",))
+    weights = Counter(config.test_views)
+    assert weights.pop("identity") == weights.pop("mirror") == 2  # half of all in the centre, half shifted by a pixel
+    assert weights == dict.fromkeys(("shift_1_1", "shift_-1_-1", "shift_1_1+mirror", "shift_-1_-1+mirror"), 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "rate", "epochs", "decay", "augment"),
+    [("speedrun_cnn_95", 10.0, 15, 0.0153, ("translate",)), ("speedrun_cnn_96", 9.0, 37, 0.012, ("crop", "cutout_12"))],
+)
+def test_the_wider_speedruns_have_the_papers_numbers(model, rate, epochs, decay, augment):
+    config = make_config(model=model)
+    (phase,) = config.phases
+    assert phase.learning_rate == pytest.approx(rate / (1 + 1 / 0.15)) and phase.epochs == epochs
+    assert phase.weight_decay * phase.learning_rate == pytest.approx(decay / (1 + 1 / 0.15) / 0.15)
+    assert config.augment == augment
 
 
 @pytest.mark.parametrize(

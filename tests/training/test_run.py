@@ -116,7 +116,7 @@ def test_a_wrong_unfreeze_is_told_before_anything_is_trained(config, data, cache
 def interrupted(config, data, cache, tmp_path, monkeypatch):
     """The folder of a run that was interrupted after its first epoch."""
     with monkeypatch.context() as patch:
-        interrupt_after(patch, saves=2)
+        interrupt_after(patch, saves=3)
         with pytest.raises(KeyboardInterrupt):
             Run(config, tmp_path / "run").complete()
     return tmp_path / "run"
@@ -160,6 +160,29 @@ def test_a_run_that_was_stopped_while_saving_goes_on_to_the_same_card(config, da
     assert resumed.parameters == whole.parameters
     assert resumed.command == "python train.py"
     assert resumed.test_accuracy == whole.test_accuracy
+
+
+@pytest.mark.parametrize("when", ["before the caches are ready", "after"])
+def test_the_time_of_frozen_layers_counts_though_they_are_not_computed_again(
+    when, config, data, cache, tmp_path, monkeypatch
+):
+    prepare = run.prepare_caches
+
+    def interrupted_caches(*arguments):
+        time.sleep(0.5)
+        caches = prepare(*arguments)
+        if when != "after":
+            raise KeyboardInterrupt
+        return caches
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "prepare_caches", interrupted_caches)
+        patch.setattr(run, "make_feed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            Run(config, tmp_path / "run").trained()
+    resumed = Run(config, tmp_path / "run")
+    resumed.trained()
+    assert resumed.state.seconds["cache"] > 0.5
 
 
 def test_finetune_of_no_layer_shares_the_heads_cache(config, data, cache, tmp_path):
