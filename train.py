@@ -54,8 +54,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--augment", help="comma-separated: flip, crop, translate, shift, rotate, cutout, mixup, cutmix, or none; flip alone "
         "keeps the cache (default: the recipe's)")  # fmt: skip
     add("--views", help="comma-separated fixed views that images show in turn, one an epoch: identity first, then mirror, "
-        "shift_DOWN_RIGHT in pixels, or several joined as in mirror+shift_2_-2; they keep the cache (default: the "
-        "recipe's)")  # fmt: skip
+        "shift_DOWN_RIGHT in pixels, jpeg_30 or another corruption, or several joined as in mirror+shift_2_-2; they keep the "
+        "cache (default: the recipe's)")  # fmt: skip
     add("--validation", type=int, help="training images held back for validation (default: the recipe's, a tenth)")
     add("--precision", choices=("float32", "mixed_bfloat16"),
         help="of the arithmetic in training; bfloat16 is fast where the processor knows it, and the saved model is float32 "

@@ -127,6 +127,11 @@ def find_corruption(name: str) -> Corruption:
     return lambda image: functools.reduce(lambda seen, part: part(seen), parts, image)
 
 
+def is_corruption(name: str) -> bool:
+    """Whether `name` is one of a single corruption."""
+    return _single(name) is not None
+
+
 def corrupt_batch(images: np.ndarray, name: str) -> np.ndarray:
     """Return images (n, H, W, 3) uint8 after a corruption that keeps their size, same shape and dtype.
 

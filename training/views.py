@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from training.augment import check_augment
+from training.corruptions import KEEPING, corrupt_batch, is_corruption
 
 View = Callable[[np.ndarray], np.ndarray]
 VIEWS: dict[str, View] = {
@@ -27,8 +28,8 @@ def find_view(name: str) -> View:
     """Return the view called `name`: a function of images (batch, H, W, C) that keeps shape and dtype.
 
     `identity` changes nothing, `mirror` swaps left and right, `shift_{dy}_{dx}` moves the picture dy pixels down and dx
-    to the right (negative: up, left) and fills the gap with its reflection at the border. `mirror+shift_2_0` is one after
-    the other.
+    to the right (negative: up, left) and fills the gap with its reflection at the border; `jpeg_30`, `pixels_12` and the like
+    are corruptions that keep an image's size (see `training.corruptions`). `mirror+shift_2_0` is one after the other.
 
     Raises:
         ValueError: no view has this name.
@@ -37,7 +38,8 @@ def find_view(name: str) -> View:
     if None in parts:
         known = ", ".join(VIEWS)
         raise ValueError(
-            f"Unknown view. Known: {known}, shift_{{dy}}_{{dx}} (such as shift_-2_1), or several joined by +. "
+            f"Unknown view. Known: {known}, shift_{{dy}}_{{dx}} (such as shift_-2_1), {', '.join(KEEPING)} with a severity "
+            f"(such as jpeg_30), or several joined by +. "
             f"Received: {name!r}"
         )
     return (
@@ -48,6 +50,8 @@ def find_view(name: str) -> View:
 def _single_view(name: str) -> View | None:
     if name in VIEWS:
         return VIEWS[name]
+    if name.split("_")[0] in KEEPING:
+        return functools.partial(corrupt_batch, name=name) if is_corruption(name) else None
     match = _SHIFT.fullmatch(name)
     if match is None or name == "shift_0_0":
         return None

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from training.corruptions import corrupt_batch
 from training.views import apply_view, find_view, views_of
 
 
@@ -62,3 +63,16 @@ def test_views_joined_by_plus_are_one_after_the_other():
     expected = apply_view(apply_view(images, "mirror"), "shift_1_2")
     np.testing.assert_array_equal(apply_view(images, "mirror+shift_1_2"), expected)
     assert not np.array_equal(expected, apply_view(images, "shift_1_2+mirror"))
+
+
+def test_a_corruption_that_keeps_the_size_is_a_view():
+    images = images_of(16)
+    name = "mirror+pixels_8+jpeg_30"
+    np.testing.assert_array_equal(
+        apply_view(images, name), corrupt_batch(images[:, :, ::-1].copy(), "pixels_8+jpeg_30")
+    )
+    parts = [apply_view(images[rows], name) for rows in (slice(0, 5), slice(5, None))]
+    np.testing.assert_array_equal(np.concatenate(parts), apply_view(images, name))
+    for unfit in ("crop_0.5", "jpeg", "jpeg_1.0"):
+        with pytest.raises(ValueError, match=r"Known: identity, mirror, .*jpeg, .* with a severity"):
+            find_view(unfit)
