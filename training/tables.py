@@ -189,16 +189,19 @@ def _time_to_accuracy(result: dict, stored: dict) -> str:
         return "never" if seconds is None else f"{seconds / 60:.1f} min"
 
     rows = [
-        f"| {run['way']} | "
+        f"| {run['way']} | {run['epochs']['head']} + {run['epochs']['finetune']} | "
         + " | ".join(minutes(run["seconds_until"][threshold]) for threshold in thresholds)
         + f" | {max(point['accuracy'] for point in run['curve']):.2%} |"
         for run in result["runs"]
     ]
-    head = f"| until validation accuracy | {' | '.join(thresholds)} | highest |\n|---|" + "---|" * (len(thresholds) + 1)
+    head = f"| until validation accuracy | epochs | {' | '.join(thresholds)} | highest |\n|---|" + "---|" * (
+        len(thresholds) + 2
+    )
     return (
         f"{head}\n" + "\n".join(rows) + f"\n\n![Validation accuracy by time](results/time_to_accuracy.png)\n\n"
-        f"{result['model']} at {result['image_size']}×{result['image_size']} on one machine, one after the other; frozen "
-        f"layers included. {origin(result)}"
+        f"{result['model']} at {result['image_size']}×{result['image_size']} on one machine, one after the other; epochs are those of "
+        f"phase head and of phase finetune, the frozen layers' time is counted, and plain Keras is `reference` with no cache and "
+        f"fewer epochs. {origin(result)}"
     )
 
 

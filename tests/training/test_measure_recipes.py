@@ -153,12 +153,17 @@ def test_the_clock_of_a_curve_starts_before_the_frozen_layers(tmp_path):
     assert [point["seconds"] for point in measure_recipes._curve(run_)] == [107.0, 114.0]
 
 
-def test_the_plain_way_has_no_cache(tiny_world, unseen, tmp_path, monkeypatch):
+def test_the_plain_way_is_short_and_has_no_cache(tiny_world, unseen, tmp_path, monkeypatch):
     ways = {}
-    monkeypatch.setattr(Run, "trained", lambda run_: ways.setdefault(run_.folder.name, run_.config.cache))
+    monkeypatch.setattr(Run, "trained", lambda run_: ways.setdefault(run_.folder.name, run_.config))
     monkeypatch.setattr(measure_recipes, "_curve", lambda run_: [{"seconds": 1.0, "phase": "head", "accuracy": 0.5}])
     measure_recipes.time_to_accuracy(tmp_path / "runs", tmp_path)
-    assert ways == {"strong": True, "reference": True, "plain": False}
+    assert {name: config.cache for name, config in ways.items()} == {
+        "strong": True,
+        "reference": True,
+        "plain-keras": False,
+    }
+    assert {phase.name: phase.epochs for phase in ways["plain-keras"].phases} == measure_recipes.PLAIN_EPOCHS
 
 
 def test_the_time_until_an_accuracy_is_that_of_the_first_epoch_there():
