@@ -194,14 +194,15 @@ def _time_to_accuracy(result: dict, stored: dict) -> str:
         + f" | {max(point['accuracy'] for point in run['curve']):.2%} |"
         for run in result["runs"]
     ]
-    head = f"| until validation accuracy | epochs | {' | '.join(thresholds)} | highest |\n|---|---|" + "---|" * (
-        1 + len(thresholds)
+    head = (
+        "| until validation accuracy | epochs | " + "".join(f"{threshold} | " for threshold in thresholds) + "highest |"
     )
+    line = "|---|---|---|" + "---|" * len(thresholds)
     return (
-        f"{head}\n" + "\n".join(rows) + f"\n\n![Validation accuracy by time](results/time_to_accuracy.png)\n\n"
-        f"{result['model']} at {result['image_size']}×{result['image_size']} on one machine, one after the other. Epochs of phase "
-        "head + phase finetune; the time of the frozen layers is counted; plain Keras is `reference` in fewer epochs, with no "
-        f"cache. {origin(result)}"
+        f"{head}\n{line}\n" + "\n".join(rows) + "\n\n![Validation accuracy by time](results/time_to_accuracy.png)\n\n"
+        f"{result['model']} at {result['image_size']}×{result['image_size']} on one machine, one after the other. Epochs of "
+        "phase head + finetune; frozen layers are counted; plain Keras is `reference` in fewer epochs, with no cache. "
+        f"{origin(result)}"
     )
 
 
