@@ -11,6 +11,7 @@ python benchmark.py --budget controlled  every network under one budget, from sc
 python benchmark.py --evaluation       the shipped models in detail: calibration, confusions, doubtful images (two minutes)
 python benchmark.py --latency          the answer times of the compared and the shipped models (minutes)
 python benchmark.py --domain-gap STAGE shipped models on what people upload, recorded as STAGE (--models picks some)
+python benchmark.py --novelty          scores that tell pictures of other things (--models; --outside FOLDER adds sets)
 python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
 python benchmark.py --parity           each port against its original (about 3 minutes; needs requirements-dev.txt)
 python benchmark.py --serving          the API against a plain model.predict app: requests/s, memory (about 6 minutes)
@@ -49,6 +50,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "step-cost",
         "evaluation",
         "latency",
+        "novelty",
         "linear-probe",
         "parity",
         "serving",
@@ -74,10 +76,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--models",
         nargs="+",
         default=(),
-        help="names of networks for --accuracy, --budget or --domain-gap (default: all)",
+        help="names of networks for --accuracy, --budget, --domain-gap or --novelty (default: all)",
     )
     parser.add_argument(
         "--changes", nargs="+", default=(), help='words of the changes in --ablation, such as "EMA" (default: all)'
+    )
+    parser.add_argument(
+        "--outside", type=Path, metavar="FOLDER", help="with folders of pictures near-NAME and far-NAME, for --novelty"
     )
     parser.add_argument("--limit", type=int, help="--training-cost on the first n images only")
     return parser.parse_args(arguments)
@@ -108,16 +113,27 @@ def latency_result() -> dict:
 
 def domain_gap_result(stage: str, models: Sequence[str]) -> dict:
     """Ask the shipped models what people upload, and return the result."""
-    import numpy as np
-
     from inference.classifier import load_classifier
     from training.domain_gap import MODELS, Answer, domain_gap
 
     def open_model(folder: Path) -> Answer:
         classifier = load_classifier(folder)
-        return lambda sources: classifier.probabilities(np.stack([classifier.view(source) for source in sources]))
+        return lambda sources: classifier.probabilities([classifier.view(source) for source in sources])
 
     return domain_gap(open_model, Path("saved_models"), RESULTS, stage, models or MODELS)
+
+
+def novelty_result(models: Sequence[str], folder: Path | None) -> dict:
+    """Compare the scores of novelty for shipped models, and return the result."""
+    from inference.classifier import load_classifier
+    from inference.shelf import ModelShelf
+    from training.measure_novelty import View, measure_novelty
+
+    def open_view(folder: Path) -> View:
+        classifier = load_classifier(folder)
+        return lambda image: classifier.view(image).pixels
+
+    return measure_novelty(open_view, Path("saved_models"), RESULTS, models or ModelShelf().cards, folder)
 
 
 def stopping_result() -> dict:
@@ -155,6 +171,8 @@ def main(arguments: list[str] | None = None) -> int:
         result = shelf_evaluation.evaluate_shelf(Path("saved_models"), RESULTS)
     elif options.domain_gap:
         result = domain_gap_result(options.domain_gap, options.models)
+    elif options.novelty:
+        result = novelty_result(options.models, options.outside)
     elif options.budget:
         result = comparison.controlled(RUNS, RESULTS, options.models, options.seeds or (0, 1, 2))
     elif options.reference:

@@ -96,7 +96,7 @@ def answers(classifier: "Classifier", files: list[str], top_k: int, explain: Pat
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             yield Answer(file, error=reason)
             continue
-        (prediction,) = classifier.answer(view[None], top_k)
+        (prediction,) = classifier.answer([view], top_k)
         if explain is not None:
             write_heat_map(classifier, view, explain / names[file])
         yield Answer(file, prediction)
@@ -130,7 +130,7 @@ def write_heat_map(classifier: "Classifier", view, path: Path) -> None:
 
 
 class Table:
-    """A line a picture: its name, then the classes with their probabilities."""
+    """A line a picture: its name, then the classes with their probabilities; a second one where something speaks against."""
 
     def __init__(self, files: list[str], top_k: int):
         self.width = min(60, max((len(file) for file in files), default=0))
@@ -142,10 +142,12 @@ class Table:
         else:
             cells = (f"{label} {probability:6.1%}" for label, probability in answer.prediction.top)
             print(f"{answer.file:{self.width}}  {'   '.join(cells)}")
+            if answer.prediction.warning:
+                print(f"{'':{self.width}}  ! {answer.prediction.warning}")
 
 
 class JsonLines:
-    """A JSON object a picture: `file`, and `predictions` and `probabilities`, or `error`."""
+    """A JSON object a picture: `file`, and an answer as of the API (`predictions`, `probabilities` …), or `error`."""
 
     def __init__(self, files: list[str], top_k: int):
         pass
@@ -156,26 +158,27 @@ class JsonLines:
         if answer.prediction is None:
             row["error"] = answer.error
         else:
-            row["predictions"] = [{"label": label, "score": score} for label, score in answer.prediction.top]
-            row["probabilities"] = answer.prediction.probabilities
+            row |= answer.prediction.as_dict()
         print(json.dumps(row))  # in ASCII, so that any terminal and any file name will do
 
 
 class Csv:
-    """A row a picture: file, label_1, score_1, … label_k, score_k, error."""
+    """A row a picture: file, label_1, score_1, … label_k, score_k, in_distribution, warning, error."""
 
     def __init__(self, files: list[str], top_k: int):
         self.top_k = top_k
         self.writer = csv.writer(sys.stdout, lineterminator="\n")
         pairs = [f"{name}_{place}" for place in range(1, top_k + 1) for name in ("label", "score")]
-        self.writer.writerow(["file", *pairs, "error"])
+        self.writer.writerow(["file", *pairs, "in_distribution", "warning", "error"])
 
     def write(self, answer: Answer) -> None:
         """Print an answer."""
-        pairs = [""] * 2 * self.top_k
+        cells = [""] * (2 * self.top_k + 2)
         if answer.prediction is not None:
-            pairs = [value for label, score in answer.prediction.top for value in (label, f"{score:.6f}")]
-        self.writer.writerow([answer.file, *pairs, answer.error or ""])
+            near = answer.prediction.in_distribution
+            cells = [value for label, score in answer.prediction.top for value in (label, f"{score:.6f}")]
+            cells += ["" if near is None else f"{near:.6f}", answer.prediction.warning]
+        self.writer.writerow([answer.file, *cells, answer.error or ""])
 
 
 FORMATS = {"table": Table, "jsonl": JsonLines, "csv": Csv}

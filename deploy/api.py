@@ -10,14 +10,13 @@ import time
 import uuid
 
 import flask
-import numpy as np
 
 from deploy import metrics, problems, uploads
 from deploy.gate import Gate
 from deploy.openapi import description
 from deploy.settings import Settings
 from inference import explain
-from inference.classifier import Classifier, Prediction
+from inference.classifier import Classifier, Prediction, View
 from inference.shelf import ModelShelf
 
 log = logging.getLogger(__name__)
@@ -54,15 +53,15 @@ class Service:
             log.info("The model %s is warm (%.0f ms).", self.shelf.default, seconds * 1000)
             self.ready.set()
 
-    def view(self, classifier: Classifier, upload: uploads.Upload) -> np.ndarray:
-        """Return what the model sees of an upload, (S, S, 3)."""
+    def view(self, classifier: Classifier, upload: uploads.Upload) -> View:
+        """Return what the model sees of an upload."""
         with metrics.STAGE.labels("decode").time():
             return classifier.view(upload.data, max_pixels=self.settings.max_pixels)
 
-    def answer(self, classifier: Classifier, views: list[np.ndarray], top_k: int) -> list[Prediction]:
+    def answer(self, classifier: Classifier, views: list[View], top_k: int) -> list[Prediction]:
         """Answer fitted images."""
         with metrics.STAGE.labels("inference").time():
-            return classifier.answer(np.stack(views), top_k)
+            return classifier.answer(views, top_k)
 
     def most_top_k(self, classifier: Classifier) -> int:
         """Return the most classes that a request may ask of a model."""
@@ -141,7 +140,7 @@ def _register_predict(app: flask.Flask, service: Service) -> None:
             view = service.view(classifier, upload)
             (prediction,) = service.answer(classifier, [view], top_k)
             explanation = classifier.explain(view) if explaining else None
-        document = _of_prediction(prediction)
+        document = prediction.as_dict()
         if explanation is not None:
             picture = explain.overlay(explanation.view, explanation.heat, side=320)
             document["explanation"] = {"label": explanation.label, "heat_map": explain.png_data_uri(picture)}
@@ -168,13 +167,8 @@ def _register_predict(app: flask.Flask, service: Service) -> None:
                     result["error"] = document
             predictions = service.answer(classifier, [view for _, view in views], top_k) if views else []
             for (result, _), prediction in zip(views, predictions, strict=True):
-                result.update(_of_prediction(prediction))
+                result.update(prediction.as_dict())
         return {"results": results} | _of_request(classifier, name)
-
-
-def _of_prediction(prediction: Prediction) -> dict:
-    named = [{"label": label, "score": score} for label, score in prediction.top]
-    return {"predictions": named, "probabilities": prediction.probabilities}
 
 
 def _of_request(classifier: Classifier, name: str) -> dict:

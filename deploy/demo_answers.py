@@ -22,6 +22,7 @@ from models.card import Card, ModelFileError
 
 TOP = 3  # classes that are named, of those that there are
 PICTURE = 384  # side of a picture of what a model sees, in pixels
+SURE = 0.5  # the least that the most probable class must have
 
 
 @dataclass(frozen=True)
@@ -61,25 +62,49 @@ def _top(classifier: Classifier) -> int:
     return min(TOP, len(classifier.card.labels))
 
 
-def seen(classifier: Classifier, path: str, label: str | None = None, side: int = PICTURE) -> tuple[Image.Image, str]:
-    """Return what a model sees of an image, warmer where it speaks for a class, and a sentence about it.
+@dataclass(frozen=True)
+class Seen:
+    """What a model sees of an image.
+
+    Attributes:
+        pixels: its input, enlarged without smoothing, so that each of its pixels shows.
+        heat: the input, warmer where it speaks for a class; None where the model cannot tell.
+        sentence: about the heat, in Markdown.
+    """
+
+    pixels: Image.Image
+    heat: Image.Image | None
+    sentence: str
+
+
+def seen(classifier: Classifier, path: str, label: str | None = None, side: int = PICTURE) -> Seen:
+    """Return what a model sees of an image file.
 
     Args:
         classifier: the model.
         path: the image file.
-        label: the class; None for the most probable one.
-        side: of the picture, in pixels.
+        label: the class that the heat speaks for; None for the most probable one.
+        side: of the pictures, in pixels.
     """
     view = classifier.view(path)
+    plain = Image.fromarray(view.pixels.round().clip(0, 255).astype(np.uint8))
+    plain = plain.resize((side, side), Image.Resampling.NEAREST)
     if not classifier.engine.explains:
-        plain = Image.fromarray(view.round().clip(0, 255).astype(np.uint8))
-        picture = plain.resize((side, side), Image.Resampling.BICUBIC)
-        return picture, "This model cannot show where it looked; this is what it sees."
+        return Seen(plain, None, "This model cannot show where it looked.")
     found = classifier.explain(view, label)
-    picture = explain.overlay(found.view, found.heat, side)
+    heat = explain.overlay(found.view, found.heat, side)
     if not found.heat.any():
-        return picture, f"Nothing in the image speaks for **{found.label}**."
-    return picture, f"The warmer a spot, the more it speaks for **{found.label}**."
+        return Seen(plain, heat, f"Nothing in the image speaks for **{found.label}**.")
+    return Seen(plain, heat, f"The warmer a spot, the more it speaks for **{found.label}**.")
+
+
+def doubt(prediction: Prediction) -> str:
+    """Return why an answer is uncertain, in a sentence; empty where it is not."""
+    label, share = prediction.top[0]
+    if share < SURE:
+        unsure = f"The model is not sure: it gives {label} {share:.0%}."
+        return f"{unsure} {prediction.warning}".strip()
+    return prediction.warning
 
 
 def compare(shelf: ModelShelf, path: str, progress: Callable[[Iterable], Iterable] = iter) -> list[Answer]:
@@ -96,7 +121,7 @@ def compare(shelf: ModelShelf, path: str, progress: Callable[[Iterable], Iterabl
             answers.append(Answer(name, problem=str(error)))
             continue
         prediction, milliseconds = answer(classifier, path, repeats=3)  # the first one after loading is slow
-        picture = seen(classifier, path, side=160)[0] if classifier.engine.explains else None
+        picture = seen(classifier, path, side=160).heat
         answers.append(Answer(name, prediction, milliseconds, picture))
     return answers
 
@@ -145,6 +170,8 @@ def _panel(each: Answer, card: Card, winner: str) -> str:
         agrees = best == winner
         chip = f'<span class="thaw-chip {"agrees" if agrees else "differs"}">{"agrees" if agrees else "differs"}</span>'
     picture = ""
+    doubted = doubt(each.prediction)
+    doubts = f'<p class="thaw-doubt">{html.escape(doubted)}</p>' if doubted else ""
     if each.picture is not None:
         alternative = html.escape(f"Where {each.model} looked for {best}")
         picture = f'<img src="{explain.png_data_uri(each.picture)}" alt="{alternative}">'
@@ -154,7 +181,7 @@ def _panel(each: Answer, card: Card, winner: str) -> str:
     )
     return (
         f'<article class="thaw-card"><header><h3>{name}</h3><small>{accuracy}</small></header>'
-        f'<div class="thaw-answer"><strong>{html.escape(best)}</strong>{chip}</div><ol>{rows}</ol>{picture}'
+        f'<div class="thaw-answer"><strong>{html.escape(best)}</strong>{chip}</div>{doubts}<ol>{rows}</ol>{picture}'
         f"<footer>{each.milliseconds:.1f} ms</footer></article>"
     )
 
@@ -181,7 +208,7 @@ def answer_files(
                 views.append(classifier.view(path))
             except ImageError as error:
                 problems[len(names) - 1] = str(error)
-        predictions = iter(classifier.answer(np.stack(views), _top(classifier)) if views else ())
+        predictions = iter(classifier.answer(views, _top(classifier)) if views else ())
         rows += [
             Row(name, problem=problems[index]) if index in problems else Row(name, next(predictions))
             for index, name in enumerate(names)
@@ -190,7 +217,7 @@ def answer_files(
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Return the rows for people: the best three classes, and what was wrong with a file."""
+    """Return the rows for people: the best three classes, and what is wrong with a file or speaks against its answer."""
     lines = []
     for row in rows:
         if row.prediction is None:
@@ -199,23 +226,25 @@ def table(rows: Sequence[Row]) -> Table:
             (label, share), *others = row.prediction.top
             others = [f"{name} {other:.1%}" for name, other in others]
             others += [None] * (TOP - 1 - len(others))  # of a model of two classes
-            lines.append([row.file, label, share, *others, None])
-    names = ("Second", "Third", "Problem")
+            lines.append([row.file, label, share, *others, doubt(row.prediction) or None])
+    names = ("Second", "Third", "Problem or doubt")
     return Table(
         "Answers", (Column("File"), Column("Answer"), Column("Probability", "{:.1%}"), *map(Column, names)), lines
     )
 
 
 def as_csv(rows: Sequence[Row], labels: Sequence[str]) -> str:
-    """Return the rows as CSV for programs: file, label, probability, every class's probability, problem."""
+    """Return the rows as CSV for programs: file, label, probability, every class's probability, doubts, problem."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "label", "probability", *labels, "problem"])
+    writer.writerow(["file", "label", "probability", *labels, "in_distribution", "warning", "problem"])
     for row in rows:
         if row.prediction is None:
-            writer.writerow([row.file, "", "", *("" for _ in labels), row.problem])
+            writer.writerow([row.file, "", "", *("" for _ in labels), "", "", row.problem])
         else:
             label, share = row.prediction.top[0]
             shares = (f"{row.prediction.probabilities[name]:.6f}" for name in labels)
-            writer.writerow([row.file, label, f"{share:.6f}", *shares, ""])
+            near = row.prediction.in_distribution
+            near = "" if near is None else f"{near:.6f}"
+            writer.writerow([row.file, label, f"{share:.6f}", *shares, near, row.prediction.warning, ""])
     return text.getvalue()

@@ -39,29 +39,43 @@ def classify(shelf: ModelShelf, pictures: Sequence[Path]) -> None:
             model = _model_choice(shelf)
         with gr.Column(min_width=300):
             label = gr.Label(label="Top 3", num_top_classes=demo_answers.TOP, elem_id="answer")
-            looked = gr.Image(
-                label="What the model sees", interactive=False, buttons=["fullscreen", "download"], format="jpeg",
-                alt_text="What the model sees, warmer where it speaks for the class",
-            )  # fmt: skip
+            doubt = gr.Markdown(visible=False, elem_id="doubt", elem_classes="thaw-doubt")
+            with gr.Row():
+                saw, looked = (
+                    gr.Image(
+                        label=label_, interactive=False, buttons=["fullscreen", "download"], format=format_,
+                        alt_text=alternative, min_width=140,
+                    )
+                    for label_, format_, alternative in (
+                        ("What the model sees", "png", "The picture at the size that the model takes"),
+                        ("Where it looked", "jpeg", "What the model sees, warmer where it speaks for the class"),
+                    )
+                )  # fmt: skip
             note = gr.Markdown(HINT)
 
     def answer(path: str | None, name: str):
-        """Return the probabilities of one image, what the model sees of it, and a sentence."""
+        """Return the probabilities of one image, what speaks against them, what the model sees, where it looked, a sentence."""
         if path is None:
-            return None, None, HINT
+            return nothing
         with told_to_the_visitor():
             classifier = shelf.get(name)
             prediction, milliseconds = demo_answers.answer(classifier, path)
-            picture, sentence = demo_answers.seen(classifier, path)
+            seen = demo_answers.seen(classifier, path)
         size = classifier.card.input_size
-        facts = f"{sentence} {milliseconds:.0f} ms, {size}×{size} pixels, {classifier.engine.name}."
-        return prediction.probabilities, picture, facts
+        facts = f"{seen.sentence} {milliseconds:.0f} ms, {size}×{size} pixels, {classifier.engine.name}."
+        reason = demo_answers.doubt(prediction)
+        warned = gr.Markdown(f"**Uncertain.** {reason}" if reason else "", visible=bool(reason))
+        return prediction.probabilities, warned, seen.pixels, seen.heat, facts
 
     def explain(path: str | None, name: str, event: gr.SelectData):
         with told_to_the_visitor():
-            return (None, HINT) if path is None else demo_answers.seen(shelf.get(name), path, event.value)
+            if path is None:
+                return None, HINT
+            seen = demo_answers.seen(shelf.get(name), path, event.value)
+            return seen.heat, seen.sentence
 
-    outputs, nothing = [label, looked, note], (None, None, HINT)
+    outputs = [label, doubt, saw, looked, note]
+    nothing = (None, gr.Markdown("", visible=False), None, None, HINT)
     _ask(answer, [image.input, model.change], loaded, [image, model], outputs, nothing, "classify")
     label.select(explain, [image, model], [looked, note], show_progress="minimal", api_visibility="private")
 
@@ -242,7 +256,8 @@ def _card(name: str, card: Card, is_open: bool) -> str:
         "Test accuracy": f"{card.test_accuracy:.2%}" + ("" if tta is None else f", averaged over views {tta:.2%}"),
         "Validation accuracy": f"{card.val_accuracy:.2%}",
         "Parameters": f"{card.parameters['total']:,}, of them trained {card.parameters['trainable']:,}",
-        "Input": f"{card.input_size}×{card.input_size} pixels, RGB; fit: {card.fit}",
+        "Input": f"{card.input_size}×{card.input_size} pixels, RGB; fit: {card.fit}"
+        + (f" of {card.resolution}×{card.resolution}" if card.fit == "thumbnail" else ""),
         "Temperature": f"{card.temperature:.3f}, fitted on the validation images",
         "Initial weights": card.weights,
         "Data": card.data,

@@ -50,7 +50,9 @@ def _predict(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
         required=["inputs"],
     )
     explanation = _object({"label": _STRING, "heat_map": {"type": "string", "description": "A PNG as a data URI."}})
-    answer = _object(_PREDICTED | {"explanation": explanation} | _OF_REQUEST, required=[*_PREDICTED, *_OF_REQUEST])
+    answer = _object(
+        _PREDICTED | _DOUBTS | {"explanation": explanation} | _OF_REQUEST, required=[*_PREDICTED, *_OF_REQUEST]
+    )
     return {
         "operationId": "predict",
         "summary": f"Classify one image: {', '.join(FORMATS)}.",
@@ -78,7 +80,7 @@ def _predict_batch(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
     filename = {"filename": {"type": ["string", "null"]}}
     result = {
         "oneOf": [
-            _object(filename | _PREDICTED),
+            _object(filename | _PREDICTED | _DOUBTS, required=[*filename, *_PREDICTED]),
             _object(filename | {"error": {"$ref": "#/components/schemas/Problem"}}),
         ]
     }
@@ -140,6 +142,17 @@ _PREDICTION = _object({"label": _STRING, "score": _SCORE})
 _PREDICTED = {
     "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}, "minItems": 1},
     "probabilities": {"type": "object", "additionalProperties": _SCORE},
+}
+_DOUBTS = {
+    "in_distribution": {
+        **_SCORE,
+        "description": "The share of held-back training images that the model finds at least as unlike those that it learned "
+        "from; absent where the model has nothing to tell it by.",
+    },
+    "warning": {
+        "type": "string",
+        "description": "Why the answer is not to be trusted; absent where nothing speaks against.",
+    },
 }
 _OF_REQUEST = {
     "model": _object({"name": _STRING, "version": _STRING}),

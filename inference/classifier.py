@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,8 +13,22 @@ from PIL import Image
 from inference import explain, images
 from inference.engines import Engine, open_engine
 from models.card import CARD_FILE, Card, ModelFileError, NotExplainableError, read_card
+from models.novelty import UNLIKE, Novelty, read_novelty
 
 BATCH = 32
+
+
+@dataclass(frozen=True)
+class View:
+    """What a model sees of an image.
+
+    Attributes:
+        pixels: (S, S, 3) float32 in 0..255.
+        sides: width and height of the image that it was made of, in pixels. A large JPEG is read at a part of its size.
+    """
+
+    pixels: np.ndarray
+    sides: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -23,10 +38,27 @@ class Prediction:
     Attributes:
         probabilities: of each class in the model's order, label → 0..1, calibrated; they sum to one.
         top: the most probable (label, probability) pairs, best first, as many as were asked for.
+        in_distribution: the share, 0..1, of held-back training images that the model finds at least as unlike those that it
+            learned from; None where the model has nothing to tell it by.
+        warning: why the answer is not to be trusted, in a sentence; empty where nothing speaks against it.
     """
 
     probabilities: dict[str, float]
     top: tuple[tuple[str, float], ...]
+    in_distribution: float | None = None
+    warning: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the answer as the API gives it: `in_distribution` and `warning` only where there is one."""
+        document: dict[str, Any] = {
+            "predictions": [{"label": label, "score": score} for label, score in self.top],
+            "probabilities": self.probabilities,
+        }
+        if self.in_distribution is not None:
+            document["in_distribution"] = self.in_distribution
+        if self.warning:
+            document["warning"] = self.warning
+        return document
 
 
 @dataclass(frozen=True)
@@ -50,11 +82,13 @@ class Classifier:
     Attributes:
         card: what is known of the model.
         engine: what runs it.
+        novelty: what tells images that are unlike the training images; None where that was not saved.
     """
 
-    def __init__(self, card: Card, engine: Engine):
+    def __init__(self, card: Card, engine: Engine, novelty: Novelty | None = None):
         self.card = card
         self.engine = engine
+        self.novelty = novelty if engine.explains else None  # it reads the feature map
 
     def classify(self, source, top_k: int = 3, *, max_pixels: int = images.MAX_PIXELS):
         """Answer one image, or a list of them.
@@ -76,36 +110,43 @@ class Classifier:
         if not isinstance(source, list | tuple):
             return self.classify([source], top_k, max_pixels=max_pixels)[0]
         views = (self.view(each, max_pixels=max_pixels) for each in source)
-        return [each for batch in _batches(views) for each in self.answer(np.stack(batch), top_k)]
+        return [each for batch in _batches(views) for each in self.answer(batch, top_k)]
 
-    def view(self, source, *, max_pixels: int = images.MAX_PIXELS) -> np.ndarray:
-        """Return what the model sees of an image: (S, S, 3) float32 in 0..255. Arguments and errors as in `classify`."""
-        size = self.card.input_size
+    def view(self, source, *, max_pixels: int = images.MAX_PIXELS) -> View:
+        """Return what the model sees of an image. Arguments and errors as in `classify`."""
+        card = self.card
         if isinstance(source, str | os.PathLike):
             source = Path(source).read_bytes()
         if isinstance(source, bytes | bytearray | memoryview):
-            image = images.decode(bytes(source), max_pixels=max_pixels, size_hint=size)
+            needed = card.resolution if card.fit == "thumbnail" else card.input_size
+            image = images.decode(bytes(source), max_pixels=max_pixels, size_hint=needed)
         elif isinstance(source, np.ndarray):
             image = images.from_array(source)
         elif isinstance(source, Image.Image):
             image = images.to_rgb(source)
         else:
             raise TypeError(f"An image is bytes, a path, a PIL image or an array. Received: {type(source).__name__}")
-        return images.fit(image, size, self.card.fit)
+        return View(images.fit(image, card.input_size, card.fit, card.resolution), image.size)
 
-    def answer(self, views: np.ndarray, top_k: int = 3) -> list[Prediction]:
-        """Answer images that are fitted already: (b, S, S, 3) float32 in 0..255, as `view` makes them."""
+    def answer(self, views: Sequence[View], top_k: int = 3) -> list[Prediction]:
+        """Answer images that are fitted already, as `view` makes them; at least one."""
         labels = self.card.labels
         if not 1 <= top_k <= len(labels):
             raise ValueError(f"top_k must be from 1 to {len(labels)}. Received: top_k={top_k}")
-        return [self._prediction(row, top_k) for row in self.probabilities(views)]
+        outputs = self.engine.outputs(np.stack([view.pixels for view in views]))
+        probabilities = temper(outputs[0], self.card.temperature)
+        near = [None] * len(views) if self.novelty is None else map(float, self.novelty.in_distribution(outputs[1]))
+        return [
+            self._prediction(row, top_k, share, view)
+            for row, share, view in zip(probabilities, near, views, strict=True)
+        ]
 
-    def probabilities(self, views: np.ndarray) -> np.ndarray:
-        """Return calibrated probabilities (b, classes) for fitted images (b, S, S, 3)."""
-        return temper(self.engine.outputs(views)[0], self.card.temperature)
+    def probabilities(self, views: Sequence[View]) -> np.ndarray:
+        """Return calibrated probabilities (b, classes) for fitted images; at least one."""
+        return temper(self.engine.outputs(np.stack([view.pixels for view in views]))[0], self.card.temperature)
 
-    def explain(self, view: np.ndarray, label: str | None = None) -> Explanation:
-        """Return the Grad-CAM heat map of a fitted image (S, S, 3) for a class, by default the most probable one.
+    def explain(self, view: View, label: str | None = None) -> Explanation:
+        """Return the Grad-CAM heat map of a fitted image for a class, by default the most probable one.
 
         Raises:
             NotExplainableError: if the model was saved without what Grad-CAM needs, or its head does not allow it.
@@ -115,21 +156,32 @@ class Classifier:
             raise NotExplainableError(f"The model {self.card.name} cannot show where it looked.")
         if label is not None and label not in self.card.labels:
             raise ValueError(f"label must be one of {', '.join(self.card.labels)}. Received: label={label!r}")
-        probabilities, features, weights = self.engine.outputs(view[None])
+        probabilities, features, weights = self.engine.outputs(view.pixels[None])
         index = int(probabilities[0].argmax()) if label is None else self.card.labels.index(label)
         heat = explain.heat_map(features[0], weights[0, index])
-        return Explanation(self.card.labels[index], heat, view.round().clip(0, 255).astype(np.uint8))
+        return Explanation(self.card.labels[index], heat, view.pixels.round().clip(0, 255).astype(np.uint8))
 
     def warm_up(self) -> float:
         """Answer one grey image, so that the first real one need not wait; return the seconds that it took."""
         started = time.perf_counter()
-        self.probabilities(np.full((1, self.card.input_size, self.card.input_size, 3), 128, np.float32))
+        self.classify(np.full((self.card.input_size, self.card.input_size), 128, np.uint8), top_k=1)
         return time.perf_counter() - started
 
-    def _prediction(self, probabilities: np.ndarray, top_k: int) -> Prediction:
+    def _prediction(self, probabilities: np.ndarray, top_k: int, near: float | None, view: View) -> Prediction:
         by_label = dict(zip(self.card.labels, map(float, probabilities), strict=True))
         best = sorted(by_label.items(), key=lambda pair: pair[1], reverse=True)
-        return Prediction(by_label, tuple(best[:top_k]))
+        return Prediction(by_label, tuple(best[:top_k]), near, self._warning(near, view.sides))
+
+    def _warning(self, near: float | None, sides: tuple[int, int]) -> str:
+        reasons = []
+        if near is not None and near < UNLIKE:
+            reasons.append(
+                "This picture is unlike the ones that the model learned from: it may show none of its classes."
+            )
+        if min(sides) < (self.card.resolution or 0):
+            learned = "×".join([str(self.card.resolution)] * 2)
+            reasons.append(f"This picture has {sides[0]}×{sides[1]} pixels; the model learned from {learned}.")
+        return " ".join(reasons)
 
 
 def load_classifier(folder: str | os.PathLike, engine: str = "auto", *, threads: int | None = None) -> Classifier:
@@ -141,7 +193,7 @@ def load_classifier(folder: str | os.PathLike, engine: str = "auto", *, threads:
         threads: for one answer, under onnxruntime; None for as many as there are cores.
 
     Raises:
-        ModelFileError: if the folder holds no model that can be run; the message says what is missing.
+        ModelFileError: if the folder holds no model that can be run, or a damaged file; the message says which.
     """
     folder = Path(folder)
     if not (folder / CARD_FILE).is_file():
@@ -151,7 +203,9 @@ def load_classifier(folder: str | os.PathLike, engine: str = "auto", *, threads:
         raise ModelFileError(
             f"{folder / CARD_FILE}: fit must be one of {', '.join(images.FITS)}. Received: {card.fit!r}"
         )
-    return Classifier(card, open_engine(folder, card, engine, threads))
+    if card.fit == "thumbnail" and card.resolution is None:
+        raise ModelFileError(f"{folder / CARD_FILE}: fit 'thumbnail' needs a resolution.")
+    return Classifier(card, open_engine(folder, card, engine, threads), read_novelty(folder, card))
 
 
 def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -164,8 +218,8 @@ def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _batches(views: Iterator[np.ndarray]) -> Iterator[Sequence[np.ndarray]]:
-    batch: list[np.ndarray] = []
+def _batches(views: Iterator[View]) -> Iterator[Sequence[View]]:
+    batch: list[View] = []
     for view in views:
         batch.append(view)
         if len(batch) == BATCH:

@@ -136,27 +136,39 @@ def from_array(array: np.ndarray) -> Image.Image:
     return to_rgb(Image.fromarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array))
 
 
-def fit(image: Image.Image, size: int, how: str = "bilinear") -> np.ndarray:
+def fit(image: Image.Image, size: int, how: str = "bilinear", resolution: int | None = None) -> np.ndarray:
     """Bring an RGB image to the model's input: (size, size, 3), float32 in 0..255.
 
     Args:
         image: of mode RGB.
         size: S, in pixels.
-        how: the card's `fit`. "bilinear": the largest square in the middle, resized bilinearly, and smoothed first where it
-            shrinks. An image that is enlarged comes out as in training, to float32's precision.
+        how: the card's `fit`. Either takes the largest square in the middle. "bilinear" resizes it bilinearly, and smooths
+            first where it shrinks. "thumbnail" shrinks it to `resolution` by averaging, and enlarges that bilinearly, so that
+            a photograph shows the model no more than the images that it learned from. An image that is no larger than
+            `resolution` comes out as in training either way, to float32's precision.
+        resolution: side of the images that the model learned from, in pixels; "thumbnail" needs it.
 
     Raises:
-        ValueError: an unknown `how`.
+        ValueError: an unknown `how`, or a thumbnail of no resolution.
     """
     if how not in FITS:
         raise ValueError(f"fit must be one of {', '.join(FITS)}. Received: fit={how!r}")
-    return FITS[how](image, size)
-
-
-def _bilinear(image: Image.Image, size: int) -> np.ndarray:
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = (left, top, left + side, top + side)
+    if how == "thumbnail":
+        if resolution is None:
+            raise ValueError(
+                "fit='thumbnail' needs the resolution of the images that were learned from. Received: None"
+            )
+        if side > resolution:
+            image = image.resize((resolution, resolution), Image.Resampling.BOX, square)
+            square = (0, 0, resolution, resolution)
+    return _bilinear(image, square, size)
+
+
+def _bilinear(image: Image.Image, square: tuple[int, int, int, int], size: int) -> np.ndarray:
+    side = square[2] - square[0]
     factor = side // (2 * size)
     # Blocks are averaged first while two pixels are left for each that is wanted: quicker, and a photograph is not copied.
     image = image.reduce(factor, square) if factor > 1 else image.crop(square)
@@ -171,4 +183,4 @@ def _bilinear(image: Image.Image, size: int) -> np.ndarray:
     return np.stack([np.asarray(channel) for channel in channels], axis=-1)
 
 
-FITS = {"bilinear": _bilinear}
+FITS = ("bilinear", "thumbnail")

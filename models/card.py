@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-KERAS_FILE, ONNX_FILE, CARD_FILE = "model.keras", "model.onnx", "card.json"
+KERAS_FILE, ONNX_FILE, CARD_FILE, NOVELTY_FILE = "model.keras", "model.onnx", "card.json", "novelty.npz"
 
 
 class ModelFileError(ValueError):
@@ -42,6 +42,7 @@ class Card:
         date: ISO date, UTC.
         test_accuracy_tta: 0..1, averaged over views; absent from the file where it was not measured.
         validation_images: How many training images the validation split holds; absent where it is a tenth of them.
+        resolution: Side in pixels of the images that it learned from, before they were resized to S; absent where unknown.
     """
 
     name: str
@@ -64,13 +65,16 @@ class Card:
     date: str
     test_accuracy_tta: float | None = None
     validation_images: int | None = None
+    resolution: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels must be at least two different names. Received: labels={self.labels}")
-        if self.input_size < 1:
-            raise ValueError(f"input_size must be at least 1. Received: input_size={self.input_size}")
+        for key in ("input_size", "resolution"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ValueError(f"{key} must be at least 1. Received: {key}={value}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be greater than 0. Received: temperature={self.temperature}")
         for key in ("test_accuracy", "val_accuracy", "test_accuracy_tta"):

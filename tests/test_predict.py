@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import photograph
 from PIL import Image
 
 import predict
@@ -60,6 +61,15 @@ def test_json_lines(pictures, expected, capsys):
     assert row["file"] == str(pictures / "a.png")
     assert [each["label"] for each in row["predictions"]] == [label for label, _ in expected["a.png"].top[:2]]
     assert row["probabilities"] == pytest.approx(expected["a.png"].probabilities)
+    assert row["in_distribution"] == pytest.approx(expected["a.png"].in_distribution)
+
+
+@pytest.mark.parametrize("format_", ["table", "csv", "jsonl"])
+def test_an_answer_that_is_not_to_be_trusted_says_so(tmp_path, saved_models, capsys, format_):
+    photograph(6, 6).save(tmp_path / "tiny.png")
+    model = str(saved_models / "tiny_b")
+    assert predict.main([str(tmp_path / "tiny.png"), "--format", format_, "--model", model]) == 0
+    assert "This picture has 6×6 pixels" in capsys.readouterr().out.replace("\\u00d7", "×")
 
 
 def test_csv_has_a_column_for_errors_and_the_rest_goes_on(pictures, expected, capsys):

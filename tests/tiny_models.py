@@ -8,14 +8,17 @@ from tiny import tiny_backbone, tiny_dataset
 
 from models.grad_cam import with_grad_cam
 from models.heads import attach_head
+from models.onnx_model import OnnxModel
 from training.artifacts import save_keras, write_card
 from training.cifar10 import CLASS_NAMES
+from training.novelty import write_novelty
 from training.onnx_export import export_onnx
 from training.pipeline import resize
 
 SIZE = 16
 HEADS = {"tiny_a": "dense", "tiny_b": "linear"}
 ACCURACIES = {"tiny_a": 0.62, "tiny_b": 0.57}
+FITS = {"tiny_a": "bilinear", "tiny_b": "thumbnail"}
 TEMPERATURES = {"tiny_a": 1.5, "tiny_b": 0.8}
 
 
@@ -46,15 +49,18 @@ def tiny_classifier(head: str, seed: int, images: np.ndarray) -> keras.Model:
 
 
 def save_tiny_models(root: Path) -> None:
-    """Write the folders tiny_a and tiny_b: model.keras, model.onnx with Grad-CAM, card.json."""
-    images = np.asarray(resize(tiny_dataset(classes=10).x_test[:40], SIZE))
+    """Write the folders tiny_a and tiny_b: model.keras, model.onnx with Grad-CAM, card.json; tiny_a has novelty.npz too."""
+    dataset = tiny_dataset(classes=10)
+    images = np.asarray(resize(dataset.x_test[:40], SIZE))
     for seed, (name, head) in enumerate(HEADS.items()):
         folder = root / name
         model = tiny_classifier(head, seed, images)
         save_keras(model, folder / "model.keras")
         export_onnx(with_grad_cam(model), folder / "model.onnx", images)
+        if name == "tiny_a":
+            write_novelty(folder, OnnxModel(folder / "model.onnx"), dataset.x_train[:160], dataset.x_train[160:], SIZE)
         write_card(
-            folder, model, name="tiny", version="1", labels=CLASS_NAMES, fit="bilinear",
+            folder, model, name="tiny", version="1", labels=CLASS_NAMES, fit=FITS[name], resolution=8,
             temperature=TEMPERATURES[name], test_accuracy=ACCURACIES[name], val_accuracy=0.6,
             command="python train.py --model tiny", recipe="reference", seed=seed, weights="none", data="made up",
             seconds=1,

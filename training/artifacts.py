@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.card import CARD_FILE, KERAS_FILE, ONNX_FILE, Card, ModelFileError, read_card
+from models.card import CARD_FILE, KERAS_FILE, NOVELTY_FILE, ONNX_FILE, Card, ModelFileError, read_card
 from models.onnx_model import OnnxModel
 from models.storage import sha256_of, written_whole
 from training.provenance import describe_hardware
@@ -39,14 +39,15 @@ def write_card(
     seconds: float,
     test_accuracy_tta: float | None = None,
     validation_images: int | None = None,
+    resolution: int | None = None,
 ) -> Card:
     """Write `folder`/card.json beside the model files that it describes, and return the card.
 
     Input size and parameter counts come from `model`, with its layers as trainable as they are now; checksums from the
-    files, so `save_keras` and `export_onnx` come first. The other arguments are the card's own; see `Card`.
+    files, so `save_keras`, `export_onnx` and `write_novelty` come first. The other arguments are the card's own; see `Card`.
     """
     folder = Path(folder)
-    files = [folder / file for file in (KERAS_FILE, ONNX_FILE)]
+    files = [folder / file for file in (KERAS_FILE, ONNX_FILE, NOVELTY_FILE)]
     card = Card(
         name=name,
         version=version,
@@ -68,6 +69,7 @@ def write_card(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         test_accuracy_tta=None if test_accuracy_tta is None else float(test_accuracy_tta),
         validation_images=validation_images,
+        resolution=resolution,
     )
     write_json(folder / CARD_FILE, card.as_dict())
     return card

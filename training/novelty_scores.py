@@ -81,10 +81,10 @@ def virtual_logit(learned: Learned, dimensions: int | None = None) -> Score:
     """
     origin = -np.linalg.pinv(learned.kernel.T) @ learned.bias
     centred = learned.features - origin
-    principal = _principal(centred, dimensions or centred.shape[1] // 2)  # (d, D)
+    subspace = principal(centred, dimensions or centred.shape[1] // 2)  # (d, D)
 
     def residual(centred: np.ndarray) -> np.ndarray:
-        inside = ((centred @ principal) ** 2).sum(axis=1)
+        inside = ((centred @ subspace) ** 2).sum(axis=1)
         return np.sqrt(np.maximum((centred**2).sum(axis=1) - inside, 0))
 
     scale = learned.logits(learned.features).max(axis=1).mean() / residual(centred).mean()
@@ -128,7 +128,7 @@ def on_sphere(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def _principal(centred: np.ndarray, dimensions: int) -> np.ndarray:
+def principal(centred: np.ndarray, dimensions: int) -> np.ndarray:
     """Return the directions of most variance as columns, (d, dimensions)."""
     _, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
     return vectors[:, ::-1][:, :dimensions]

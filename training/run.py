@@ -28,6 +28,7 @@ from training.config import TrainingConfig
 from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities, predict_views
 from training.feeds import Split, make_feed, prepare_caches, thaw
 from training.freeze import backbone_layers, resolve_unfreeze
+from training.novelty import BANK, write_novelty
 from training.onnx_export import OnnxExportError, export_onnx
 from training.phases import run_phase, solve_phase
 from training.pipeline import image_batches, resize
@@ -263,6 +264,9 @@ class Run:
         with self._stage("evaluate"):
             served = OnnxModel(folder / "model.onnx") if onnx_difference is not None else model
             metrics = self._measure(served, split)
+            if onnx_difference is not None:
+                images, size = dataset.x_train, config.image_size
+                write_novelty(folder, served, images[split.training[:BANK]], images[split.validation], size)
         with self._stage("plots"):
             self._plot(metrics, split)
         seconds = {**self.state.seconds, "total": sum(self.state.seconds.values())}
@@ -276,13 +280,13 @@ class Run:
             "peak_memory_mb": peak_memory_mb(),
         }
         write_card(
-            folder, model, name=config.model, version="1", labels=dataset.class_names, fit="bilinear",
+            folder, model, name=config.model, version="1", labels=dataset.class_names, fit="thumbnail",
             temperature=metrics["calibration"]["temperature"], test_accuracy=metrics["accuracy"],
             val_accuracy=metrics["validation_accuracy"], command=self.command, recipe=config.recipe, seed=config.seed,
             weights=Path(str(config.weights or "none")).name,
             data=f"{dataset.name}, {len(split.training)} training images, {len(split.validation)} held back",
             seconds=seconds["total"], test_accuracy_tta=metrics.get("tta", {}).get("accuracy"),
-            validation_images=len(split.validation),
+            validation_images=len(split.validation), resolution=dataset.x_train.shape[1],
         )  # fmt: skip
         write_json(folder / "metrics.json", metrics)
         self.checkpoint_path.unlink(missing_ok=True)

@@ -33,7 +33,7 @@ def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
         OnnxExportError: if the model cannot be exported.
         ValueError: if the shelf would hold more than 120 MB, or the name is not one of a folder on it.
     """
-    from models.card import CARD_FILE, KERAS_FILE, ONNX_FILE, ModelFileError, NotExplainableError
+    from models.card import CARD_FILE, KERAS_FILE, NOVELTY_FILE, ONNX_FILE, ModelFileError, NotExplainableError
     from models.grad_cam import with_grad_cam
     from models.storage import sha256_of
     from training.artifacts import load_saved, write_json
@@ -54,7 +54,9 @@ def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
         packed.mkdir()
         export_onnx(model, packed / ONNX_FILE, load_cifar10().x_train[:PARITY_IMAGES])
         _compress(saved.file, packed / KERAS_FILE)
-        sums = {file: sha256_of(packed / file) for file in (KERAS_FILE, ONNX_FILE)}
+        if (run / NOVELTY_FILE).is_file():
+            shutil.copy(run / NOVELTY_FILE, packed)
+        sums = {file.name: sha256_of(file) for file in sorted(packed.iterdir())}
         write_json(packed / CARD_FILE, dataclasses.replace(saved.card, sha256=sums).as_dict())
         _require_room(packed, target, shelf)
         arriving = target.with_name(

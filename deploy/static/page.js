@@ -28,11 +28,13 @@ async function ask() {
   if (failure === null) show(answer);
 }
 
-function show({ probabilities, model, latency_ms, explanation }) {
+function show({ probabilities, warning, model, latency_ms, explanation }) {
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
   // All of them, since top_k may be limited to fewer than there are classes.
   const best = Object.entries(probabilities).sort(([, one], [, other]) => other - one).slice(0, 10);
   at("verdict").textContent = `${best[0][0]}, ${percent(best[0][1])}`;
+  at("warning").hidden = !warning;
+  at("warning").textContent = warning ?? "";
   at("bars").replaceChildren(...best.map(([label, score]) => {
     const row = document.createElement("li");
     const [name, track, bar, share] = ["span", "span", "div", "span"].map((tag) => document.createElement(tag));

@@ -57,13 +57,22 @@ def test_an_image_is_answered_in_whichever_form_it_comes(api, expected, how):
     response = send(api, how, params={"model": "tiny_a"})
     assert response.status_code == 200
     answer = response.json()
-    assert set(answer) == {"predictions", "probabilities", "model", "request_id", "latency_ms"}
+    doubts = {"in_distribution", "warning"} if expected.warning else {"in_distribution"}
+    assert set(answer) == {"predictions", "probabilities", "model", "request_id", "latency_ms"} | doubts
+    assert answer["in_distribution"] == pytest.approx(expected.in_distribution, abs=1e-3)
     assert [each["label"] for each in answer["predictions"]] == [label for label, _ in expected.top]
     assert answer["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
     assert set(answer["probabilities"]) == LABELS
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
     assert answer["model"] == {"name": "tiny_a", "version": "1"}
     assert answer["latency_ms"] > 0
+
+
+def test_a_picture_too_small_to_be_known_is_answered_with_a_warning(api):
+    files = [("file", (f"{side}.png", png(side=side))) for side in (5, 40)]
+    small, enough = requests.post(f"{api}/predict/batch", files=files, params={"model": "tiny_b"}).json()["results"]
+    assert small["warning"] == "This picture has 5×5 pixels; the model learned from 8×8."
+    assert small["predictions"] and "warning" not in enough
 
 
 @pytest.mark.parametrize("asked", [1, 10])

@@ -90,6 +90,30 @@ def test_an_upload_is_answered_and_shown(site, saved_models, tmp_path):
     assert site.problems == []
 
 
+def test_an_uncertain_answer_is_marked(site, tmp_path):
+    site.get_by_label("Model").click()
+    site.get_by_role("option", name="tiny_b").click()
+    upload(site, file("small.png", png(side=5)))
+    site.locator("#doubt", has_text="This picture has 5×5 pixels").wait_for()
+    site.get_by_role("tab", name="Compare").click()
+    upload(site, file("small.png", png(side=5)))
+    cards = site.locator("#compared .thaw-card")
+    cards.nth(1).locator(".thaw-doubt", has_text="5×5 pixels").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("share", "warning", "doubt"),
+    [
+        (0.9, "", ""),
+        (0.9, "Unlike.", "Unlike."),
+        (0.4, "", "The model is not sure: it gives cat 40%."),
+        (0.4, "Unlike.", "The model is not sure: it gives cat 40%. Unlike."),
+    ],
+)
+def test_what_makes_an_answer_uncertain(share, warning, doubt):
+    assert demo_answers.doubt(Prediction({}, (("cat", share),), None, warning)) == doubt
+
+
 def test_a_click_on_a_class_shows_where_the_model_sees_it(site, saved_models):
     upload(site, file("noise.png", png()))
     second = load_classifier(saved_models / "tiny_a").classify(png(), 3).top[1][0]
@@ -149,11 +173,12 @@ def test_many_files_become_a_table_and_a_csv_file(site, saved_models, tmp_path):
     assert lines[4].startswith("broken.png,,,")
     classifier = load_classifier(saved_models / "tiny_a")
     for seed, line in enumerate(lines[1:4]):
-        name, label, probability, *shares, _ = line.split(",")
+        name, label, probability, *shares, near = line.split(",")[:14]
         expected = classifier.classify(png(seed), 3)
         assert (name, label) == (f"{seed}.png", expected.top[0][0])
         assert float(probability) == pytest.approx(expected.top[0][1], abs=1e-6)
         assert [float(share) for share in shares] == pytest.approx(list(expected.probabilities.values()), abs=1e-6)
+        assert float(near) == pytest.approx(expected.in_distribution, abs=1e-3)
 
 
 def test_the_benchmark_sorts_by_numbers(site):
@@ -213,11 +238,14 @@ QUARTER_TURN = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0
 )
 def test_what_is_shown_is_what_the_file_gets(client, saved_models, tmp_path, name, file_name, image, options):
     path = saved(tmp_path, file_name, image, **options)
-    label, looked, note = client.predict(gradio_client.handle_file(path), name, api_name="/classify")
-    expected = load_classifier(saved_models / name).classify(path, 3).top
+    label, _, saw, looked, note = client.predict(gradio_client.handle_file(path), name, api_name="/classify")
+    classifier = load_classifier(saved_models / name)
+    expected = classifier.classify(path, 3).top
     assert [each["label"] for each in label["confidences"]] == [top for top, _ in expected]
     assert [each["confidence"] for each in label["confidences"]] == pytest.approx([p for _, p in expected], abs=1e-6)
     assert Image.open(looked).size == (demo_answers.PICTURE, demo_answers.PICTURE)
+    pixels = np.asarray(Image.open(saw))[12::24, 12::24]  # each of the 16×16 is a square of 24
+    np.testing.assert_array_equal(pixels, classifier.view(path).pixels.round())
     assert "16×16 pixels" in note
 
 
@@ -236,9 +264,9 @@ def test_a_file_that_was_not_uploaded_is_not_read(address, tmp_path):
 def test_a_model_without_grad_cam_says_so(saved_models, monkeypatch, tmp_path):
     classifier = load_classifier(saved_models / "tiny_a")
     monkeypatch.setattr(classifier.engine, "explains", False)
-    looked, sentence = demo_answers.seen(classifier, saved(tmp_path, "noise.png", picture(32)))
-    assert looked.size == (demo_answers.PICTURE, demo_answers.PICTURE)
-    assert "cannot show where it looked" in sentence
+    seen = demo_answers.seen(classifier, saved(tmp_path, "noise.png", picture(32)))
+    assert seen.pixels.size == (demo_answers.PICTURE, demo_answers.PICTURE)
+    assert seen.heat is None and "cannot show where it looked" in seen.sentence
 
 
 def test_a_model_that_cannot_be_run_stands_beside_the_others(saved_models, tmp_path):

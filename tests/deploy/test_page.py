@@ -33,6 +33,18 @@ def test_a_chosen_picture_is_answered_as_by_the_api(api, page, picture):
     assert not page.problems
 
 
+def test_a_warning_stands_beside_the_answer(api, page, tmp_path):
+    page.goto(api)
+    page.locator("#model").select_option("tiny_b")
+    (tmp_path / "small.png").write_bytes(png(side=5))
+    page.locator("#file").set_input_files(tmp_path / "small.png")
+    page.locator("#warning", has_text="This picture has 5×5 pixels").wait_for()
+    (tmp_path / "enough.png").write_bytes(png(side=40))
+    page.locator("#file").set_input_files(tmp_path / "enough.png")
+    page.locator("#warning").wait_for(state="hidden")
+    assert not page.problems
+
+
 def test_the_other_model_and_the_heat_map_are_a_click_away(api, page, picture):
     page.goto(api)
     page.locator("#file").set_input_files(picture)

@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from image_files import encoded, photograph
+from tiny import tiny_dataset
 
 from inference.classifier import BATCH, Classifier, load_classifier, temper
 from inference.images import ImageError, TooManyPixelsError
 from models.card import ModelFileError, NotExplainableError
+from models.novelty import UNLIKE
 from training.cifar10 import CLASS_NAMES
 from training.evaluation import apply_temperature
 
@@ -86,8 +88,8 @@ def test_top_k_has_a_range(classifier, top_k):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_temperature_is_applied_as_evaluation_does(saved_models, name):
     classifier = load_classifier(saved_models / name)
-    views = np.stack([classifier.view(image) for image in pictures(20)])
-    raw = classifier.engine.outputs(views)[0]
+    views = [classifier.view(image) for image in pictures(20)]
+    raw = classifier.engine.outputs(np.stack([view.pixels for view in views]))[0]
     assert classifier.card.temperature != 1
     expected = apply_temperature(raw, classifier.card.temperature)
     np.testing.assert_allclose(classifier.probabilities(views), expected, atol=1e-6)
@@ -154,10 +156,50 @@ def test_an_explanation_is_of_the_best_class_or_of_the_one_asked_for(classifier)
     assert best.label == classifier.classify(photograph()).top[0][0]
     assert best.heat.shape == (8, 8) and best.heat.dtype == np.float32
     assert best.heat.min() >= 0 and best.heat.max() == 1
-    np.testing.assert_array_equal(best.view, view.round())
+    np.testing.assert_array_equal(best.view, view.pixels.round())
     assert classifier.explain(view, "truck").label == "truck"
     with pytest.raises(ValueError, match="label must be one of airplane, .*Received: label='lorry'"):
         classifier.explain(view, "lorry")
+
+
+def test_a_picture_unlike_what_was_learned_is_answered_with_a_warning(classifier):
+    known = classifier.classify(list(tiny_dataset(classes=10).x_train[160:]))
+    shares = np.array([answer.in_distribution for answer in known])
+    assert np.abs(np.sort(shares) - np.linspace(0, 1, len(shares))).max() < 0.05, (
+        "of held-back images all shares are alike often"
+    )
+    stripes = np.zeros((24, 24, 3), np.uint8)
+    stripes[::3] = 255
+    answer = classifier.classify(stripes)
+    assert answer.in_distribution < UNLIKE
+    assert (
+        answer.warning
+        == "This picture is unlike the ones that the model learned from: it may show none of its classes."
+    )
+    assert answer.as_dict()["warning"] == answer.warning
+    liked = max(known, key=lambda each: each.in_distribution)
+    assert liked.warning == "" and "warning" not in liked.as_dict()
+
+
+def test_a_picture_smaller_than_what_was_learned_is_answered_with_a_warning(saved_models):
+    classifier = load_classifier(saved_models / "tiny_b")
+    small, enough = classifier.classify([photograph(9, 7), photograph(9, 8)])
+    assert small.warning == "This picture has 9×7 pixels; the model learned from 8×8."
+    assert enough.warning == ""
+    assert small.in_distribution is None and "in_distribution" not in small.as_dict()
+
+
+def test_without_a_feature_map_nothing_is_told_of_novelty(saved_models):
+    one = load_classifier(saved_models / "tiny_a")
+    one.engine.explains = False
+    assert Classifier(one.card, one.engine, one.novelty).classify(photograph()).in_distribution is None
+
+
+@pytest.mark.parametrize("spoil", [lambda file: file.unlink(), lambda file: file.write_bytes(b"nonsense")])
+def test_a_novelty_file_that_is_not_the_cards_is_an_error(folder, spoil):
+    spoil(folder / "novelty.npz")
+    with pytest.raises(ModelFileError, match=r"novelty\.npz is missing, or is not the file that card\.json describes"):
+        load_classifier(folder)
 
 
 def test_a_model_without_grad_cam_says_so(saved_models):
@@ -214,7 +256,9 @@ def test_a_folder_without_a_model(folder):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"fit": "stretch"}, "fit must be one of bilinear. Received: 'stretch'"),
+        ({"fit": "stretch"}, "fit must be one of bilinear, thumbnail. Received: 'stretch'"),
+        ({"fit": "thumbnail", "resolution": None}, "fit 'thumbnail' needs a resolution"),
+        ({"resolution": 0}, "resolution"),
         ({"temperature": 0}, "temperature"),
         ({"labels": ["cat"]}, "labels"),
         ({"colour": "red"}, "colour"),

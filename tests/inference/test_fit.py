@@ -64,8 +64,28 @@ def test_any_shape_fits(shape, size):
 
 
 def test_an_unknown_way_to_fit_names_the_known_ones():
-    with pytest.raises(ValueError, match="fit must be one of bilinear. Received: fit='nearest'"):
+    with pytest.raises(ValueError, match="fit must be one of bilinear, thumbnail. Received: fit='nearest'"):
         fit(Image.new("RGB", (4, 4)), 4, "nearest")
+
+
+@pytest.mark.parametrize("size", [32, 96, 160])
+def test_a_thumbnail_shows_no_more_than_training_did(size):
+    photo = photograph(600, 400)
+    middle = photo.crop((100, 0, 500, 400))
+    small = np.asarray(middle.resize((32, 32), Image.Resampling.BOX))
+    expected = np.asarray(resize(small[None], size))[0]
+    np.testing.assert_allclose(fit(photo, size, "thumbnail", 32), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("side", [8, 20, 32])
+def test_a_thumbnail_of_a_small_image_is_the_image(side):
+    image = photograph(side + 3, side)
+    np.testing.assert_array_equal(fit(image, 96, "thumbnail", 32), fit(image, 96))
+
+
+def test_a_thumbnail_needs_the_resolution():
+    with pytest.raises(ValueError, match="needs the resolution"):
+        fit(Image.new("RGB", (4, 4)), 4, "thumbnail")
 
 
 @pytest.mark.parametrize(

@@ -14,20 +14,21 @@ from training import cifar10, ship
 def finished(saved_models, dataset, monkeypatch, tmp_path):
     """A finished run's folder, as far as shipping looks at it."""
     monkeypatch.setattr(cifar10, "load_cifar10", lambda: dataset)
-    return shutil.copytree(saved_models / "tiny_b", tmp_path / "run")
+    return shutil.copytree(saved_models / "tiny_a", tmp_path / "run")
 
 
 def test_what_is_shipped_answers_as_the_run_and_explains(finished, tmp_path, dataset):
     (finished / "model.onnx").unlink()  # it is made anew
     target = ship.ship(finished, "colours", tmp_path / "shelf")
     assert target == tmp_path / "shelf" / "colours"
-    assert {path.name for path in target.iterdir()} == {"card.json", "model.keras", "model.onnx"}
+    assert {path.name for path in target.iterdir()} == {"card.json", "model.keras", "model.onnx", "novelty.npz"}
     shipped = load_classifier(target)
     assert shipped.engine.name == "onnxruntime" and shipped.engine.explains
     images = list(dataset.x_test[:8])
     expected = [answer.probabilities for answer in load_classifier(finished, "keras").classify(images)]
     for answer, probabilities in zip(shipped.classify(images), expected, strict=True):
         assert answer.probabilities == pytest.approx(probabilities, abs=1e-4)
+        assert 0 <= answer.in_distribution <= 1
     assert [path.name for path in finished.iterdir() if path.is_dir()] == []
 
 

@@ -1,0 +1,86 @@
+"""How unlike the images that it learned from a model finds an image: by the nearest of them among its features.
+
+Deep nearest neighbours (Sun et al. 2022, arXiv 2204.06507) on the averages of the last feature map, which the model computes
+anyway. Of the training images a sample is kept, in their directions of most variance: some hundred kilobytes.
+"""
+
+import dataclasses
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.card import NOVELTY_FILE, Card, ModelFileError
+from models.storage import sha256_of
+
+UNLIKE = 0.01
+"""What `in_distribution` has to be below for an image to be called unlike what was learned."""
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """A sample of what a model makes of its training images, and how near to it held-back images come.
+
+    Attributes:
+        mean: (C,) float32, of the training images' features.
+        directions: (C, D), orthonormal columns: where these vary most.
+        bank: (n, D), training images in these directions, scaled to length 1.
+        neighbour: k: the k-th nearest of the bank counts, from 1.
+        levels: (q,) float32, ascending: scores of held-back images at q equally spaced quantiles, from the least to the most.
+    """
+
+    mean: np.ndarray
+    directions: np.ndarray
+    bank: np.ndarray
+    neighbour: int
+    levels: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "directions", "bank", "levels"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float32))
+        object.__setattr__(self, "neighbour", int(self.neighbour))
+        (channels, dimensions), (images, width) = self.directions.shape, self.bank.shape
+        if self.mean.shape != (channels,) or width != dimensions or not 1 <= self.neighbour <= images:
+            raise ValueError(
+                "mean (C,), directions (C, D) and bank (n, D) must fit together, and neighbour be from 1 to n. Received: "
+                f"{self.mean.shape}, {self.directions.shape}, {self.bank.shape}, neighbour={self.neighbour}"
+            )
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """Return the cosine similarity, -1..1, with the k-th nearest image of the bank: (b,) for features (b, C)."""
+        projected = (features - self.mean) @ self.directions
+        lengths = np.linalg.norm(projected, axis=1, keepdims=True)
+        similarity = projected / np.maximum(lengths, np.finfo(np.float32).tiny) @ self.bank.T  # (b, n)
+        return np.partition(similarity, -self.neighbour, axis=1)[:, -self.neighbour]
+
+    def in_distribution(self, feature_maps: np.ndarray) -> np.ndarray:
+        """Return the share, 0..1, of held-back images that are at least as unlike: (b,) for feature maps (b, h, w, C)."""
+        scores = self.scores(feature_maps.mean(axis=(1, 2)))
+        return np.interp(scores, self.levels, np.linspace(0, 1, len(self.levels)))
+
+    def save(self, path: Path) -> None:
+        """Write everything to an `.npz` file, directions and bank as float16."""
+        arrays = dataclasses.asdict(self)
+        for name in ("directions", "bank"):
+            arrays[name] = arrays[name].astype(np.float16)
+        with open(path, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+
+def read_novelty(folder: Path, card: Card) -> Novelty | None:
+    """Return what stands beside a model, or None where its card names no such file.
+
+    Raises:
+        ModelFileError: if the file is missing or damaged, or is not the one of the card.
+    """
+    if NOVELTY_FILE not in card.sha256:
+        return None
+    file = folder / NOVELTY_FILE
+    if not file.is_file() or card.sha256[NOVELTY_FILE] != sha256_of(file):
+        raise ModelFileError(f"{file} is missing, or is not the file that card.json describes.")
+    try:
+        with np.load(file) as arrays:
+            return Novelty(**arrays)
+    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+        raise ModelFileError(f"{file} cannot be read: {error}") from error

@@ -1,0 +1,42 @@
+"""Pictures of none of the ten classes: two halves that share no picture."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.outside import outside_sets
+
+
+@pytest.fixture(scope="module")
+def halves():
+    return [outside_sets(half) for half in ("choice", "report")]
+
+
+def test_every_set_has_two_halves_that_share_no_picture(halves):
+    choice, report = halves
+    assert list(choice) == list(report)
+    assert {"far digits", "far faces", "far textures", "far pictures", "far noise"} == set(choice)
+    for name, pictures in choice.items():
+        seen = {(each.size, each.tobytes()) for each in pictures}
+        assert len(pictures) >= 20 and len(seen) > 0.9 * len(pictures), name
+        assert not seen & {(each.size, each.tobytes()) for each in report[name]}, name
+        assert {each.mode for each in pictures} == {"RGB"}
+        assert np.mean([np.asarray(each).std() for each in pictures]) > 10, f"{name} is not blank"
+
+
+def test_folders_add_sets(tmp_path):
+    for name in ("near-cifar100", "far-stones", "photographs"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        for number in range(5):
+            Image.new("RGB", (4, 4), (number, 0, 0)).save(tmp_path / name / "sub" / f"{number}.png")
+    choice, report = (outside_sets(half, tmp_path) for half in ("choice", "report"))
+    assert [each.getpixel((0, 0))[0] for each in choice["near cifar100"]] == [0, 2, 4]
+    assert [each.getpixel((0, 0))[0] for each in report["far stones"]] == [1, 3]
+    assert not any("photographs" in name for name in choice)
+
+
+def test_a_folder_without_sets_and_an_unknown_half_are_told(tmp_path):
+    with pytest.raises(ValueError, match=r"named near-\.\.\. or far-"):
+        outside_sets("choice", tmp_path)
+    with pytest.raises(ValueError, match="half must be one of choice, report. Received: half='test'"):
+        outside_sets("test")

@@ -1,0 +1,119 @@
+"""Which score tells pictures of something else from pictures of the ten classes, and how well what ships does."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from models.card import CARD_FILE, ONNX_FILE, read_card
+from models.novelty import UNLIKE, read_novelty
+from models.onnx_model import OnnxModel
+from training.artifacts import load_saved
+from training.cifar10 import load_cifar10
+from training.measure import record
+from training.novelty import BATCH, learn_novelty, pooled_features
+from training.novelty_scores import SCORES, Learned, Score, auroc
+from training.outside import outside_sets
+from training.photographs import HALVES, photographs
+
+View = Callable[[Image.Image], np.ndarray]
+"""From an image as it is uploaded to the model's input (S, S, 3), float32 in 0..255."""
+
+LEARNED = 10_000  # training images that the scores know; what ships keeps fewer
+TESTED = 2000  # test images, the first ones
+SHIPPED = "nearest neighbours, as shipped"
+# Kept sizes that are tried beside the one that ships: (images, directions, neighbour).
+SIZES = ((10_000, 128, 10), (5000, 128, 5), (2000, 128, 5), (2000, 64, 5), (2000, 64, 1), (1000, 64, 1), (2000, 32, 5))
+
+
+def measure_novelty(
+    open_view: Callable[[Path], View],
+    shelf: Path,
+    results: Path,
+    models: Sequence[str],
+    folder: Path | None = None,
+) -> dict:
+    """Compare scores on pictures of other things, and record how often each ranks them below pictures of the ten classes.
+
+    One half of the pictures stands against validation images: by that half a score may be chosen. The other half stands
+    against test images.
+
+    Args:
+        open_view: from a saved model's folder to what makes an upload its input.
+        shelf: the folder of saved models.
+        results: where `novelty.json` goes.
+        models: names of folders on the shelf; scores that need logits are left out where the head is not a mean and one
+            Dense layer.
+        folder: with further sets, see `outside_sets`.
+    """
+    sets = {half: outside_sets(half, folder) for half in HALVES}
+    rows = {}
+    for name in tqdm(models, desc="novelty", unit=" models"):
+        rows[name] = _compared(shelf / name, open_view(shelf / name), sets)
+    return record(results / "novelty.json", {
+        "learned_images": LEARNED, "test_images": TESTED, "unlike": UNLIKE,
+        "sets": {name: {half: len(sets[half][name]) for half in HALVES} for name in sets[HALVES[0]]},
+        "models": rows,
+    })  # fmt: skip
+
+
+def _compared(folder: Path, view: View, sets: Mapping[str, Mapping[str, list[Image.Image]]]) -> dict:
+    card, model, dataset = read_card(folder / CARD_FILE), OnnxModel(folder / ONNX_FILE), load_cifar10()
+
+    def features_of(pictures: Sequence[Image.Image]) -> np.ndarray:
+        starts = range(0, len(pictures), BATCH)
+        batches = (np.stack([view(each) for each in pictures[start : start + BATCH]]) for start in starts)
+        return np.concatenate([model.outputs(batch)[1].mean(axis=(1, 2)) for batch in batches])
+
+    training, validation = dataset.split(card.seed, card.validation_images or len(dataset.x_train) // 10)
+    learned, held_back = (
+        pooled_features(model.outputs, dataset.x_train[rows], card.input_size)
+        for rows in (training[:LEARNED], validation)
+    )
+    labels = dataset.y_train[training[:LEARNED]]
+    inside = {"choice": held_back, "report": pooled_features(model.outputs, dataset.x_test[:TESTED], card.input_size)}
+    outside = {half: {name: features_of(pictures) for name, pictures in named.items()} for half, named in sets.items()}
+    own = {half: [Image.open(each.path).convert("RGB") for each in photographs(half)] for half in HALVES}
+    own = {half: features_of(pictures) for half, pictures in own.items()}
+    scores = _scores(folder, learned, labels)
+    for size in SIZES:
+        if size[1] < learned.shape[1]:
+            name = "nearest neighbours of {} images in {} directions, k = {}".format(*size)
+            scores[name] = learn_novelty(learned, held_back, bank=size[0], dimensions=size[1], k=size[2]).scores
+    shipped = read_novelty(folder, card)
+    if shipped is not None:
+        scores[SHIPPED] = shipped.scores
+    return {
+        "scores": {
+            name: {
+                half: {each: auroc(score(inside[half]), score(features)) for each, features in outside[half].items()}
+                for half in HALVES
+            }
+            for name, score in scores.items()
+        },
+        "warned": None if shipped is None else {
+            half: {
+                each: float((_shares(shipped, features) < UNLIKE).mean())
+                for each, features in {"of the ten classes": inside[half], "photographs": own[half], **outside[half]}.items()
+            }
+            for half in HALVES
+        },
+    }  # fmt: skip
+
+
+def _shares(novelty, features: np.ndarray) -> np.ndarray:
+    return novelty.in_distribution(features[:, None, None])
+
+
+def _scores(folder: Path, features: np.ndarray, labels: np.ndarray) -> dict[str, Score]:
+    head = [layer for layer in load_saved(folder).model.layers if layer.name.startswith("head_")]
+    dense = [layer for layer in head if isinstance(layer, keras.layers.Dense)]
+    if len(dense) > 1 or not isinstance(head[0], keras.layers.GlobalAveragePooling2D):  # no logits of these features
+        learned = Learned(features, labels, np.zeros((features.shape[1], 1)), np.zeros(1))
+        return {name: SCORES[name](learned) for name in ("nearest neighbours", "relative Mahalanobis")}
+    kernel = np.asarray(dense[0].kernel)
+    bias = np.zeros(kernel.shape[1]) if dense[0].bias is None else np.asarray(dense[0].bias)
+    return {name: make(Learned(features, labels, kernel, bias)) for name, make in SCORES.items()}
