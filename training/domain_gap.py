@@ -20,6 +20,7 @@ Answer = Callable[[Sequence[Image.Image | Path]], np.ndarray]
 
 MODELS = ("custom_cnn", "speedrun_cnn", "mobilenet_v2", "efficientnet_lite0")
 BATCH = 64
+CLEAN = "as it is"
 IMAGES = 2000  # of the test set, the first ones, in every condition
 CONDITIONS = {
     "compression": ("jpeg_75", "jpeg_50", "jpeg_30", "jpeg_10"),
@@ -58,14 +59,14 @@ def domain_gap(
     dataset = load_cifar10()
     pictures, labels = [Image.fromarray(image) for image in dataset.x_test[:images]], dataset.y_test[:images]
     rows: dict[str, dict] = {}
-    names = ["as it is", *(name for group in CONDITIONS.values() for name in group)]
+    names = [CLEAN, *(name for group in CONDITIONS.values() for name in group)]
     with tqdm(total=len(models) * len(names), unit=" conditions", disable=None) as bar:
         for model in models:
             bar.set_description(model)
             card, answer = read_card(shelf / model / "card.json"), open_model(shelf / model)
             rows[model] = {"fit": card.fit, "input_size": card.input_size, "conditions": {}}
             for name in names:
-                changed = pictures if name == "as it is" else map(find_corruption(name), pictures)
+                changed = pictures if name == CLEAN else map(find_corruption(name), pictures)
                 rows[model]["conditions"][name] = _summary(_in_batches(answer, changed), labels)
                 bar.update()
             rows[model]["photographs"] = {half: ask_photographs(answer, half, card.labels) for half in HALVES}

@@ -8,13 +8,15 @@ import jinja2
 from markdown_it import MarkdownIt
 
 from models.storage import written_whole
-from training import comparison_tables, report_figures, tables
+from training import comparison_tables, gap_tables, report_figures, tables
+from training.photographs import FOLDER
 from training.readme import read_results
 
 TEMPLATE = Path(__file__).with_name("report_template.md")
 STYLE = Path(__file__).with_name("report.css")
 _COMPARISON = ("comparison", "pairs", "costs")
 _EVALUATION = ("shipped", "per_class", "confusion_pairs", "doubtful")
+_GAP = {"domain_gap": ("domain_gap", "gap_calibration"), "novelty": ("novelty", "warnings")}
 
 
 def write_report(results: Path) -> None:
@@ -36,11 +38,15 @@ def report_text(stored: dict[str, dict]) -> str:
     for source, names in (("comparison", _COMPARISON), ("evaluation", _EVALUATION), ("latency", ("latency",))):
         if source in stored:
             made |= {name: getattr(comparison_tables, name)(stored[source], stored) for name in names}
+    for source, names in _GAP.items():
+        if source in stored:
+            made |= {name: getattr(gap_tables, name)(stored[source], stored) for name in names}
     compared = stored.get("comparison")
     words = {
         "tables": made,
         "finding": comparison_tables.finding(compared) if compared else "",
         "surprise": comparison_tables.surprise(compared) if compared else "",
+        "failures": gap_tables.failures(stored["domain_gap"]) if "domain_gap" in stored else [],
         "origin": _origins(stored),
     }
     environment = jinja2.Environment(
@@ -104,3 +110,9 @@ def _draw(stored: dict[str, dict], folder: Path) -> None:
             {name: model["coverage"] for name, model in models.items()}, folder / "coverage.png"
         )
         report_figures.plot_confusion_pairs(found["rows"], found["from"], found["to"], folder / "confusion_pairs.png")
+    if gap := stored.get("domain_gap"):
+        report_figures.plot_domain_gap(*gap_tables.by_kind(gap), folder / "domain_gap.png")
+        if failures := gap_tables.failures(gap):
+            captions = [f"{row['file'].split('/')[0]}: {row['answer']}, {row['confidence']:.0%}" for row in failures]
+            files = [FOLDER / row["file"] for row in failures]
+            report_figures.plot_photographs(files, captions, folder / "photographs.png")

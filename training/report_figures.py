@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from PIL import Image
 
 from training.plots import BLUE, GREY, VERMILION, save
 
@@ -183,6 +184,49 @@ def plot_mistakes(images: np.ndarray, heat: np.ndarray, captions: Sequence[str],
         looked.imshow(
             warm, cmap="inferno", alpha=0.6, interpolation="bicubic", extent=(0, side, side, 0), vmin=0, vmax=1
         )
+    save(figure, path)
+
+
+def plot_domain_gap(groups: Sequence[str], stages: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
+    """Draw accuracy by kind of upload, a panel a model and a bar a stage.
+
+    Args:
+        groups: names of the kinds.
+        stages: by model and stage the accuracy (0..1) in each kind.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(9, 2.3 * len(stages) + 0.6), layout="constrained")
+    panels = figure.subplots(len(stages), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
+    places = np.arange(len(groups))
+    styles = ({"color": VERMILION, "hatch": "//", "edgecolor": "white"}, {"color": BLUE}, {"color": GREY})
+    for axes, (name, found) in zip(panels, stages.items(), strict=True):
+        width = 0.8 / len(found)
+        for number, ((stage, accuracies), style) in enumerate(zip(found.items(), styles, strict=False)):
+            at = places + (number - (len(found) - 1) / 2) * width
+            axes.bar(at, accuracies, width, label=stage, **style)
+            for x, accuracy in zip(at, accuracies, strict=True):
+                axes.text(x, accuracy, f"{100 * accuracy:.0f}", ha="center", va="bottom", fontsize=7.5)
+        axes.set_title(name, fontsize=10, loc="left")
+        axes.set(ylim=(0, 1.12), ylabel="accuracy")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xticks(places, groups)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(styles), frameon=False)
+    save(figure, path)
+
+
+def plot_photographs(files: Sequence[Path], captions: Sequence[str], path: Path) -> None:
+    """Draw pictures in a grid, each under its caption."""
+    columns = min(5, len(files))
+    rows = -(-len(files) // columns)
+    figure = Figure(figsize=(2.1 * columns, 2.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, file, caption in zip(grid, files, captions, strict=False):
+        with Image.open(file) as image:
+            axes.imshow(np.asarray(image.convert("RGB")))
+        axes.set_title(caption, fontsize=8.5)
     save(figure, path)
 
 

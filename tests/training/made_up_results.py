@@ -70,3 +70,33 @@ def evaluation() -> dict:
         "pairs": {"from": "custom_cnn", "to": "mobilenet_v2", "rows": confusion_pairs(*matrices, names)},
         "review": {"near_duplicates": {"what": "The same shot.", "source": "a paper", "images": 5}},
     }  # fmt: skip
+
+
+def domain_gap() -> dict:
+    """Return `domain_gap.json` of two models, of which one was measured twice."""
+    from training.domain_gap import CLEAN, CONDITIONS
+
+    def model(accuracy):
+        names = [CLEAN, *(name for group in CONDITIONS.values() for name in group)]
+        summary = {"accuracy": accuracy, "confidence": accuracy + 0.02, "calibration_error": 0.02}
+        conditions = {name: {**summary, "accuracy": accuracy if name == CLEAN else accuracy - 0.2} for name in names}
+        wrong = [{"file": "cat/dali-cat-1046544.jpg", "answer": "frog", "confidence": 0.61}]
+        halves = {half: {"images": 47, **summary, "wrong": wrong} for half in ("choice", "report")}
+        return {"fit": "bilinear", "input_size": 32, "conditions": conditions, "photographs": halves}
+
+    stages = {"before": {"small_cnn": model(0.75), "mobilenet_v2": model(0.95)}, "after": {"mobilenet_v2": model(0.96)}}
+    return {**ORIGIN, "stages": {name: {"test_images": 2000, "models": models} for name, models in stages.items()}}
+
+
+def novelty() -> dict:
+    """Return `novelty.json` of a model with and one without what tells it."""
+    halves = {half: {"near cars": 0.875, "near birds": 0.925, "far noise": 0.99} for half in ("choice", "report")}
+    warned = {
+        half: {"of the ten classes": 0.01, "photographs": 0.04, "far noise": 0.9} for half in ("choice", "report")
+    }
+    models = {
+        "mobilenet_v2": {"scores": {"energy": halves, "nearest neighbours, as shipped": halves}, "warned": warned},
+        "small_cnn": {"scores": {"energy": halves}, "warned": None},
+    }
+    sets = {name: {"choice": 40, "report": 40} for name in halves["report"]}
+    return {**ORIGIN, "learned_images": 10_000, "test_images": 2000, "unlike": 0.01, "sets": sets, "models": models}

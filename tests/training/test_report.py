@@ -17,7 +17,7 @@ from training.report import report_text, write_report
 @pytest.fixture
 def results(tmp_path):
     """A folder of made-up results of the comparison, the shelf and latency."""
-    for name in ("comparison", "evaluation", "latency"):
+    for name in ("comparison", "evaluation", "latency", "domain_gap", "novelty"):
         (tmp_path / f"{name}.json").write_text(json.dumps(getattr(made_up_results, name)()))
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "mistakes.png")
     return tmp_path
@@ -27,7 +27,7 @@ def test_the_page_holds_its_pictures_and_asks_for_nothing_else(results):
     write_report(results)
     text, page = (results / "REPORT.md").read_text(), (results / "report.html").read_text()
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
-    assert len(pictures) == 6
+    assert len(pictures) == 8
     assert all((results / picture).stat().st_size for picture in pictures)
     assert page.count('src="data:image/png;base64,') == len(pictures)
     assert not re.search(r'(src|href)="(?!data:)', page)
@@ -57,7 +57,7 @@ def test_a_changed_result_changes_readme_report_and_demo(results):
 
 def test_what_is_not_measured_says_how_to():
     text = report_text({})
-    for command in ("--budget controlled", "--accuracy", "--evaluation"):
+    for command in ("--budget controlled", "--accuracy", "--evaluation", "--domain-gap before", "--novelty"):
         assert f"Not measured yet: `python benchmark.py {command}`" in text
     assert "Nothing measured yet" in text
 

@@ -1,0 +1,60 @@
+"""The tables of what people upload and of pictures of other things."""
+
+import made_up_results
+import pytest
+
+from training import gap_tables
+from training.domain_gap import CONDITIONS
+
+
+def test_a_model_has_a_row_for_each_stage_that_it_was_in():
+    table = gap_tables.domain_gap(made_up_results.domain_gap(), {})
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[:3] for row in cells] == [
+        ["`small_cnn`", "before", "75.0%"],
+        ["`mobilenet_v2`", "before", "95.0%"],
+        ["`mobilenet_v2`", "after", "96.0%"],
+    ]
+    assert cells[2][3:] == ["76.0%"] * (len(CONDITIONS) + len(gap_tables.SHOWN)) + ["**96.0%**"]
+    assert "2,000 test images" in table and "(47 of them)" in table
+
+
+def test_the_means_of_a_group_are_over_its_conditions():
+    result = made_up_results.domain_gap()
+    conditions = result["stages"]["after"]["models"]["mobilenet_v2"]["conditions"]
+    for accuracy, name in zip((0.9, 0.8, 0.7, 0.2), CONDITIONS["compression"], strict=True):
+        conditions[name] = {**conditions[name], "accuracy": accuracy}
+    kinds, models = gap_tables.by_kind(result)
+    assert kinds[1] == "compression" and models["mobilenet_v2"]["after"][1] == pytest.approx(0.65)
+    assert models["mobilenet_v2"]["before"][1] == pytest.approx(0.75)
+
+
+def test_the_failures_are_of_the_best_model_of_the_last_stage():
+    result = made_up_results.domain_gap()
+    result["stages"]["after"]["models"]["mobilenet_v2"]["photographs"]["report"]["wrong"] = []
+    assert gap_tables.failures(result) == []
+    del result["stages"]["after"]
+    assert [row["answer"] for row in gap_tables.failures(result)] == ["frog"]
+
+
+def test_calibration_is_of_the_last_stage():
+    table = gap_tables.gap_calibration(made_up_results.domain_gap(), {})
+    assert table.count("| `") == 1 and "| `mobilenet_v2` | 2.0% |" in table
+
+
+def test_scores_are_averaged_over_the_sets_of_a_kind():
+    result = made_up_results.novelty()
+    table = gap_tables.novelty(result, {})
+    assert "| energy | 90.0 | 99.0 | 90.0 | 99.0 |" in table
+    assert "near cars (40), near birds (40), far noise (40)" in table
+    for halves in result["models"]["mobilenet_v2"]["scores"].values():
+        for found in halves.values():
+            del found["near cars"], found["near birds"]
+    assert "| energy | – | 99.0 | – | 99.0 |" in gap_tables.novelty(result, {})
+
+
+def test_warnings_are_counted_where_a_model_can_give_them():
+    table = gap_tables.warnings(made_up_results.novelty(), {})
+    assert "| `mobilenet_v2` | 1.0% | 4.0% | 90.0% |" in table and "small_cnn" not in table
+    assert "less than 1% of held-back images" in table

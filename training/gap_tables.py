@@ -1,0 +1,117 @@
+"""Markdown tables of what people upload and of pictures of other things; functions as in `training.tables`."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+
+from training.domain_gap import CLEAN, CONDITIONS
+from training.photographs import HALVES
+from training.tables import origin
+
+SHOWN = ("jpeg_10", "bicubic_16", "bicubic_8")  # single conditions beside the means of their groups
+
+
+def domain_gap(result: dict, stored: dict) -> str:
+    """Return accuracy by model and kind of upload, before and after: one row a model and stage."""
+    head = f"| model | stage | {CLEAN} | {' | '.join(CONDITIONS)} | {' | '.join(SHOWN)} | photographs |\n|"
+    rows = [
+        f"| `{name}` | {stage} | {_share(model['conditions'][CLEAN]['accuracy'])} | "
+        + " | ".join(_share(_mean(model, group, "accuracy")) for group in CONDITIONS)
+        + f" | {' | '.join(_share(model['conditions'][name]['accuracy']) for name in SHOWN)} | "
+        f"**{_share(model['photographs']['report']['accuracy'])}** |"
+        for name, stage, model in _by_model(result)
+    ]
+    stage = next(iter(result["stages"].values()))
+    head += "---|" * (4 + len(CONDITIONS) + len(SHOWN))
+    return (
+        f"{head}\n" + "\n".join(rows) + f"\n\nAccuracy on {stage['test_images']:,} test images as people would upload them, a "
+        "mean over each group's conditions, and on the half of the photographs "
+        f"({_photographs(stage)} of them) by which nothing was chosen. {origin(result)}"
+    )  # fmt: skip
+
+
+def gap_calibration(result: dict, stored: dict) -> str:
+    """Return the calibration error by model and kind of upload, in the last stage."""
+    last = list(result["stages"])[-1]
+    head = f"| model | {CLEAN} | {' | '.join(CONDITIONS)} | photographs |\n|"
+    rows = [
+        f"| `{name}` | {_share(model['conditions'][CLEAN]['calibration_error'])} | "
+        + " | ".join(_share(_mean(model, group, "calibration_error")) for group in CONDITIONS)
+        + f" | {_share(model['photographs']['report']['calibration_error'])} |"
+        for name, model in result["stages"][last]["models"].items()
+    ]
+    return (
+        f"{head}{'---|' * (3 + len(CONDITIONS))}\n" + "\n".join(rows) + "\n\nExpected calibration error at the temperature of "
+        f"each card, which was fitted on clean validation images. {origin(result)}"
+    )  # fmt: skip
+
+
+def novelty(result: dict, stored: dict) -> str:
+    """Return how well each score tells pictures of other things, for the first model of the result."""
+    name, model = next(iter(result["models"].items()))
+    columns = [(half, kind) for half in HALVES for kind in ("near", "far")]
+    rows = [
+        f"| {score} | {' | '.join(_auroc(halves[half], kind) for half, kind in columns)} |"
+        for score, halves in model["scores"].items()
+    ]
+    head = f"| `{name}`: score | near, to choose by | far, to choose by | near | far |\n|---|---|---|---|---|"
+    sets = ", ".join(f"{each} ({counts['report']:,})" for each, counts in result["sets"].items())
+    return (
+        f"{head}\n"
+        + "\n".join(rows)
+        + "\n\nAUROC, mean over sets: how often a picture of the ten classes is ranked above one of "
+        f"something else. To choose by: validation images against one half of each set; then {result['test_images']:,} test "
+        f"images against the other half: {sets}. {origin(result)}"
+    )
+
+
+def warnings(result: dict, stored: dict) -> str:
+    """Return how many pictures of each set are answered with a warning, by model, on the half that nothing was chosen by."""
+    models = {name: model["warned"]["report"] for name, model in result["models"].items() if model["warned"]}
+    sets = list(next(iter(models.values()), {}))
+    rows = [f"| `{name}` | {' | '.join(_share(warned[each]) for each in sets)} |" for name, warned in models.items()]
+    head = f"| answered with a warning | {' | '.join(sets)} |\n|{'---|' * (1 + len(sets))}"
+    return (
+        f"{head}\n" + "\n".join(rows) + "\n\nA picture is called unlike what was learned where less than "
+        f"{result['unlike']:.0%} of held-back images are as unlike. {origin(result)}"
+    )  # fmt: skip
+
+
+def by_kind(result: dict) -> tuple[list[str], dict[str, dict[str, list[float]]]]:
+    """Return the kinds of upload, and by model and stage the accuracy in each."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, stage, model in _by_model(result):
+        groups = [_mean(model, group, "accuracy") for group in CONDITIONS]
+        clean, photographs = model["conditions"][CLEAN]["accuracy"], model["photographs"]["report"]["accuracy"]
+        found.setdefault(name, {})[stage] = [clean, *groups, photographs]
+    return [CLEAN, *CONDITIONS, "photographs"], found
+
+
+def failures(result: dict) -> list[dict]:
+    """Return the photographs that the best model of the last stage is wrong about, of the half that nothing was chosen by."""
+    models = list(result["stages"].values())[-1]["models"].values()
+    return max(models, key=lambda model: model["conditions"][CLEAN]["accuracy"])["photographs"]["report"]["wrong"]
+
+
+def _by_model(result: dict) -> Iterable[tuple[str, str, dict]]:
+    names = dict.fromkeys(name for stage in result["stages"].values() for name in stage["models"])
+    for name in names:
+        for stage, found in result["stages"].items():
+            if name in found["models"]:
+                yield name, stage, found["models"][name]
+
+
+def _mean(model: Mapping, group: str, key: str) -> float:
+    return statistics.mean(model["conditions"][name][key] for name in CONDITIONS[group])
+
+
+def _photographs(stage: Mapping) -> int:
+    return next(iter(stage["models"].values()))["photographs"]["report"]["images"]
+
+
+def _auroc(found: Mapping[str, float], kind: str) -> str:
+    values = [value for name, value in found.items() if name.startswith(kind)]
+    return f"{100 * statistics.mean(values):.1f}" if values else "–"
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}"
