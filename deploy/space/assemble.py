@@ -16,14 +16,15 @@ from pathlib import Path
 
 from deploy import demo_results
 from inference.shelf import SAVED_MODELS
-from models.card import CARD_FILE, ONNX_FILE, ModelFileError
+from models.card import CARD_FILE, NOVELTY_FILE, ONNX_FILE, ModelFileError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 # What the Space needs of the project, as globs: no training, no API, no Keras.
 FILES = (
     "LICENSE", "deploy/__init__.py", "deploy/demo*.py", "deploy/demo.css", "deploy/demo.js", "deploy/examples/*",
-    "inference/*.py", "models/__init__.py", "models/card.py", "models/onnx_model.py", "models/storage.py", "results/*.png",
+    "inference/*.py", "models/__init__.py", "models/card.py", "models/novelty.py", "models/onnx_model.py", "models/storage.py",
+    "results/*.png",
     *(f"results/{name}.json" for name in demo_results.TABLES),
 )  # fmt: skip
 RENAMED = {"gradio_app.py": "app.py", "deploy/space/README.md": "README.md"}
@@ -32,7 +33,7 @@ PACKAGES = ("filelock", "numpy", "onnxruntime", "pillow", "platformdirs", "tqdm"
 PINS = "requirements-serve.txt"
 
 # The Hub takes binary files only as pointers to its large file storage.
-ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in ("onnx", "png", "jpg"))
+ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in ("onnx", "npz", "png", "jpg"))
 
 
 def assemble(target: Path, saved_models: Path = SAVED_MODELS) -> list[Path]:
@@ -40,7 +41,7 @@ def assemble(target: Path, saved_models: Path = SAVED_MODELS) -> list[Path]:
 
     Args:
         target: the folder; a `.git` in it is kept.
-        saved_models: folder of the models; each goes in with its card and its ONNX file.
+        saved_models: folder of the models; each goes in with its card, its ONNX file and what tells other pictures.
 
     Raises:
         ModelFileError: if there is no model that has both.
@@ -81,7 +82,8 @@ def _models(saved_models: Path) -> list[tuple[str, Path]]:
         (f"saved_models/{folder.name}/{name}", folder / name)
         for folder in folders
         if (folder / ONNX_FILE).is_file()
-        for name in (CARD_FILE, ONNX_FILE)
+        for name in (CARD_FILE, ONNX_FILE, NOVELTY_FILE)
+        if (folder / name).is_file()
     ]
     if not files:
         raise ModelFileError(f"A Space needs a model with {CARD_FILE} and {ONNX_FILE}. Received: {saved_models}")

@@ -52,6 +52,7 @@ def test_it_holds_nothing_that_the_demo_does_not_need(space):
     files = {str(path.relative_to(space)) for path in space.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     assert {"app.py", "README.md", "LICENSE", "requirements.txt", ".gitattributes", "deploy/demo.css"} <= files
     assert {"saved_models/tiny_a/card.json", "saved_models/tiny_b/model.onnx", "results/networks.json"} <= files
+    assert "saved_models/tiny_a/novelty.npz" in files
     assert not [name for name in files if name.startswith(("training", "tests", "deploy/api", "deploy/space"))]
     assert not [name for name in files if name.endswith(KERAS_FILE)]
     assert (space / "app.py").read_text() == (assemble.ROOT / "gradio_app.py").read_text()
