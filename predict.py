@@ -130,7 +130,7 @@ def write_heat_map(classifier: "Classifier", view, path: Path) -> None:
 
 
 class Table:
-    """A line a picture: its name, then the classes with their probabilities; a second one where something speaks against."""
+    """A line a picture: its name, the classes with their probabilities, and what speaks against the answer."""
 
     def __init__(self, files: list[str], top_k: int):
         self.width = min(60, max((len(file) for file in files), default=0))
@@ -141,9 +141,8 @@ class Table:
             print(f"{answer.file:{self.width}}  error: {answer.error}", file=sys.stderr)
         else:
             cells = (f"{label} {probability:6.1%}" for label, probability in answer.prediction.top)
-            print(f"{answer.file:{self.width}}  {'   '.join(cells)}")
-            if answer.prediction.warning:
-                print(f"{'':{self.width}}  ! {answer.prediction.warning}")
+            warning = f"   ! {answer.prediction.warning}" if answer.prediction.warning else ""
+            print(f"{answer.file:{self.width}}  {'   '.join(cells)}{warning}")
 
 
 class JsonLines:

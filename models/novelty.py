@@ -82,5 +82,5 @@ def read_novelty(folder: Path, card: Card) -> Novelty | None:
     try:
         with np.load(file) as arrays:
             return Novelty(**arrays)
-    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ModelFileError(f"{file} cannot be read: {error}") from error

@@ -90,13 +90,16 @@ def domain_gap() -> dict:
 
 def novelty() -> dict:
     """Return `novelty.json` of a model with and one without what tells it."""
-    halves = {half: {"near cars": 0.875, "near birds": 0.925, "far noise": 0.99} for half in ("choice", "report")}
+
+    def halves():
+        return {half: {"near cars": 0.875, "near birds": 0.925, "far noise": 0.99} for half in ("choice", "report")}
+
     warned = {
         half: {"of the ten classes": 0.01, "photographs": 0.04, "far noise": 0.9} for half in ("choice", "report")
     }
     models = {
-        "mobilenet_v2": {"scores": {"energy": halves, "nearest neighbours, as shipped": halves}, "warned": warned},
-        "small_cnn": {"scores": {"energy": halves}, "warned": None},
+        "mobilenet_v2": {"scores": {"energy": halves(), "nearest neighbours, as shipped": halves()}, "warned": warned},
+        "small_cnn": {"scores": {"energy": halves()}, "warned": None},
     }
-    sets = {name: {"choice": 40, "report": 40} for name in halves["report"]}
+    sets = {name: {"choice": 40, "report": 40} for name in halves()["report"]}
     return {**ORIGIN, "learned_images": 10_000, "test_images": 2000, "unlike": 0.01, "sets": sets, "models": models}
