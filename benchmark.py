@@ -11,7 +11,7 @@ python benchmark.py --budget controlled  every network under one budget, from sc
 python benchmark.py --evaluation       the shipped models in detail: calibration, confusions, doubtful images (two minutes)
 python benchmark.py --latency          the answer times of the compared and the shipped models (minutes)
 python benchmark.py --domain-gap STAGE shipped models on what people upload, recorded as STAGE (--models picks some)
-python benchmark.py --novelty          scores that tell pictures of other things (--models; --outside FOLDER adds sets)
+python benchmark.py --novelty          what tells pictures of other things (--models, --outside; needs requirements-dev.txt)
 python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
 python benchmark.py --parity           each port against its original (about 3 minutes; needs requirements-dev.txt)
 python benchmark.py --serving          the API against a plain model.predict app: requests/s, memory (about 6 minutes)
@@ -127,9 +127,9 @@ def novelty_result(models: Sequence[str], folder: Path | None) -> dict:
     """Compare the scores of novelty for shipped models, and return the result."""
     from inference.classifier import load_classifier
     from inference.shelf import ModelShelf
-    from training.measure_novelty import View, measure_novelty
+    from training.measure_novelty import ToInput, measure_novelty
 
-    def open_view(folder: Path) -> View:
+    def open_view(folder: Path) -> ToInput:
         classifier = load_classifier(folder)
         return lambda image: classifier.view(image).pixels
 

@@ -64,7 +64,7 @@ def classify(shelf: ModelShelf, pictures: Sequence[Path]) -> None:
         size = classifier.card.input_size
         facts = f"{seen.sentence} {milliseconds:.0f} ms, {size}×{size} pixels, {classifier.engine.name}."
         reason = demo_answers.doubt(prediction)
-        warned = gr.Markdown(f"**Uncertain.** {reason}" if reason else "", visible=bool(reason))
+        warned = gr.update(value=f"**Uncertain.** {reason}" if reason else "", visible=bool(reason))
         return prediction.probabilities, warned, seen.pixels, seen.heat, facts
 
     def explain(path: str | None, name: str, event: gr.SelectData):
@@ -75,7 +75,7 @@ def classify(shelf: ModelShelf, pictures: Sequence[Path]) -> None:
             return seen.heat, seen.sentence
 
     outputs = [label, doubt, saw, looked, note]
-    nothing = (None, gr.Markdown("", visible=False), None, None, HINT)
+    nothing = (None, gr.update(value="", visible=False), None, None, HINT)
     _ask(answer, [image.input, model.change], loaded, [image, model], outputs, nothing, "classify")
     label.select(explain, [image, model], [looked, note], show_progress="minimal", api_visibility="private")
 
@@ -278,16 +278,18 @@ Networks trained on CIFAR-10, 50,000 pictures of 32×32 pixels in ten classes: {
 learned ImageNet: its layers are frozen while a new head learns; then, in phase finetune, the last of them are thawed. What
 answers here is an ONNX file on a CPU.
 
-A picture is cut to its middle square and brought to the model's size. Its probabilities are calibrated:
+A picture is cut to its middle square and brought to the model's size: some models are shown a thumbnail, as small as the
+pictures that they learned from, enlarged. **What the model sees** is the outcome. Its probabilities are calibrated:
 their logarithms are divided by a temperature, so that of the answers given with 80% about 80% are right, on pictures like
 those of CIFAR-10.
 
-**What the model sees** is coloured by [Grad-CAM](https://arxiv.org/abs/1610.02391): how much each spot of the last feature
+**Where it looked** is coloured by [Grad-CAM](https://arxiv.org/abs/1610.02391): how much each spot of the last feature
 map speaks for a class. It is coarse, a few spots across, and says where, not why.
 
 ## Limits
 
 * There are only ten answers. A picture of anything else gets one of them too, sometimes with a high probability.
+  Where a model finds it unlike what it learned from, the answer is marked as uncertain; that too is sometimes wrong.
 * The accuracy holds for CIFAR-10's test images. On pictures collected later in the same way, such models lose several
   points ([Recht et al. 2018](https://arxiv.org/abs/1806.00451)); your own photographs differ more.
 * One thing in the middle of the picture is what the models know. What lies outside the middle square is not seen.

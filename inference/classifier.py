@@ -18,7 +18,7 @@ from models.novelty import UNLIKE, Novelty, read_novelty
 BATCH = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """What a model sees of an image.
 
@@ -118,7 +118,7 @@ class Classifier:
         if isinstance(source, str | os.PathLike):
             source = Path(source).read_bytes()
         if isinstance(source, bytes | bytearray | memoryview):
-            needed = card.resolution if card.fit == "thumbnail" else card.input_size
+            needed = card.resolution if card.fit == "thumbnail" else max(card.input_size, card.resolution or 0)
             image = images.decode(bytes(source), max_pixels=max_pixels, size_hint=needed)
         elif isinstance(source, np.ndarray):
             image = images.from_array(source)
@@ -135,7 +135,11 @@ class Classifier:
             raise ValueError(f"top_k must be from 1 to {len(labels)}. Received: top_k={top_k}")
         outputs = self.engine.outputs(np.stack([view.pixels for view in views]))
         probabilities = temper(outputs[0], self.card.temperature)
-        near = [None] * len(views) if self.novelty is None else map(float, self.novelty.in_distribution(outputs[1]))
+        near = (
+            [None] * len(views)
+            if self.novelty is None
+            else map(float, self.novelty.in_distribution(outputs[1].mean((1, 2))))
+        )
         return [
             self._prediction(row, top_k, share, view)
             for row, share, view in zip(probabilities, near, views, strict=True)

@@ -1,4 +1,4 @@
-"""What is known of a saved model: `card.json`, the only file besides the weights that serving reads."""
+"""What is known of a saved model: `card.json`, which with the weights and `novelty.npz` is all that serving reads."""
 
 import dataclasses
 import json
@@ -19,14 +19,14 @@ class NotExplainableError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What is known of a saved model; `card.json` has exactly these keys, and serving reads nothing else.
+    """What is known of a saved model; `card.json` has exactly these keys.
 
     Attributes:
         name: Name of the network, as the registry has it.
         version: Version of this model.
         labels: Class names in output order.
         input_size: S, the side of the input in pixels.
-        fit: How an uploaded image becomes S×S.
+        fit: How an uploaded image becomes S×S: "bilinear" or "thumbnail", see `inference.images.fit`.
         temperature: What divides the log-probabilities before they are shown; 1 changes nothing.
         test_accuracy: 0..1, one forward pass on the test split.
         val_accuracy: 0..1, the same on the validation split.

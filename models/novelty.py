@@ -6,6 +6,7 @@ anyway. Of the training images a sample is kept, in their directions of most var
 
 import dataclasses
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ UNLIKE = 0.01
 """What `in_distribution` has to be below for an image to be called unlike what was learned."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Novelty:
     """A sample of what a model makes of its training images, and how near to it held-back images come.
 
@@ -40,12 +41,15 @@ class Novelty:
         for name in ("mean", "directions", "bank", "levels"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.float32))
         object.__setattr__(self, "neighbour", int(self.neighbour))
-        (channels, dimensions), (images, width) = self.directions.shape, self.bank.shape
-        if self.mean.shape != (channels,) or width != dimensions or not 1 <= self.neighbour <= images:
+        shapes = [each.shape for each in (self.mean, self.directions, self.bank)]
+        fit = [len(shape) for shape in shapes] == [1, 2, 2] and shapes[1] == (*shapes[0], shapes[2][1])
+        if not fit or not 1 <= self.neighbour <= shapes[2][0]:
             raise ValueError(
                 "mean (C,), directions (C, D) and bank (n, D) must fit together, and neighbour be from 1 to n. Received: "
-                f"{self.mean.shape}, {self.directions.shape}, {self.bank.shape}, neighbour={self.neighbour}"
+                f"{shapes}, neighbour={self.neighbour}"
             )
+        if self.levels.ndim != 1 or len(self.levels) == 0 or not (np.diff(self.levels) >= 0).all():
+            raise ValueError(f"levels must be a row of ascending numbers. Received: {self.levels}")
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Return the cosine similarity, -1..1, with the k-th nearest image of the bank: (b,) for features (b, C)."""
@@ -54,10 +58,9 @@ class Novelty:
         similarity = projected / np.maximum(lengths, np.finfo(np.float32).tiny) @ self.bank.T  # (b, n)
         return np.partition(similarity, -self.neighbour, axis=1)[:, -self.neighbour]
 
-    def in_distribution(self, feature_maps: np.ndarray) -> np.ndarray:
-        """Return the share, 0..1, of held-back images that are at least as unlike: (b,) for feature maps (b, h, w, C)."""
-        scores = self.scores(feature_maps.mean(axis=(1, 2)))
-        return np.interp(scores, self.levels, np.linspace(0, 1, len(self.levels)))
+    def in_distribution(self, features: np.ndarray) -> np.ndarray:
+        """Return the share, 0..1, of held-back images that are at least as unlike: (b,) for features (b, C)."""
+        return np.interp(self.scores(features), self.levels, np.linspace(0, 1, len(self.levels)))
 
     def save(self, path: Path) -> None:
         """Write everything to an `.npz` file, directions and bank as float16."""
@@ -78,9 +81,10 @@ def read_novelty(folder: Path, card: Card) -> Novelty | None:
         return None
     file = folder / NOVELTY_FILE
     if not file.is_file() or card.sha256[NOVELTY_FILE] != sha256_of(file):
-        raise ModelFileError(f"{file} is missing, or is not the file that card.json describes.")
+        raise ModelFileError(f"{file} is missing, or is not the file that card.json describes: make it anew by "
+                             f"`python -m training.novelty {folder}`.")  # fmt: skip
     try:
         with np.load(file) as arrays:
             return Novelty(**arrays)
-    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelFileError(f"{file} cannot be read: {error}") from error

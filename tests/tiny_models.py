@@ -58,7 +58,7 @@ def save_tiny_models(root: Path) -> None:
         save_keras(model, folder / "model.keras")
         export_onnx(with_grad_cam(model), folder / "model.onnx", images)
         if name == "tiny_a":
-            write_novelty(folder, OnnxModel(folder / "model.onnx"), dataset.x_train[:160], dataset.x_train[160:], SIZE)
+            write_novelty(folder, OnnxModel(folder / "model.onnx"), dataset, np.arange(160), np.arange(160, 240))
         write_card(
             folder, model, name="tiny", version="1", labels=CLASS_NAMES, fit=FITS[name], resolution=8,
             temperature=TEMPERATURES[name], test_accuracy=ACCURACIES[name], val_accuracy=0.6,

@@ -12,6 +12,7 @@ import numpy as np
 from models.card import CARD_FILE, KERAS_FILE, NOVELTY_FILE, ONNX_FILE, Card, ModelFileError, read_card
 from models.onnx_model import OnnxModel
 from models.storage import sha256_of, written_whole
+from training.datasets import ImageDataset
 from training.provenance import describe_hardware
 
 if TYPE_CHECKING:
@@ -131,6 +132,19 @@ class SavedModel:
     image_size: int
     card: Card | None = None
     limit: int | None = None
+
+    def split(self, dataset: ImageDataset, seed: int | None = None) -> tuple[ImageDataset, np.ndarray, np.ndarray]:
+        """Return the data as the model's run had it, and the rows that trained and that were held back.
+
+        Args:
+            dataset: what the run was given, whole.
+            seed: of the split; None for the card's, without which it is needed.
+        """
+        if self.limit is not None:
+            dataset = dataset.limited(self.limit)
+        held_back = self.card.validation_images if self.card is not None else None
+        rows = dataset.split(self.card.seed if seed is None else seed, held_back or len(dataset.x_train) // 10)
+        return dataset, *rows
 
 
 def load_saved(path: str | Path) -> SavedModel:

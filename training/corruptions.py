@@ -108,6 +108,21 @@ KINDS: Mapping[str, Callable[[Image.Image, float], Image.Image]] = MappingProxyT
 KEEPING = ("jpeg", "blur", "noise", "brightness", "contrast", "pixelate", "pixels")
 """The kinds that keep an image's size, and so may be views of a training image."""
 
+CLEAN = "as it is"
+CONDITIONS = {
+    "compression": ("jpeg_75", "jpeg_50", "jpeg_30", "jpeg_10"),
+    "blur": ("blur_0.5", "blur_1", "blur_2"),
+    "noise": ("noise_8", "noise_16", "noise_32"),
+    "light": ("brightness_0.5", "brightness_1.5", "contrast_0.5", "contrast_0.25"),
+    "pixels": ("pixelate_16", "pixelate_8"),
+    "resolution": ("bicubic_8", "bicubic_16", "bicubic_24", "bicubic_64", "bicubic_128", "bicubic_512"),
+    "shape": ("crop_0.75", "corner_0.75", "stretch_1.5", "stretch_0.67", "bars_1.5", "screenshot_0.25"),
+    "enlarged": tuple(
+        f"{method}_{side}+jpeg_90" for method in ("nearest", "bilinear", "bicubic", "lanczos") for side in (96, 224, 640)
+    ),
+}  # fmt: skip
+"""What the domain gap is measured under, beside `CLEAN`: names of corruptions by their kind."""
+
 # One spelling for each severity, because caches are keyed by the name.
 _NAME = re.compile(r"([a-z]+)_([1-9][0-9]*|(?:0|[1-9][0-9]*)\.[0-9]*[1-9])")
 

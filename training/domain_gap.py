@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from models.card import read_card
 from training.cifar10 import load_cifar10
-from training.corruptions import find_corruption
+from training.corruptions import CLEAN, CONDITIONS, find_corruption
 from training.evaluation import expected_calibration_error
-from training.measure import record
+from training.measure import origin, record
 from training.photographs import HALVES, photographs
 
 Answer = Callable[[Sequence[Image.Image | Path]], np.ndarray]
@@ -20,20 +20,7 @@ Answer = Callable[[Sequence[Image.Image | Path]], np.ndarray]
 
 MODELS = ("custom_cnn", "speedrun_cnn", "mobilenet_v2", "efficientnet_lite0")
 BATCH = 64
-CLEAN = "as it is"
 IMAGES = 2000  # of the test set, the first ones, in every condition
-CONDITIONS = {
-    "compression": ("jpeg_75", "jpeg_50", "jpeg_30", "jpeg_10"),
-    "blur": ("blur_0.5", "blur_1", "blur_2"),
-    "noise": ("noise_8", "noise_16", "noise_32"),
-    "light": ("brightness_0.5", "brightness_1.5", "contrast_0.5", "contrast_0.25"),
-    "pixels": ("pixelate_16", "pixelate_8"),
-    "resolution": ("bicubic_8", "bicubic_16", "bicubic_24", "bicubic_64", "bicubic_128", "bicubic_512"),
-    "shape": ("crop_0.75", "corner_0.75", "stretch_1.5", "stretch_0.67", "bars_1.5", "screenshot_0.25"),
-    "enlarged": tuple(
-        f"{method}_{side}+jpeg_90" for method in ("nearest", "bilinear", "bicubic", "lanczos") for side in (96, 224, 640)
-    ),
-}  # fmt: skip
 
 
 def domain_gap(
@@ -70,7 +57,7 @@ def domain_gap(
                 rows[model]["conditions"][name] = _summary(_in_batches(answer, changed), labels)
                 bar.update()
             rows[model]["photographs"] = {half: ask_photographs(answer, half, card.labels) for half in HALVES}
-    stages[stage] = {"test_images": images, "models": rows}
+    stages[stage] = {**origin(), "test_images": images, "models": rows}
     return record(path, {"stages": stages})
 
 

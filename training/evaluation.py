@@ -230,10 +230,7 @@ def _split(saved: "SavedModel", dataset: "ImageDataset", split: str, seed: int |
             f"{saved.file} has no card.json that says which seed split its data, and with another seed it would be "
             "evaluated on images that it was trained on. Give the seed of its run."
         )
-    if saved.limit is not None:
-        dataset = dataset.limited(saved.limit)
-    held_back = saved.card.validation_images if saved.card is not None else None
-    _, validation = dataset.split(saved.card.seed if seed is None else seed, held_back or len(dataset.x_train) // 10)
+    dataset, _, validation = saved.split(dataset, seed)
     return dataset.x_train[validation], dataset.y_train[validation]
 
 

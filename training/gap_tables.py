@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Iterable, Mapping
 
-from training.domain_gap import CLEAN, CONDITIONS
+from training.corruptions import CLEAN, CONDITIONS
 from training.photographs import HALVES
 from training.tables import origin
 
@@ -25,7 +25,7 @@ def domain_gap(result: dict, stored: dict) -> str:
     return (
         f"{head}\n" + "\n".join(rows) + f"\n\nAccuracy on {stage['test_images']:,} test images as people would upload them, a "
         "mean over each group's conditions, and on the half of the photographs "
-        f"({_photographs(stage)} of them) by which nothing was chosen. {origin(result)}"
+        f"({_photographs(stage)} of them) by which nothing was chosen. {_origins(result)}"
     )  # fmt: skip
 
 
@@ -41,13 +41,13 @@ def gap_calibration(result: dict, stored: dict) -> str:
     ]
     return (
         f"{head}{'---|' * (3 + len(CONDITIONS))}\n" + "\n".join(rows) + "\n\nExpected calibration error at the temperature of "
-        f"each card, which was fitted on clean validation images. {origin(result)}"
+        f"each card, which was fitted on clean validation images. {origin(result['stages'][last])}"
     )  # fmt: skip
 
 
 def novelty(result: dict, stored: dict) -> str:
-    """Return how well each score tells pictures of other things, for the first model of the result."""
-    name, model = next(iter(result["models"].items()))
+    """Return how well each score tells pictures of other things, for the first model of the result that has scores."""
+    name, model = next((name, model) for name, model in result["models"].items() if model["scores"])
     columns = [(half, kind) for half in HALVES for kind in ("near", "far")]
     rows = [
         f"| {score} | {' | '.join(_auroc(halves[half], kind) for half, kind in columns)} |"
@@ -86,10 +86,18 @@ def by_kind(result: dict) -> tuple[list[str], dict[str, dict[str, list[float]]]]
     return [CLEAN, *CONDITIONS, "photographs"], found
 
 
-def failures(result: dict) -> list[dict]:
-    """Return the photographs that the best model of the last stage is wrong about, of the half that nothing was chosen by."""
-    models = list(result["stages"].values())[-1]["models"].values()
-    return max(models, key=lambda model: model["conditions"][CLEAN]["accuracy"])["photographs"]["report"]["wrong"]
+def failures(result: dict) -> tuple[str, list[dict]]:
+    """Return which model of the last stage is the best on clean images, and the photographs that it is wrong about.
+
+    They are of the half that nothing was chosen by.
+    """
+    models = list(result["stages"].values())[-1]["models"]
+    best = max(models, key=lambda name: models[name]["conditions"][CLEAN]["accuracy"])
+    return best, models[best]["photographs"]["report"]["wrong"]
+
+
+def _origins(result: dict) -> str:
+    return " ".join(f"{name.capitalize()}: {origin(stage)}." for name, stage in result["stages"].items())
 
 
 def _by_model(result: dict) -> Iterable[tuple[str, str, dict]]:

@@ -154,13 +154,17 @@ def _spread(accuracies: list[float]) -> dict:
     return {"n": len(accuracies), "accuracy_mean": statistics.mean(accuracies), "accuracy_deviation": deviation}
 
 
-def record(path: Path, result: dict) -> dict:
-    """Write a result as JSON with its origin (hardware, commit, date), and return it."""
-    origin = {
+def origin() -> dict[str, str]:
+    """Return where and when something is measured: hardware, commit, date."""
+    return {
         "hardware": describe_hardware(),
         "git_commit": git_commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
-    result = {**origin, **result}
+
+
+def record(path: Path, result: dict) -> dict:
+    """Write a result as JSON with its origin, and return it."""
+    result = {**origin(), **result}
     write_json(path, result)
     return result

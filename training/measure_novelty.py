@@ -1,5 +1,6 @@
 """Which score tells pictures of something else from pictures of the ten classes, and how well what ships does."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -8,18 +9,20 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from models.card import CARD_FILE, ONNX_FILE, read_card
+from models.card import ONNX_FILE
 from models.novelty import UNLIKE, read_novelty
 from models.onnx_model import OnnxModel
 from training.artifacts import load_saved
 from training.cifar10 import load_cifar10
 from training.measure import record
-from training.novelty import BATCH, learn_novelty, pooled_features
+from training.novelty import BATCH, averaged_maps, learn_novelty, pooled_features, spread
 from training.novelty_scores import SCORES, Learned, Score, auroc
 from training.outside import outside_sets
 from training.photographs import HALVES, photographs
 
-View = Callable[[Image.Image], np.ndarray]
+log = logging.getLogger(__name__)
+
+ToInput = Callable[[Image.Image | Path], np.ndarray]
 """From an image as it is uploaded to the model's input (S, S, 3), float32 in 0..255."""
 
 LEARNED = 10_000  # training images that the scores know; what ships keeps fewer
@@ -30,7 +33,7 @@ SIZES = ((10_000, 128, 10), (5000, 128, 5), (2000, 128, 5), (2000, 64, 5), (2000
 
 
 def measure_novelty(
-    open_view: Callable[[Path], View],
+    open_view: Callable[[Path], ToInput],
     shelf: Path,
     results: Path,
     models: Sequence[str],
@@ -50,40 +53,45 @@ def measure_novelty(
         folder: with further sets, see `outside_sets`.
     """
     sets = {half: outside_sets(half, folder) for half in HALVES}
-    rows = {}
+    rows: dict[str, dict] = {}
+    result: dict = {}
     for name in tqdm(models, desc="novelty", unit=" models"):
-        rows[name] = _compared(shelf / name, open_view(shelf / name), sets)
-    return record(results / "novelty.json", {
-        "learned_images": LEARNED, "test_images": TESTED, "unlike": UNLIKE,
-        "sets": {name: {half: len(sets[half][name]) for half in HALVES} for name in sets[HALVES[0]]},
-        "models": rows,
-    })  # fmt: skip
+        model = OnnxModel(shelf / name / ONNX_FILE)
+        if model.output_count < 3:
+            log.warning("%s gives no feature map, and is left out.", name)
+            continue
+        rows[name] = _compared(shelf / name, model, open_view(shelf / name), sets)
+        result = record(results / "novelty.json", {  # after each, so that an interruption loses none
+            "learned_images": LEARNED, "test_images": TESTED, "unlike": UNLIKE,
+            "sets": {each: {half: len(sets[half][each]) for half in HALVES} for each in sets[HALVES[0]]},
+            "models": rows,
+        })  # fmt: skip
+    return result
 
 
-def _compared(folder: Path, view: View, sets: Mapping[str, Mapping[str, list[Image.Image]]]) -> dict:
-    card, model, dataset = read_card(folder / CARD_FILE), OnnxModel(folder / ONNX_FILE), load_cifar10()
+def _compared(folder: Path, model: OnnxModel, to_input: ToInput, sets: Mapping[str, Mapping[str, list]]) -> dict:
+    saved = load_saved(folder / ONNX_FILE)
+    dataset, training, validation = saved.split(load_cifar10())
+    training = spread(training, LEARNED)
 
-    def features_of(pictures: Sequence[Image.Image]) -> np.ndarray:
+    def features_of(pictures: Sequence[Image.Image | Path]) -> np.ndarray:
         starts = range(0, len(pictures), BATCH)
-        batches = (np.stack([view(each) for each in pictures[start : start + BATCH]]) for start in starts)
-        return np.concatenate([model.outputs(batch)[1].mean(axis=(1, 2)) for batch in batches])
+        batches = (np.stack([to_input(each) for each in pictures[start : start + BATCH]]) for start in starts)
+        return averaged_maps(model, batches, len(pictures))
 
-    training, validation = dataset.split(card.seed, card.validation_images or len(dataset.x_train) // 10)
-    learned, held_back = (
-        pooled_features(model.outputs, dataset.x_train[rows], card.input_size)
-        for rows in (training[:LEARNED], validation)
+    learned, held_back, tested = (
+        pooled_features(model, images)
+        for images in (dataset.x_train[training], dataset.x_train[validation], dataset.x_test[:TESTED])
     )
-    labels = dataset.y_train[training[:LEARNED]]
-    inside = {"choice": held_back, "report": pooled_features(model.outputs, dataset.x_test[:TESTED], card.input_size)}
+    inside = {"choice": held_back, "report": tested}
     outside = {half: {name: features_of(pictures) for name, pictures in named.items()} for half, named in sets.items()}
-    own = {half: [Image.open(each.path).convert("RGB") for each in photographs(half)] for half in HALVES}
-    own = {half: features_of(pictures) for half, pictures in own.items()}
-    scores = _scores(folder, learned, labels)
+    own = {half: features_of([each.path for each in photographs(half)]) for half in HALVES}
+    scores = _scores(folder, learned, dataset.y_train[training])
     for size in SIZES:
         if size[1] < learned.shape[1]:
             name = "nearest neighbours of {} images in {} directions, k = {}".format(*size)
             scores[name] = learn_novelty(learned, held_back, bank=size[0], dimensions=size[1], k=size[2]).scores
-    shipped = read_novelty(folder, card)
+    shipped = read_novelty(folder, saved.card)
     if shipped is not None:
         scores[SHIPPED] = shipped.scores
     return {
@@ -96,16 +104,12 @@ def _compared(folder: Path, view: View, sets: Mapping[str, Mapping[str, list[Ima
         },
         "warned": None if shipped is None else {
             half: {
-                each: float((_shares(shipped, features) < UNLIKE).mean())
+                each: float((shipped.in_distribution(features) < UNLIKE).mean())
                 for each, features in {"of the ten classes": inside[half], "photographs": own[half], **outside[half]}.items()
             }
             for half in HALVES
         },
     }  # fmt: skip
-
-
-def _shares(novelty, features: np.ndarray) -> np.ndarray:
-    return novelty.in_distribution(features[:, None, None])
 
 
 def _scores(folder: Path, features: np.ndarray, labels: np.ndarray) -> dict[str, Score]:

@@ -1,11 +1,11 @@
 """Pictures of none of CIFAR-10's classes, to measure by: what installed packages bring, noise, and folders of one's own."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from training.novelty import spread
 from training.photographs import HALVES
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
@@ -14,24 +14,25 @@ MOST = 1000  # of one half of a folder
 # In scikit-image and scikit-learn: none of these shows one of the ten classes.
 PICTURES = ("astronaut", "camera", "coffee", "coins", "colorwheel", "hubble_deep_field", "immunohistochemistry", "moon", "page",
             "retina", "text")  # fmt: skip
+TEXTURES = ("brick", "grass", "gravel")
 
 
 def outside_sets(half: str, folder: Path | None = None) -> dict[str, list[Image.Image]]:
     """Return the sets by name, RGB pictures each; "far ..." is of another kind, "near ..." of other classes of the same kind.
 
-    Noise is drawn anew for each half; of every other set, every second picture belongs to it.
+    Noise is drawn anew for each half; of a texture it has the upper or the lower part; of every other set every second picture.
 
     Args:
         half: "choice" to choose by, "report" to state.
         folder: with folders of pictures in it, each a set of its own, named `near-...` or `far-...`; None for none.
 
     Raises:
-        ValueError: an unknown half, or a folder in which there is no such set.
+        ValueError: an unknown half, or a folder in which there is no such set, or an empty one.
     """
     if half not in HALVES:
         raise ValueError(f"half must be one of {', '.join(HALVES)}. Received: half={half!r}")
     every_second = slice(HALVES.index(half), None, len(HALVES))
-    sets = {f"far {name}": pictures[every_second] for name, pictures in _of_packages().items()}
+    sets = {f"far {name}": pictures for name, pictures in _of_packages(every_second).items()}
     sets["far noise"] = _noise(HALVES.index(half))
     if folder is not None:
         named = sorted(path for path in folder.iterdir() if path.is_dir() and path.name.startswith(("near-", "far-")))
@@ -39,20 +40,26 @@ def outside_sets(half: str, folder: Path | None = None) -> dict[str, list[Image.
             raise ValueError(f"{folder} must hold folders of pictures, named near-... or far-... Received: none")
         for each in named:
             files = sorted(path for path in each.rglob("*") if path.suffix.lower() in SUFFIXES)[every_second]
-            sets[each.name.replace("-", " ", 1)] = [_opened(path) for path in _spread(files, MOST)]
+            if not files:
+                raise ValueError(f"{each} must hold at least two pictures ({', '.join(sorted(SUFFIXES))}).")
+            sets[each.name.replace("-", " ", 1)] = [_opened(path) for path in spread(files, MOST)]
     return sets
 
 
-def _of_packages() -> dict[str, list[Image.Image]]:
+def _of_packages(every_second: slice) -> dict[str, list[Image.Image]]:
+    """Return the sets of installed packages. A half's tiles are of pictures of which the other half shows none."""
     from skimage import data
     from sklearn.datasets import load_digits
 
-    textures = (getattr(data, name)() for name in ("brick", "grass", "gravel"))
-    pictures = [np.asarray(getattr(data, name)()) for name in PICTURES]
+    pictures = [np.asarray(getattr(data, name)()) for name in PICTURES[every_second]]
+    textures = [getattr(data, name)() for name in TEXTURES]
+    halves = [np.array_split(texture, len(HALVES))[every_second.start] for texture in textures]
     return {
-        "digits": [_rgb(digit * (255 / 16)) for digit in load_digits().images],  # 8×8, 0..16
-        "faces": [_rgb(face * 255) for face in data.lfw_subset()[:100]],  # 25×25, 0..1; the second hundred are no faces
-        "textures": [_rgb(tile) for texture in textures for tile in _tiles(texture, 64)],
+        "digits": [_rgb(digit * (255 / 16)) for digit in load_digits().images[every_second]],  # 8×8, 0..16
+        "faces": [
+            _rgb(face * 255) for face in data.lfw_subset()[:100][every_second]
+        ],  # 25×25, 0..1; the rest are no faces
+        "textures": [_rgb(tile) for texture in halves for tile in _tiles(texture, 64)],
         "pictures": [_rgb(tile) for picture in pictures for tile in _tiles(picture, min(picture.shape[:2]) // 2)],
     }
 
@@ -81,8 +88,3 @@ def _rgb(array: np.ndarray) -> Image.Image:
 def _opened(path: Path) -> Image.Image:
     with Image.open(path) as image:
         return image.convert("RGB")
-
-
-def _spread(files: Sequence[Path], most: int) -> list[Path]:
-    """Return at most so many of the files, evenly spread over them."""
-    return [files[index] for index in np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)]

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from models.storage import written_whole
 from training import comparison_tables, gap_tables, report_figures, tables
-from training.photographs import FOLDER
+from training.photographs import FOLDER, photographs
 from training.readme import read_results
 
 TEMPLATE = Path(__file__).with_name("report_template.md")
@@ -46,7 +46,7 @@ def report_text(stored: dict[str, dict]) -> str:
         "tables": made,
         "finding": comparison_tables.finding(compared) if compared else "",
         "surprise": comparison_tables.surprise(compared) if compared else "",
-        "failures": gap_tables.failures(stored["domain_gap"]) if "domain_gap" in stored else [],
+        "failures": _failures(stored),
         "origin": _origins(stored),
     }
     environment = jinja2.Environment(
@@ -112,7 +112,17 @@ def _draw(stored: dict[str, dict], folder: Path) -> None:
         report_figures.plot_confusion_pairs(found["rows"], found["from"], found["to"], folder / "confusion_pairs.png")
     if gap := stored.get("domain_gap"):
         report_figures.plot_domain_gap(*gap_tables.by_kind(gap), folder / "domain_gap.png")
-        if failures := gap_tables.failures(gap):
+        if failures := gap_tables.failures(gap)[1]:
             captions = [f"{row['file'].split('/')[0]}: {row['answer']}, {row['confidence']:.0%}" for row in failures]
             files = [FOLDER / row["file"] for row in failures]
             report_figures.plot_photographs(files, captions, folder / "photographs.png")
+
+
+def _failures(stored: dict[str, dict]) -> dict:
+    """Return whose photographs `photographs.png` shows, and whose work they are; empty where there is none."""
+    model, rows = gap_tables.failures(stored["domain_gap"]) if "domain_gap" in stored else ("", [])
+    if not rows:
+        return {}
+    known = {each.path: each for each in photographs()}
+    shown = [known[FOLDER / row["file"]] for row in rows]
+    return {"model": model, "credits": "; ".join(f"{each.author} ({each.licence}, {each.source})" for each in shown)}

@@ -1,5 +1,6 @@
 """The pictures of the report, drawn from results; colours as in `training.plots`, a marker of its own for each model."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -198,20 +199,27 @@ def plot_domain_gap(groups: Sequence[str], stages: Mapping[str, Mapping[str, Seq
     figure = Figure(figsize=(9, 2.3 * len(stages) + 0.6), layout="constrained")
     panels = figure.subplots(len(stages), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
     places = np.arange(len(groups))
-    styles = ({"color": VERMILION, "hatch": "//", "edgecolor": "white"}, {"color": BLUE}, {"color": GREY})
-    for axes, (name, found) in zip(panels, stages.items(), strict=True):
+    styles = (
+        {"color": VERMILION, "hatch": "//", "edgecolor": "white"}, {"color": BLUE}, {"color": GREY}, {"color": "#009E73"},
+    )  # fmt: skip
+    names = dict.fromkeys(stage for found in stages.values() for stage in found)
+    looks = dict(zip(names, itertools.cycle(styles), strict=False))
+    bars = {}
+    for axes, (model, found) in zip(panels, stages.items(), strict=True):
         width = 0.8 / len(found)
-        for number, ((stage, accuracies), style) in enumerate(zip(found.items(), styles, strict=False)):
+        for number, (stage, accuracies) in enumerate(found.items()):
             at = places + (number - (len(found) - 1) / 2) * width
-            axes.bar(at, accuracies, width, label=stage, **style)
+            bars[stage] = axes.bar(at, accuracies, width, **looks[stage])
             for x, accuracy in zip(at, accuracies, strict=True):
                 axes.text(x, accuracy, f"{100 * accuracy:.0f}", ha="center", va="bottom", fontsize=7.5)
-        axes.set_title(name, fontsize=10, loc="left")
+        axes.set_title(model, fontsize=10, loc="left")
         axes.set(ylim=(0, 1.12), ylabel="accuracy")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xticks(places, groups)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(styles), frameon=False)
+    figure.legend(
+        [bars[name] for name in names], list(names), loc="outside upper right", ncols=len(names), frameon=False
+    )
     save(figure, path)
 
 

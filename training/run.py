@@ -28,7 +28,7 @@ from training.config import TrainingConfig
 from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities, predict_views
 from training.feeds import Split, make_feed, prepare_caches, thaw
 from training.freeze import backbone_layers, resolve_unfreeze
-from training.novelty import BANK, write_novelty
+from training.novelty import write_novelty
 from training.onnx_export import OnnxExportError, export_onnx
 from training.phases import run_phase, solve_phase
 from training.pipeline import image_batches, resize
@@ -264,9 +264,9 @@ class Run:
         with self._stage("evaluate"):
             served = OnnxModel(folder / "model.onnx") if onnx_difference is not None else model
             metrics = self._measure(served, split)
-            if onnx_difference is not None:
-                images, size = dataset.x_train, config.image_size
-                write_novelty(folder, served, images[split.training[:BANK]], images[split.validation], size)
+        if onnx_difference is not None:
+            with self._stage("novelty"):
+                write_novelty(folder, served, dataset, split.training, split.validation)
         with self._stage("plots"):
             self._plot(metrics, split)
         seconds = {**self.state.seconds, "total": sum(self.state.seconds.values())}

@@ -21,7 +21,7 @@ PARITY_IMAGES = 64
 
 
 def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
-    """Copy a finished run's model, ONNX file and card to the shelf, and return their folder.
+    """Copy a finished run's model, ONNX file, card and what tells other pictures to the shelf, and return their folder.
 
     Args:
         run: the folder of a finished run.
@@ -54,7 +54,9 @@ def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
         packed.mkdir()
         export_onnx(model, packed / ONNX_FILE, load_cifar10().x_train[:PARITY_IMAGES])
         _compress(saved.file, packed / KERAS_FILE)
-        if (run / NOVELTY_FILE).is_file():
+        if NOVELTY_FILE in saved.card.sha256:
+            if not (run / NOVELTY_FILE).is_file() or sha256_of(run / NOVELTY_FILE) != saved.card.sha256[NOVELTY_FILE]:
+                raise ModelFileError(f"{run / NOVELTY_FILE} is missing, or is not the file that {CARD_FILE} describes.")
             shutil.copy(run / NOVELTY_FILE, packed)
         sums = {file.name: sha256_of(file) for file in sorted(packed.iterdir())}
         write_json(packed / CARD_FILE, dataclasses.replace(saved.card, sha256=sums).as_dict())

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deploy import demo_results
 from inference.shelf import SAVED_MODELS
-from models.card import CARD_FILE, NOVELTY_FILE, ONNX_FILE, ModelFileError
+from models.card import CARD_FILE, NOVELTY_FILE, ONNX_FILE, ModelFileError, read_card
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -87,6 +87,9 @@ def _models(saved_models: Path) -> list[tuple[str, Path]]:
     ]
     if not files:
         raise ModelFileError(f"A Space needs a model with {CARD_FILE} and {ONNX_FILE}. Received: {saved_models}")
+    for folder in folders:
+        if NOVELTY_FILE in read_card(folder / CARD_FILE).sha256 and not (folder / NOVELTY_FILE).is_file():
+            raise ModelFileError(f"{folder} lacks the {NOVELTY_FILE} that its {CARD_FILE} names.")
     return files
 
 

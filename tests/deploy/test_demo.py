@@ -91,7 +91,7 @@ def test_an_upload_is_answered_and_shown(site, saved_models, tmp_path):
 
 
 def test_an_uncertain_answer_is_marked(site, tmp_path):
-    site.get_by_label("Model").click()
+    site.get_by_label("Model", exact=True).click()
     site.get_by_role("option", name="tiny_b").click()
     upload(site, file("small.png", png(side=5)))
     site.locator("#doubt", has_text="This picture has 5×5 pixels").wait_for()

@@ -85,7 +85,10 @@ def domain_gap() -> dict:
         return {"fit": "bilinear", "input_size": 32, "conditions": conditions, "photographs": halves}
 
     stages = {"before": {"small_cnn": model(0.75), "mobilenet_v2": model(0.95)}, "after": {"mobilenet_v2": model(0.96)}}
-    return {**ORIGIN, "stages": {name: {"test_images": 2000, "models": models} for name, models in stages.items()}}
+    return {
+        **ORIGIN,
+        "stages": {name: {**ORIGIN, "test_images": 2000, "models": models} for name, models in stages.items()},
+    }
 
 
 def novelty() -> dict:

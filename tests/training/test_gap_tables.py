@@ -17,6 +17,7 @@ def test_a_model_has_a_row_for_each_stage_that_it_was_in():
         ["`mobilenet_v2`", "after", "96.0%"],
     ]
     assert cells[2][3:] == ["76.0%"] * (len(CONDITIONS) + len(gap_tables.SHOWN)) + ["**96.0%**"]
+    assert "Before: <sub>an abacus, 2026-01-02</sub>. After: <sub>an abacus, 2026-01-02</sub>." in table
     assert "2,000 test images" in table and "(47 of them)" in table
 
 
@@ -33,9 +34,10 @@ def test_the_means_of_a_group_are_over_its_conditions():
 def test_the_failures_are_of_the_best_model_of_the_last_stage():
     result = made_up_results.domain_gap()
     result["stages"]["after"]["models"]["mobilenet_v2"]["photographs"]["report"]["wrong"] = []
-    assert gap_tables.failures(result) == []
+    assert gap_tables.failures(result) == ("mobilenet_v2", [])
     del result["stages"]["after"]
-    assert [row["answer"] for row in gap_tables.failures(result)] == ["frog"]
+    model, rows = gap_tables.failures(result)
+    assert model == "mobilenet_v2" and [row["answer"] for row in rows] == ["frog"]
 
 
 def test_calibration_is_of_the_last_stage():

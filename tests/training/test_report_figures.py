@@ -11,9 +11,11 @@ from training.report_figures import (
     frontier,
     plot_confusion_pairs,
     plot_coverage,
+    plot_domain_gap,
     plot_frontier,
     plot_learning_curves,
     plot_mistakes,
+    plot_photographs,
     plot_reliability,
 )
 
@@ -110,3 +112,25 @@ def test_mistakes_stand_in_pairs_below_their_captions(drawn):
     filled = [part for part in figure.subfigs if part.axes]
     assert len(filled) == 6
     assert all(len(part.axes) == 2 and len(part.axes[1].images) == 2 for part in filled)
+
+
+def test_every_stage_of_the_domain_gap_has_its_own_look(drawn):
+    stages = {
+        "one": {"before": [0.5, 0.4]},
+        "two": {"after": [0.9, 0.8]},
+        "three": {"before": [0.6, 0.5], "after": [0.9, 0.7]},
+    }
+    figure = drawn(plot_domain_gap, ["as it is", "blur"], stages)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["before", "after"]
+    one, two, three = figure.axes
+    colours = [[bar.get_facecolor() for bar in axes.patches] for axes in (one, two, three)]
+    assert colours[0][0] == colours[2][0] and colours[1][0] == colours[2][2] and colours[0][0] != colours[1][0]
+    assert [bar.get_height() for bar in three.patches] == [0.6, 0.5, 0.9, 0.7]
+    assert [text.get_text() for text in one.texts] == ["50", "40"]
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_photographs_stand_under_their_captions(drawn, tmp_path, count):
+    Image.new("RGB", (30, 20), "orange").save(tmp_path / "one.jpg")
+    figure = drawn(plot_photographs, [tmp_path / "one.jpg"] * count, [f"cat: dog, {n}%" for n in range(count)])
+    assert [axes.get_title() for axes in figure.axes if axes.images] == [f"cat: dog, {n}%" for n in range(count)]

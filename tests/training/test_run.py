@@ -48,7 +48,7 @@ def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
     assert {path.name for path in folder.iterdir()} == {
         "model.keras", "model.onnx", "card.json", "config.json", "history.csv", "metrics.json",
         "confusion_matrix.png", "curves.png", "samples.png", "tensorboard",
-        "predictions.npz",
+        "predictions.npz", "novelty.npz",
     }  # fmt: skip
     assert TrainingConfig.load(folder / "config.json") == config
     provenance = json.loads((folder / "config.json").read_text())["provenance"]
@@ -61,6 +61,7 @@ def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
     assert metrics["onnx_max_abs_difference"] <= 1e-4
     card = read_card(folder / "card.json")
     assert card.test_accuracy == metrics["accuracy"]
+    assert card.resolution == data.x_train.shape[1] and "novelty.npz" in card.sha256
     model = keras.models.load_model(folder / "model.keras")
     images = np.asarray(run.image_batches(
         data.x_test, data.y_test, classes=3, image_size=16, batch_size=len(data.x_test)

@@ -62,6 +62,12 @@ def test_nothing_outside_the_shelf_is_written_or_deleted(finished, tmp_path, nam
     assert (finished / "card.json").is_file()
 
 
+def test_what_tells_other_pictures_has_to_be_the_runs_own(finished, tmp_path):
+    (finished / "novelty.npz").write_bytes(b"stale")
+    with pytest.raises(ModelFileError, match=r"novelty\.npz is missing, or is not the file"):
+        ship.ship(finished, shelf=tmp_path / "shelf")
+
+
 def test_a_run_whose_model_was_changed_is_refused(finished, tmp_path):
     with open(finished / "model.keras", "ab") as file:
         file.write(b"\0")
