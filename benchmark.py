@@ -50,6 +50,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "step-cost",
         "evaluation",
         "latency",
+        "robust-views",
         "novelty",
         "linear-probe",
         "parity",
@@ -80,6 +81,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--changes", nargs="+", default=(), help='words of the changes in --ablation, such as "EMA" (default: all)'
+    )
+    parser.add_argument(
+        "--sets", nargs="+", default=(), help='names of the sets in --robust-views, such as "and both" (default: all)'
     )
     parser.add_argument(
         "--outside", type=Path, metavar="FOLDER", help="with folders of pictures near-NAME and far-NAME, for --novelty"
@@ -159,7 +163,15 @@ def main(arguments: list[str] | None = None) -> int:
 
         write_report(RESULTS)
         return 0
-    from training import comparison, measure, measure_networks, measure_recipes, shelf_evaluation, step_cost
+    from training import (
+        comparison,
+        measure,
+        measure_networks,
+        measure_recipes,
+        measure_views,
+        shelf_evaluation,
+        step_cost,
+    )
 
     if options.serving:
         result = serving_result(options.model, options.seconds)
@@ -171,6 +183,8 @@ def main(arguments: list[str] | None = None) -> int:
         result = shelf_evaluation.evaluate_shelf(Path("saved_models"), RESULTS)
     elif options.domain_gap:
         result = domain_gap_result(options.domain_gap, options.models)
+    elif options.robust_views:
+        result = measure_views.measure_views(RUNS, RESULTS, options.sets)
     elif options.novelty:
         result = novelty_result(options.models, options.outside)
     elif options.budget:

@@ -29,6 +29,23 @@ def domain_gap(result: dict, stored: dict) -> str:
     )  # fmt: skip
 
 
+def robust_views(result: dict, stored: dict) -> str:
+    """Return validation accuracy by what was done to the images, one row a set of views."""
+    conditions = list(result["runs"][0]["accuracy"])
+    rows = [
+        f"| {run['views']} | {len(run['set'])} | "
+        + " | ".join(_share(run["accuracy"][name]) for name in conditions)
+        + f" | {sum(run['seconds'].values()) / 60:.0f} min |"
+        for run in result["runs"]
+    ]
+    head = f"| views | number | {' | '.join(conditions).replace('identity', CLEAN)} | time |\n|{'---|' * (3 + len(conditions))}"
+    return (
+        f"{head}\n" + "\n".join(rows) + f"\n\n{result['model']} at {result['image_size']}×{result['image_size']} by "
+        f"`{result['recipe']}`, {result['epochs']:g} epochs, seed {result['seed']}, n = 1: accuracy on "
+        f"{result['validation_images']:,} validation images. {origin(result)}"
+    )  # fmt: skip
+
+
 def gap_calibration(result: dict, stored: dict) -> str:
     """Return the calibration error by model and kind of upload, in the last stage."""
     last = list(result["stages"])[-1]

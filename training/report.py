@@ -16,7 +16,11 @@ TEMPLATE = Path(__file__).with_name("report_template.md")
 STYLE = Path(__file__).with_name("report.css")
 _COMPARISON = ("comparison", "pairs", "costs")
 _EVALUATION = ("shipped", "per_class", "confusion_pairs", "doubtful")
-_GAP = {"domain_gap": ("domain_gap", "gap_calibration"), "novelty": ("novelty", "warnings")}
+_GAP = {
+    "domain_gap": ("domain_gap", "gap_calibration"),
+    "robust_views": ("robust_views",),
+    "novelty": ("novelty", "warnings"),
+}
 
 
 def write_report(results: Path) -> None:

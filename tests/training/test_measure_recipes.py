@@ -1,6 +1,5 @@
 """Measurements of the recipes, on the tiny network: what they record, what they may not look at, and the tables they fill."""
 
-import copy
 import dataclasses
 import json
 import statistics
@@ -8,7 +7,7 @@ import statistics
 import pytest
 
 from models.registry import create_model
-from training import measure, measure_recipes, run, tables
+from training import measure_recipes, run, tables
 from training.checkpoint import TrainingState
 from training.config import make_config
 from training.freeze import resolve_unfreeze
@@ -16,40 +15,8 @@ from training.measure_recipes import Goal
 from training.run import Run
 
 
-@pytest.fixture
-def tiny_world(tiny_network, dataset, cache, monkeypatch):
-    for module in (run, measure):
-        monkeypatch.setattr(module, "load_cifar10", lambda data_dir=None: dataset)
-    monkeypatch.setattr(measure, "create_model", lambda name: None)
-
-    def tiny_config(model=None, **choices):
-        choices = {"epochs": 1, **choices, "image_size": None, "unfreeze": None, "validation": 24}
-        return make_config(model=tiny_network, weights="none", **choices)
-
-    monkeypatch.setattr(measure_recipes, "make_config", tiny_config)
-    for folder in ("datasets", "weights"):
-        (cache / folder).mkdir(parents=True)
-    return tiny_network
-
-
-@pytest.fixture
-def unseen(tiny_world, dataset, monkeypatch):
-    """Give the data set a test part that nothing can be computed from."""
-
-    class Unseen:
-        def __getattr__(self, name):
-            pytest.fail("the test set is not to be looked at")
-
-        __getitem__ = __len__ = __array__ = __getattr__
-
-    blind = copy.copy(dataset)
-    object.__setattr__(blind, "x_test", Unseen())
-    object.__setattr__(blind, "y_test", Unseen())
-    monkeypatch.setattr(run, "load_cifar10", lambda data_dir=None: blind)
-
-
-def test_each_goal_is_trained_once_and_other_rows_stay(tiny_world, tmp_path, monkeypatch):
-    goals = (Goal(tiny_world, {"recipe": "reference"}), Goal(tiny_world, {"recipe": "strong"}, 0.3, 0.4))
+def test_each_goal_is_trained_once_and_other_rows_stay(tiny_recipes, tmp_path, monkeypatch):
+    goals = (Goal(tiny_recipes, {"recipe": "reference"}), Goal(tiny_recipes, {"recipe": "strong"}, 0.3, 0.4))
     monkeypatch.setattr(measure_recipes, "GOALS", goals)
     measure_recipes.accuracy(tmp_path / "runs", tmp_path)
     monkeypatch.setattr(measure_recipes, "GOALS", goals[1:])
@@ -58,7 +25,7 @@ def test_each_goal_is_trained_once_and_other_rows_stay(tiny_world, tmp_path, mon
     reference, strong, other = result["runs"]
     assert reference["accuracy_tta"] is None
     assert 0.3 < strong["accuracy_tta"] <= 1
-    assert strong["command"] == f"python train.py --model {tiny_world} --recipe strong"
+    assert strong["command"] == f"python train.py --model {tiny_recipes} --recipe strong"
     assert json.loads((tmp_path / "accuracy.json").read_text()) == result
     table = tables._accuracy(result, {})
     mean = {**strong, **{name: (strong[name] + other[name]) / 2 for name in ("accuracy", "accuracy_tta")}}
@@ -69,7 +36,7 @@ def test_each_goal_is_trained_once_and_other_rows_stay(tiny_world, tmp_path, mon
     )
     monkeypatch.setattr(run, "load_cifar10", lambda data_dir=None: pytest.fail("finished runs are not run again"))
     monkeypatch.setattr(measure_recipes, "GOALS", goals)
-    assert measure_recipes.accuracy(tmp_path / "runs", tmp_path, [tiny_world])["runs"] == result["runs"]
+    assert measure_recipes.accuracy(tmp_path / "runs", tmp_path, [tiny_recipes])["runs"] == result["runs"]
     with pytest.raises(ValueError, match="models must be of tiny. Received: 'vgg61'"):
         measure_recipes.accuracy(tmp_path / "runs", tmp_path, ["vgg61"])
     with pytest.raises(ValueError, match="at least one seed is needed"):
@@ -96,7 +63,7 @@ TRIED = (
 )
 
 
-def test_the_ablation_changes_one_thing_at_a_time(tiny_world, unseen, tmp_path, monkeypatch):
+def test_the_ablation_changes_one_thing_at_a_time(tiny_recipes, unseen, tmp_path, monkeypatch):
     monkeypatch.setattr(measure_recipes, "CHANGES", {change: measure_recipes.CHANGES[change] for change in TRIED})
     options = {"image_size": 16, "epochs": 1}
     measure_recipes.ablation(tmp_path / "runs", tmp_path, ["EMA"], **options)
@@ -126,7 +93,7 @@ def mobilenet():
 @pytest.mark.parametrize("change", list(measure_recipes.CHANGES)[1:])
 def test_every_change_of_the_ablation_is_one_setting(change, mobilenet):
     def settings(changes):
-        config = dataclasses.asdict(measure_recipes._changed(*changes, image_size=96, epochs=4))
+        config = dataclasses.asdict(measure_recipes.shortened_strong(96, 4, changes[0], **changes[1]))
         phases = {phase["name"]: phase for phase in config.pop("phases")}
         return {**config, "phase head": phases.get("head"), **phases["finetune"]}
 
@@ -136,7 +103,7 @@ def test_every_change_of_the_ablation_is_one_setting(change, mobilenet):
     assert len(differs) == 1 or differs in ({"optimizer", "learning_rate", "momentum"}, {"schedule", "warmup"})
 
 
-def test_time_to_accuracy_counts_the_frozen_layers_and_stops_at_validation(tiny_world, unseen, tmp_path):
+def test_time_to_accuracy_counts_the_frozen_layers_and_stops_at_validation(tiny_recipes, unseen, tmp_path):
     result = measure_recipes.time_to_accuracy(tmp_path / "runs", tmp_path)
     strong, reference, plain = result["runs"]
     assert [point["phase"] for point in strong["curve"]] == ["head", "finetune"]
@@ -153,7 +120,7 @@ def test_the_clock_of_a_curve_starts_before_the_frozen_layers(tmp_path):
     assert [point["seconds"] for point in measure_recipes._curve(run_)] == [107.0, 114.0]
 
 
-def test_the_plain_way_is_short_and_has_no_cache(tiny_world, unseen, tmp_path, monkeypatch):
+def test_the_plain_way_is_short_and_has_no_cache(tiny_recipes, unseen, tmp_path, monkeypatch):
     ways = {}
     monkeypatch.setattr(Run, "trained", lambda run_: ways.setdefault(run_.folder.name, run_.config))
     monkeypatch.setattr(measure_recipes, "_curve", lambda run_: [{"seconds": 1.0, "phase": "head", "accuracy": 0.5}])
