@@ -58,8 +58,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "cache (default: the recipe's)")  # fmt: skip
     add("--validation", type=int, help="training images held back for validation (default: the recipe's, a tenth)")
     add("--precision", choices=("float32", "mixed_bfloat16"),
-        help="of the arithmetic in training; bfloat16 is fast where the processor knows it, and the saved model is float32 "
-        "always (default: the recipe's)")  # fmt: skip
+        help="of the arithmetic in training; the saved model is float32 always (default: the recipe's, and float32 where the "
+        "processor has no AVX-512)")  # fmt: skip
     add("--seed", type=int, default=0, help="of split, weights, order and augmentation (default: %(default)s)")
     add("--data-dir", help="CIFAR-10 as cifar-10-python.tar.gz, its folder, or an .npz (default: fetched and cached)")
     add("--weights", help="imagenet, keras, none, or a file: .keras, .weights.h5, .pt, .pth, .bin, .safetensors, .ckpt")

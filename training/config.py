@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from models.pretrained.sources import KERAS_SUFFIXES, PYTORCH_SUFFIXES
 from models.registry import model_spec
 from models.storage import written_whole
 from training.augment import parse_augment
+from training.cpu import computes_bfloat16
 from training.recipes import PhaseConfig, find_recipe, require
 from training.views import check_views, parse_views
+
+log = logging.getLogger(__name__)
 
 PHASE_SETTINGS = ("epochs", "learning_rate", "batch_size")  # what `make_config` takes beside fields of `TrainingConfig`
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -157,6 +161,9 @@ def make_config(
         **settings,
         **given,
     }
+    if "precision" in settings and "precision" not in given and not computes_bfloat16():
+        log.info("Trains in float32: this processor has no AVX-512, without which bfloat16 is slow.")
+        fields["precision"] = "float32"
     changed = {name: fields.pop(name) for name in PHASE_SETTINGS if name in fields}
     if "batch_size" in changed:
         phases = [dataclasses.replace(each, batch_size=changed["batch_size"]) for each in phases]

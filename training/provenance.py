@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from numpy._core._multiarray_umath import __cpu_features__  # what numpy.show_runtime prints
+
+_VECTORS = {"AVX-512": "AVX512F", "AVX2": "AVX2"}  # by the names of NumPy, which finds them out on every system
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def hardware() -> dict[str, Any]:
     """Return what speed depends on: `cpu` (its model), `cores` (usable), `memory_gib`, `gpus`, `platform`, `python`.
 
-    Neither the host's name nor any path is in it. `memory_gib` is None where the system does not tell. `gpus` is empty
-    unless TensorFlow is loaded and sees some.
+    `vectors` are the processor's widest vector instructions, see `vector_instructions`. Neither the host's name nor any path
+    is in it. `memory_gib` is None where the system does not tell. `gpus` is empty unless TensorFlow is loaded and sees some.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -23,20 +26,22 @@ def hardware() -> dict[str, Any]:
         memory = None
     return {
         "cpu": _cpu_model(),
+        "vectors": vector_instructions(),
         "cores": cores,
         "memory_gib": memory,
-        "gpus": _gpus(),
+        "gpus": gpus(),
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
 
 
 def describe_hardware() -> str:
-    """Return `hardware()` as one line, such as "AMD EPYC 9B14, 2 cores, 24 GiB, Linux x86_64"."""
+    """Return `hardware()` as one line, such as "AMD EPYC 9B14 (AVX-512), 2 cores, 24 GiB, Linux x86_64"."""
     found = hardware()
     memory = [] if found["memory_gib"] is None else [f"{found['memory_gib']} GiB"]
     cores = f"{found['cores']} core" + ("s" if found["cores"] != 1 else "")
-    return ", ".join([found["cpu"], cores, *memory, *found["gpus"], found["platform"]])
+    cpu = f"{found['cpu']} ({found['vectors']})" if found["vectors"] else found["cpu"]
+    return ", ".join([cpu, cores, *memory, *found["gpus"], found["platform"]])
 
 
 def git_commit() -> str | None:
@@ -76,6 +81,11 @@ def peak_memory_mb() -> float | None:
     return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)  # macOS counts bytes, Linux KiB
 
 
+def vector_instructions() -> str | None:
+    """Return the widest vector instructions of this processor, "AVX-512" or "AVX2"; None where it has neither."""
+    return next((name for name, feature in _VECTORS.items() if __cpu_features__.get(feature)), None)
+
+
 def _cpu_model() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -86,7 +96,7 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine() or "unknown CPU"
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
     """Return the names of the GPUs that the frameworks in use see; one that is not imported is not worth its seconds."""
     tensorflow, jax, torch = (sys.modules.get(name) for name in ("tensorflow", "jax", "torch"))
     found: list[str] = []

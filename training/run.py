@@ -25,6 +25,7 @@ from training.artifacts import PREDICTIONS_FILE, save_keras, save_predictions, w
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig
+from training.cpu import keep_freed_memory
 from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities, predict_views
 from training.feeds import Split, make_feed, prepare_caches, thaw
 from training.freeze import backbone_layers, resolve_unfreeze
@@ -122,6 +123,7 @@ class Run:
             lock.release()
 
     def _trained(self) -> tuple[keras.Model, Split]:
+        keep_freed_memory()
         keras.utils.set_random_seed(self.config.seed)
         resumed = Checkpoint.load(self.checkpoint_path) if self.checkpoint_path.exists() else None
         if resumed is not None:

@@ -1,11 +1,12 @@
-"""What a training step of a network costs on this machine, by batch size, precision and with or without oneDNN's layouts.
+"""What a training step of a network costs on this machine: by batch size, precision, oneDNN's layouts, and kept memory.
 
 TensorFlow trains convolutions on CPUs with channels last alone; oneDNN reorders them to blocked layouts of its own, which
-`TF_ENABLE_ONEDNN_OPTS=0` turns off. Each way is timed in a process of its own, `python -m training.step_cost`, because
-that switch is read once.
+`TF_ENABLE_ONEDNN_OPTS=0` turns off. Freed memory is kept as `training.cpu` does it, or given back to the kernel.
+Each way is timed in a process of its own, `python -m training.step_cost`, because these are chosen once in a process.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -15,10 +16,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from training.cpu import computes_bfloat16, keep_freed_memory
+
 WAYS = (
-    *(("float32", batch, True) for batch in (256, 512, 1024)),
-    *(("mixed_bfloat16", batch, True) for batch in (256, 512, 1024)),
-    ("float32", 1024, False),
+    *(("float32", batch, True, True) for batch in (256, 512, 1024)),
+    *(("mixed_bfloat16", batch, True, True) for batch in (256, 512, 1024)),
+    ("float32", 1024, False, True),
+    ("float32", 1024, True, False),
+    ("mixed_bfloat16", 1024, True, False),
 )
 WARM_UP, STEPS, IMAGES = 2, 5, 1024
 
@@ -26,21 +31,28 @@ WARM_UP, STEPS, IMAGES = 2, 5, 1024
 def step_cost(results: Path, network: str = "speedrun_cnn") -> dict:
     """Time training steps in every way, one after the other, and record seconds per 1,024 images.
 
+    Ways in bfloat16 are left out where it is slow, see `training.cpu.computes_bfloat16`.
+
     Args:
-        results: where `step_cost.json` goes.
+        results: where `step_cost.json` goes; what other hardware took stays in it.
         network: a name in the registry.
     """
-    from training.measure import record
+    from training.measure import origin, record
 
     rows = []
-    for precision, batch, onednn in tqdm(WAYS, desc="step cost", unit=" ways"):
-        command = [sys.executable, "-m", "training.step_cost", network, precision, str(batch)]
+    ways = [way for way in WAYS if way[0] == "float32" or computes_bfloat16()]
+    for precision, batch, onednn, kept in tqdm(ways, desc="step cost", unit=" ways"):
+        command = [sys.executable, "-m", "training.step_cost", network, precision, str(batch)] + ["--keep"] * kept
         environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": str(int(onednn)), "TF_CPP_MIN_LOG_LEVEL": "2"}
         timed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        rows.append(
-            {"precision": precision, "batch_size": batch, "onednn": onednn, "seconds": float(timed.stdout.split()[-1])}
-        )
-    return record(results / "step_cost.json", {"model": network, "images": IMAGES, "steps": STEPS, "runs": rows})
+        rows.append({
+            "precision": precision, "batch_size": batch, "onednn": onednn, "memory_kept": kept,
+            "seconds": float(timed.stdout.split()[-1]),
+        })  # fmt: skip
+    path, here = results / "step_cost.json", origin()
+    machines = json.loads(path.read_text())["machines"] if path.exists() else []
+    machines = [machine for machine in machines if machine["hardware"] != here["hardware"]] + [{**here, "runs": rows}]
+    return record(path, {"model": network, "images": IMAGES, "steps": STEPS, "machines": machines})
 
 
 def seconds_of_a_step(network: str, precision: str, batch: int) -> float:
@@ -73,5 +85,8 @@ if __name__ == "__main__":
     parser.add_argument("network")
     parser.add_argument("precision", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("batch", type=int)
+    parser.add_argument("--keep", action="store_true", help="keep freed memory in the process")
     options = parser.parse_args()
+    if options.keep:
+        keep_freed_memory()
     print(seconds_of_a_step(options.network, options.precision, options.batch))

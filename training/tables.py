@@ -207,14 +207,18 @@ def _time_to_accuracy(result: dict, stored: dict) -> str:
 
 
 def _step_cost(result: dict, stored: dict) -> str:
-    rows = [
-        f"| {run['precision']} | {run['batch_size']:,} | {'on' if run['onednn'] else 'off'} | {run['seconds']:.2f} s |"
-        for run in result["runs"]
-    ]
     head = (
-        f"| precision | batch | oneDNN | `{result['model']}` trains {result['images']:,} images in |\n|---|---|---|---|"
+        "| hardware | precision | batch | oneDNN | freed memory "
+        f"| `{result['model']}` trains {result['images']:,} images in |\n|---|---|---|---|---|---|"
     )
-    return f"{head}\n" + "\n".join(rows) + f"\n\nMedian of {result['steps']}, without reading data. {origin(result)}"
+    rows = [
+        f"| {machine['hardware']} | {run['precision']} | {run['batch_size']:,} | {'on' if run['onednn'] else 'off'} | "
+        f"{'kept' if run['memory_kept'] else 'given back'} | {run['seconds']:.2f} s |"
+        for machine in result["machines"]
+        for run in machine["runs"]
+    ]
+    dates = ", ".join(dict.fromkeys(machine["date"] for machine in result["machines"]))
+    return f"{head}\n" + "\n".join(rows) + f"\n\nMedian of {result['steps']}, without reading data. <sub>{dates}</sub>"
 
 
 def _probe(result: dict, stored: dict) -> str:

@@ -14,7 +14,7 @@ from training.provenance import describe_hardware, git_commit, hardware, peak_me
 class TestHardware:
     def test_says_what_speed_depends_on(self):
         found = hardware()
-        assert set(found) == {"cpu", "cores", "memory_gib", "gpus", "platform", "python"}
+        assert set(found) == {"cpu", "vectors", "cores", "memory_gib", "gpus", "platform", "python"}
         assert found["cores"] >= 1
         assert found["cpu"]
         assert json.loads(json.dumps(found)) == found
@@ -24,14 +24,19 @@ class TestHardware:
 
     def test_one_line_for_the_card(self, monkeypatch):
         monkeypatch.setattr(provenance, "_cpu_model", lambda: "AMD EPYC")
-        monkeypatch.setattr(provenance, "_gpus", lambda: ["NVIDIA L4"])
+        monkeypatch.setattr(provenance, "gpus", lambda: ["NVIDIA L4"])
+        monkeypatch.setattr(provenance, "__cpu_features__", {"AVX2": True, "AVX512F": True})
         monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
         monkeypatch.setattr(
             provenance.os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 6 * 2**20), raising=False
         )
         monkeypatch.setattr(provenance.platform, "system", lambda: "Linux")
         monkeypatch.setattr(provenance.platform, "machine", lambda: "x86_64")
-        assert describe_hardware() == "AMD EPYC, 2 cores, 24 GiB, NVIDIA L4, Linux x86_64"
+        assert describe_hardware() == "AMD EPYC (AVX-512), 2 cores, 24 GiB, NVIDIA L4, Linux x86_64"
+        monkeypatch.setattr(provenance, "__cpu_features__", {"AVX2": True, "AVX512F": False})
+        assert describe_hardware().startswith("AMD EPYC (AVX2), 2 cores")
+        monkeypatch.setattr(provenance, "__cpu_features__", {})
+        assert describe_hardware().startswith("AMD EPYC, 2 cores")
 
     def test_works_where_linux_is_not(self, monkeypatch):
         def missing(*_, **__):

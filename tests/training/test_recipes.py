@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+import training.config
 from models.registry import create_model, list_models, model_spec
 from training import run
 from training.config import make_config
@@ -65,7 +66,8 @@ def test_a_choice_overrules_the_recipe():
     assert make_config(model="speedrun_cnn", augment="none").augment == ()
 
 
-def test_a_network_may_have_settings_of_its_own_in_a_recipe():
+def test_a_network_may_have_settings_of_its_own_in_a_recipe(monkeypatch):
+    monkeypatch.setattr(training.config, "computes_bfloat16", lambda: True)
     config = make_config(model="alexnet", recipe="strong")
     assert (config.image_size, config.precision, config.phases[-1].learning_rate) == (128, "mixed_bfloat16", 1e-4)
     assert (
@@ -73,6 +75,15 @@ def test_a_network_may_have_settings_of_its_own_in_a_recipe():
         == 2e-4
     )
     assert make_config(model="mobilenet_v2", recipe="strong").phases[-1].learning_rate == 5e-4
+
+
+def test_a_recipe_does_not_choose_bfloat16_where_it_is_slow(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    for fast, chosen, precision in ((True, None, "mixed_bfloat16"), (False, None, "float32"),
+                                    (False, "mixed_bfloat16", "mixed_bfloat16"), (True, "float32", "float32")):  # fmt: skip
+        monkeypatch.setattr(training.config, "computes_bfloat16", lambda fast=fast: fast)
+        assert make_config(model="speedrun_cnn", precision=chosen).precision == precision
+    assert caplog.messages == ["Trains in float32: this processor has no AVX-512, without which bfloat16 is slow."]
 
 
 def test_the_speedrun_has_the_papers_numbers():
