@@ -14,7 +14,7 @@ from models.card import read_card
 from training import plots
 from training.config import TrainingConfig, make_config
 from training.evaluation import predict_views
-from training.measure import empty_boundary_cache, record, run_row
+from training.measure import empty_boundary_cache, origin, record, run_row
 from training.recipes import RECIPES, PhaseConfig, require
 from training.run import Run
 from training.tables import AS_IT_IS
@@ -181,7 +181,7 @@ def ablation(
             images = split.dataset.x_train[split.validation]
             averaged = predict_views(model, images, image_size, config.test_views)
             accuracy = float((averaged.argmax(1) == labels).mean())
-            rows[VIEWS_AVERAGED] = {"change": VIEWS_AVERAGED, "validation_accuracy": accuracy}
+            rows[VIEWS_AVERAGED] = {**origin(), "change": VIEWS_AVERAGED, "validation_accuracy": accuracy}
         order = dict.fromkeys((AS_IT_IS, VIEWS_AVERAGED, *CHANGES))
         result = record(path, {
             "model": config.model, "recipe": "strong", "image_size": image_size, "epochs": epochs, "seed": config.seed,
@@ -206,6 +206,7 @@ def shortened_strong(
 def _validated(change: str, run: Run) -> dict:
     last = run.state.history[-1]
     return {
+        **origin(),
         "change": change,
         "validation_accuracy": last["val_accuracy"],
         "validation_loss": last["val_loss"],

@@ -170,15 +170,15 @@ def _ablation(result: dict, stored: dict) -> str:
     rows = [
         f"| {run['change']} | {run['validation_accuracy']:.2%} | "
         + ("–" if base is None else f"{100 * (run['validation_accuracy'] - base):+.2f}")
-        + " | "
-        + (f"{run['seconds'] / 60:.1f} min |" if "seconds" in run else "– |")
+        + " |"
         for run in result["runs"]
     ]
-    head = "| `strong`, with one change | validation accuracy | points | phase finetune |\n|---|---|---|---|"
+    head = "| `strong`, with one change | validation accuracy | points |\n|---|---|---|"
+    where = "; ".join(dict.fromkeys(f"{run['hardware']}, {run['date']}" for run in result["runs"]))
     return (
         f"{head}\n" + "\n".join(rows) + f"\n\n{result['model']} at {result['image_size']}×{result['image_size']}, "
         f"{result['epochs']:g} epochs, seed {result['seed']}, n = 1, on {result['validation_images']:,} validation images (the "
-        f"standard error of one accuracy is {100 * error:.2f} points; all rows see the same images). {origin(result)}"
+        f"standard error of one accuracy is {100 * error:.2f} points; all rows see the same images). <sub>{where}</sub>"
     )
 
 
