@@ -220,7 +220,7 @@ PLAIN_EPOCHS = {"head": 2, "finetune": 5}
 """As few as tutorials have them: `reference`, which stops by itself, takes 10 and 10, and without a cache that takes hours."""
 
 
-def time_to_accuracy(runs: Path, results: Path) -> dict:
+def time_to_accuracy(runs: Path, results: Path, *, image_size: int = 128) -> dict:
     """Train MobileNetV2 by `strong`, by `reference`, and by a short `reference` without a cache: validation accuracy by time.
 
     The clock runs from when data and weights are there: it counts the frozen layers and every epoch. All three hold back
@@ -229,12 +229,13 @@ def time_to_accuracy(runs: Path, results: Path) -> dict:
     Args:
         runs: the folder of runs; finished ones in it are taken as they are, unfinished ones go on.
         results: where `time_to_accuracy.json` and its picture go, anew after each of the three.
+        image_size: the side of the input in pixels; less than the network's own, so that the plain way ends the same day.
     """
-    plain = make_config(recipe="reference", cache=False)
+    plain = make_config(recipe="reference", cache=False, image_size=image_size)
     shortened = [dataclasses.replace(phase, epochs=PLAIN_EPOCHS[phase.name]) for phase in plain.phases]
     ways = {
-        "strong": make_config(recipe="strong", validation=5000),
-        "reference": make_config(recipe="reference"),
+        "strong": make_config(recipe="strong", validation=5000, image_size=image_size),
+        "reference": make_config(recipe="reference", image_size=image_size),
         "plain Keras": dataclasses.replace(plain, phases=tuple(shortened)),
     }
     rows = []
