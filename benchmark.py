@@ -11,6 +11,7 @@ python benchmark.py --budget controlled  every network under one budget, from sc
 python benchmark.py --evaluation       the shipped models in detail: calibration, confusions, doubtful images (two minutes)
 python benchmark.py --latency          the answer times of the compared and the shipped models (minutes)
 python benchmark.py --domain-gap STAGE shipped models on what people upload, recorded as STAGE (--models picks some)
+python benchmark.py --robust-views     what views of small and compressed pictures give, on validation (hours; --sets)
 python benchmark.py --novelty          what tells pictures of other things (--models, --outside; needs requirements-dev.txt)
 python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
 python benchmark.py --parity           each port against its original (about 3 minutes; needs requirements-dev.txt)

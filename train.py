@@ -51,8 +51,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--unfreeze", help="what finetune trains: a number of layers counted from the backbone's end, a layer or block "
         "name such as block_13, or all (default: the model's, 50 for mobilenet_v2)")  # fmt: skip
     add("--image-size", type=int, help="side of the model's input in pixels (default: the model's, which --list shows)")
-    add("--augment", help="comma-separated: flip, crop, translate, shift, rotate, cutout, mixup, cutmix, or none; flip alone "
-        "keeps the cache (default: the recipe's)")  # fmt: skip
+    add("--augment", help="comma-separated: flip, crop, translate, shift, rotate, cutout, mixup, cutmix, or none; flip alone, "
+        "and with no views, keeps the cache (default: the recipe's)")  # fmt: skip
     add("--views", help="comma-separated fixed views that images show in turn, one an epoch: identity first, then mirror, "
         "shift_DOWN_RIGHT in pixels, jpeg_30 or another corruption, or several joined as in mirror+shift_2_-2; they keep the "
         "cache (default: the recipe's)")  # fmt: skip

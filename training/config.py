@@ -41,7 +41,8 @@ class TrainingConfig:
         cache_dtype: "float16" or "float32", of the cached activations.
         precision: of the arithmetic in training: "float32" or "mixed_bfloat16"; the saved model is float32 always.
         validation: how many of the training images are held back for validation; None for a tenth. Settings are chosen
-            with a tenth; a run that chooses nothing (patience None) may hold back fewer, for the temperature alone.
+            with a tenth; a run that chooses nothing (patience None) may hold back fewer, for the temperature and the levels of
+            novelty alone.
         test_views: the views that a second evaluation averages over, see `training.evaluation`; none skips it.
     """
 
@@ -131,6 +132,14 @@ class TrainingConfig:
             raise ValueError(f"{path} is not a training config: {error}") from error
 
 
+def with_precision(command: str, config: TrainingConfig) -> str:
+    """Return a command line with the precision that it led to on this machine, where the recipe's hangs on the machine."""
+    chosen = "precision" in find_recipe(config.recipe, config.model)[2]
+    return (
+        f"{command} --precision {config.precision}" if command and chosen and "--precision" not in command else command
+    )
+
+
 def make_config(
     phase: str | None = None, model: str = "mobilenet_v2", recipe: str | None = None, **choices
 ) -> TrainingConfig:
@@ -172,7 +181,10 @@ def make_config(
         require(
             not solved, f"recipe {recipe} solves for the head: there is no {name} to choose", **{name: given.get(name)}
         )
-    phases[-1] = dataclasses.replace(phases[-1], **changed)
+    if (
+        phases[-1].optimizer != "logistic"
+    ):  # which has neither, and what the network has of its own is for the phase after it
+        phases[-1] = dataclasses.replace(phases[-1], **changed)
 
     for name, parse in (("augment", parse_augment), ("views", parse_views)):
         if isinstance(fields.get(name), str):

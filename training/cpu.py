@@ -24,7 +24,7 @@ def prefer_onednn() -> None:
 def computes_bfloat16() -> bool:
     """Whether bfloat16 is faster than float32 here: on GPUs, and on processors with AVX-512.
 
-    oneDNN computes bfloat16 on no other processors, and what TensorFlow has instead is a hundred times slower.
+    oneDNN computes bfloat16 on no other processors, and what TensorFlow has instead is far slower than float32.
     """
     return bool(gpus()) or vector_instructions() == "AVX-512"
 

@@ -74,7 +74,10 @@ def prepare_caches(
             cuts[phase.name] = cut
     views = views_of(config.augment) if not config.views else None if config.augment else config.views
     if cuts and views is None:
-        log.warning("No cache: %s cannot be enumerated as fixed views of an image.", ", ".join(config.augment))
+        beside = " beside views" if config.views else ""
+        log.warning(
+            "No cache: %s%s cannot be enumerated as fixed views of an image.", ", ".join(config.augment), beside
+        )
     if not cuts or views is None:
         return {}
     try:

@@ -104,7 +104,7 @@ def _reached(goal: Goal, seed: int, runs: Path) -> dict:
         **run_row(metrics),
         "accuracy_tta": metrics.get("tta", {}).get("accuracy"),
         "validation_accuracy_tta": metrics.get("tta", {}).get("validation_accuracy"),
-        "command": command,
+        "command": card.command,
         "git_commit": json.loads((folder / "config.json").read_text())["provenance"]["git_commit"],
         "hardware": card.hardware,
         "date": card.date,
@@ -161,13 +161,7 @@ def ablation(
         if not any(word in change for change in CHANGES):
             raise ValueError(f"changes must be words of: {'; '.join(CHANGES)}. Received: {word!r}")
     path = results / "recipes.json"
-    known = json.loads(path.read_text()) if path.exists() else {"image_size": image_size, "epochs": epochs, "runs": []}
-    if (known["image_size"], known["epochs"]) != (image_size, epochs):
-        raise ValueError(
-            f"{path} holds runs of {known['epochs']:g} epochs at {known['image_size']} pixels: move it away first. "
-            f"Received: epochs={epochs}, image_size={image_size}"
-        )
-    rows = {row["change"]: row for row in known["runs"]}
+    rows = {row["change"]: row for row in known_runs(path, image_size, epochs)}
     for change, (phases, settings) in CHANGES.items():
         if changes and not any(word in change for word in changes):
             continue
@@ -188,6 +182,23 @@ def ablation(
             "validation_images": len(split.validation), "runs": [rows[change] for change in order if change in rows],
         })  # fmt: skip
     return result
+
+
+def known_runs(path: Path, image_size: int, epochs: float) -> list[dict]:
+    """Return the runs that a result file holds already; none without the file.
+
+    Raises:
+        ValueError: if they are of another size or length.
+    """
+    if not path.exists():
+        return []
+    known = json.loads(path.read_text())
+    if (known["image_size"], known["epochs"]) != (image_size, epochs):
+        raise ValueError(
+            f"{path} holds runs of {known['epochs']:g} epochs at {known['image_size']} pixels: move it away first. "
+            f"Received: epochs={epochs}, image_size={image_size}"
+        )
+    return known["runs"]
 
 
 def shortened_strong(

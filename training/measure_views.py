@@ -1,12 +1,12 @@
 """What views of small, blurred and compressed pictures give a model that is to answer uploads, and what they cost."""
 
-import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from training.evaluation import predict_probabilities
-from training.measure import record
-from training.measure_recipes import shortened_strong
+from training.measure import empty_boundary_cache, origin, record
+from training.measure_recipes import known_runs, shortened_strong
 from training.recipes import RECIPES
 from training.run import Run
 from training.views import apply_view
@@ -45,21 +45,24 @@ def measure_views(
         epochs: of phase "finetune".
 
     Raises:
-        ValueError: if there is no set of a name.
+        ValueError: if there is no set of a name, or the file holds runs of another size or length.
     """
     for name in sets:
         if name not in CANDIDATES:
             raise ValueError(f"sets must be of: {'; '.join(CANDIDATES)}. Received: {name!r}")
     path = results / "robust_views.json"
-    rows = {row["views"]: row for row in json.loads(path.read_text())["runs"]} if path.exists() else {}
+    rows = {row["views"]: row for row in known_runs(path, image_size, epochs)}
     for name in sets or CANDIDATES:
         config = shortened_strong(image_size, epochs, views=CANDIDATES[name])
         run = Run(
             config, runs / "views" / f"{image_size}px-{epochs:g}-epochs" / name.replace(" ", "-").replace(",", "")
         )
-        model, split = run.trained()
+        with empty_boundary_cache(cache := run.folder.with_name(f".{run.folder.name}-cache")):  # its time counts
+            model, split = run.trained()
+        shutil.rmtree(cache, ignore_errors=True)
         images, labels = (each[split.validation] for each in (split.dataset.x_train, split.dataset.y_train))
         rows[name] = {
+            **origin(),
             "views": name,
             "set": list(CANDIDATES[name]),
             "accuracy": {

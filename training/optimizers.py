@@ -67,10 +67,9 @@ class Triangle(keras.optimizers.schedules.LearningRateSchedule):
 def variable_rates(phase: PhaseConfig, trainee: keras.Model) -> list[float]:
     """Return what each of the variables that learn, in the model's order, multiplies the learning rate by."""
     learning = [layer for layer in trainee.layers if layer.trainable_variables]
-    last = max(len(learning) - 1, 1)
     rates = []
-    for place, layer in enumerate(learning):
-        rate = phase.first_layer_rate ** ((last - place) / last)
+    for behind, layer in zip(reversed(range(len(learning))), learning, strict=True):
+        rate = phase.first_layer_rate ** (behind / max(len(learning) - 1, 1))
         shifted = isinstance(layer, keras.layers.BatchNormalization)
         rates += [
             rate * phase.bias_rate if shifted and variable.name == "beta" else rate

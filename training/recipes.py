@@ -132,8 +132,10 @@ _CONTROLLED = Recipe(
     }
 )
 
-# Linear probe, then fine-tune (Kumar et al. 2022, arXiv 2202.10054): the head is solved for on frozen features, so that
-# the first steps through the backbone do not undo what it knows; then AdamW with a warm-up and a cosine on cached views.
+# Linear probe, then fine-tune (Kumar et al. 2022, arXiv 2202.10054): the head is solved for on frozen features, in seconds,
+# so that the first steps through the backbone do not undo what it knows (results/recipes.json shows no measurable gain from
+# that); then AdamW with a warm-up and a cosine on cached views. Its settings were tried one by one on MobileNetV2; those of
+# single networks below are one choice each, after one trial on validation images.
 # Expected, as of the recipes below: see results/accuracy.json, written by `python benchmark.py --accuracy`.
 _STRONG = Recipe(
     {
@@ -152,7 +154,7 @@ _STRONG = Recipe(
     networks={
         "mobilenet_v2": {"unfreeze": "block_7"},
         "efficientnet_lite0": {"unfreeze": "block5b"},
-        # Without BatchNormalization to keep activations in bounds, five times shorter steps.
+        # These two have no BatchNormalization to keep activations in bounds: five times shorter steps.
         "alexnet": {
             "unfreeze": "conv2", "image_size": 128, "precision": "mixed_bfloat16", "learning_rate": 1e-4, "epochs": 10,
         },
@@ -171,7 +173,8 @@ def _speedrun(
 
     What differs from the author's code: weights and the update are float32 and only the arithmetic bfloat16, with whitening
     and head in float32; the last, smaller batch of an epoch is kept; moving variances are the biased ones; 1,000 images are
-    held back for the temperature. Keras has the learning rate inside the momentum, PyTorch outside: while the rate rises,
+    held back, and whitening looks at the first 5,000 of the others; the accuracy of each epoch is the average's; CutOut fills
+    with the batch's mean colour. Keras has the learning rate inside the momentum, PyTorch outside: while the rate rises,
     steps are 6 % shorter here, and at the end 17 % longer.
 
     Args:
@@ -205,8 +208,8 @@ def _speedrun(
 
 
 # A small transformer from scratch in minutes: AdamW, warm-up, cosine, smoothed labels, stochastic depth and averaged weights,
-# as DeiT has them (Touvron et al. 2021, arXiv 2012.12877). Its mixing of images, random erasing and RandAugment are left
-# out, and were not tried: they are meant for hundreds of epochs, and here there are sixteen.
+# as DeiT has them (Touvron et al. 2021, arXiv 2012.12877), but that weights of every kind decay. Its mixing of images, random
+# erasing and RandAugment are left out, and were not tried: they are meant for hundreds of epochs, and here there are sixteen.
 _COMPACT_VIT = Recipe(
     {
         "scratch": PhaseConfig(
@@ -230,7 +233,7 @@ RECIPES: dict[str, Recipe] = {
     "vit": _COMPACT_VIT,
     "speedrun": _speedrun(11.5, 9.9, 0.0153),
     "speedrun_95": _speedrun(10.0, 15, 0.0153),
-    # As in the author's code, but that CutOut's square may reach over the border.
+    # As in the author's code, but that CutOut's square may reach over the border. Not trained here: it is for a GPU.
     "speedrun_96": _speedrun(9.0, 37, 0.012, ("crop", "cutout_12"), triangle=(0.2, 0.1, 0.0)),
 }
 

@@ -24,7 +24,7 @@ from training import plots
 from training.artifacts import PREDICTIONS_FILE, save_keras, save_predictions, write_card, write_json
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.cifar10 import load_cifar10
-from training.config import TrainingConfig
+from training.config import TrainingConfig, with_precision
 from training.cpu import keep_freed_memory
 from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities, predict_views
 from training.feeds import Split, make_feed, prepare_caches, thaw
@@ -71,7 +71,7 @@ class Run:
         self.config = config
         self.folder = folder
         self.data_dir = data_dir
-        self.command = command
+        self.command = with_precision(command, config)
         self.head_run = head_run
         self.state = TrainingState()
 

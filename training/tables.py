@@ -4,6 +4,7 @@ A table function takes its result and all results by name, of which some tables 
 """
 
 import itertools
+import shlex
 import statistics
 
 AS_IT_IS = "the recipe as it is"  # the row of the ablation that the others are held against
@@ -119,9 +120,10 @@ def _accuracy(result: dict, stored: dict) -> str:
     ):
         run = _mean_run(list(group))
         where = f" on {machine}" if len(machines) > 1 else ""
+        changed = f" `{changes}`" if (changes := _changes(run)) else ""
         spread = f" ± {100 * run['deviation']:.2f}" if run["n"] > 1 else ""
         rows.append(
-            f"| `{model}`, {recipe}{where} | {run['image_size']} | {run['parameters']['total']:,} | "
+            f"| `{model}`, {recipe}{changed}{where} | {run['image_size']} | {run['parameters']['total']:,} | "
             f"{share(run['published'])} | **{run['accuracy']:.2%}**{spread} | {share(run['accuracy_tta'])} | {run['n']} | "
             f"{_verdict(run)} | {run['seconds']['total'] / 60:.0f} min |"
         )
@@ -132,8 +134,22 @@ def _accuracy(result: dict, stored: dict) -> str:
     return (
         f"{head}\n" + "\n".join(rows) + "\n\nMean ± deviation over runs. Averaged over views means the mean "
         "logits of the image, its mirror image and, for `speedrun`, shifts by a pixel. What others report are accuracies in "
-        f"the projects that Thaw replaces. `python benchmark.py --accuracy` repeats it. {origin(result)}"
+        f"the projects that Thaw replaces. `python benchmark.py --accuracy` repeats it. <sub>{_origins(result['runs'])}</sub>"
     )
+
+
+def _changes(run: dict) -> str:
+    """Return the options of a run's command that change its recipe."""
+    options = shlex.split(run["command"])[2:]
+    told = {"--model", "--recipe", "--seed", "--precision"}
+    pairs = zip(options[::2], options[1::2], strict=True)
+    return " ".join(f"{option} {value}" for option, value in pairs if option not in told)
+
+
+def _origins(runs: list[dict]) -> str:
+    machines = dict.fromkeys(run["hardware"] for run in runs)
+    dates = {name: sorted({run["date"] for run in runs if run["hardware"] == name}) for name in machines}
+    return "; ".join(f"{name}, {' and '.join(dates[name])}" for name in machines)
 
 
 def _mean_run(runs: list[dict]) -> dict:
@@ -157,8 +173,8 @@ def _verdict(run: dict) -> str:
         verdict = "reached"
     else:
         verdict = "reached, averaged" if (run["accuracy_tta"] or 0) >= run["target"] else "missed"
-    if minutes is not None and run["seconds"]["total"] > 60 * minutes:
-        verdict = "missed" if verdict == "missed" else "reached, too late"
+    if minutes is not None and run["seconds"]["total"] > 60 * minutes and verdict != "missed":
+        verdict += ", too late"
     return f"{run['target']:.1%}{'' if minutes is None else f' in {minutes:.0f} min'}: {verdict}"
 
 
@@ -174,11 +190,11 @@ def _ablation(result: dict, stored: dict) -> str:
         for run in result["runs"]
     ]
     head = "| `strong`, with one change | validation accuracy | points |\n|---|---|---|"
-    where = "; ".join(dict.fromkeys(f"{run['hardware']}, {run['date']}" for run in result["runs"]))
     return (
         f"{head}\n" + "\n".join(rows) + f"\n\n{result['model']} at {result['image_size']}×{result['image_size']}, "
         f"{result['epochs']:g} epochs, seed {result['seed']}, n = 1, on {result['validation_images']:,} validation images (the "
-        f"standard error of one accuracy is {100 * error:.2f} points; all rows see the same images). <sub>{where}</sub>"
+        f"standard error of one accuracy is {100 * error:.2f} points; all rows see the same images). "
+        f"<sub>{_origins(result['runs'])}</sub>"
     )
 
 

@@ -39,16 +39,20 @@ def test_a_dirac_start_passes_the_input_on():
     np.testing.assert_array_equal(np.asarray(DiracUniform()((3, 3, 4, 2)))[1, 1], np.eye(4)[:, :2])
 
 
-def test_answers_as_the_papers_network_in_pytorch(images):
+@pytest.mark.parametrize(
+    ("name", "convolutions", "momentum", "spread"), [("speedrun_cnn", 2, 0.6, 1.0), ("speedrun_cnn_96", 3, 0.9, 0.15)]
+)
+def test_answers_as_the_papers_network_in_pytorch(images, name, convolutions, momentum, spread):
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional
-    model = create_model("speedrun_cnn")
+    model = create_model(name)
     adapt(model, images)
     generator = np.random.default_rng(1)
     kernel = model.get_layer("head_logits").kernel
-    kernel.assign(generator.normal(size=kernel.shape))  # as it starts, every answer is close to 0.1
+    kernel.assign(generator.normal(0, spread, kernel.shape))  # as it starts, every answer is close to 0.1
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
+            assert layer.momentum == momentum
             layer.beta.assign(generator.normal(size=layer.beta.shape))
             layer.moving_mean.assign(generator.normal(size=layer.beta.shape))
             layer.moving_variance.assign(generator.uniform(0.5, 2, layer.beta.shape))
@@ -64,12 +68,15 @@ def test_answers_as_the_papers_network_in_pytorch(images):
     x = (tensor(images).permute(0, 3, 1, 2) / 255 - mean) / deviation
     x = functional.gelu(convolved(x, "whitening", tensor(model.get_layer("whitening").bias), "valid"))
     for block in (1, 2, 3):
-        for number in (1, 2):
+        shortcut = None
+        for number in range(1, convolutions + 1):
             x = convolved(x, f"block_{block}_conv_{number}")
             x = functional.max_pool2d(x, 2) if number == 1 else x
             norm = model.get_layer(f"block_{block}_conv_{number}_BN")
             statistics = tensor(norm.moving_mean), tensor(norm.moving_variance)
-            x = functional.gelu(functional.batch_norm(x, *statistics, None, tensor(norm.beta), eps=1e-12))
+            x = functional.batch_norm(x, *statistics, None, tensor(norm.beta), eps=1e-12)
+            x = functional.gelu(x + shortcut if number == 3 else x)
+            shortcut = x if number == 1 else shortcut
     logits = functional.max_pool2d(x, 3).flatten(1) @ tensor(model.get_layer("head_logits").kernel) / 9
     expected = functional.softmax(logits, dim=1).numpy()
     assert np.ptp(expected, axis=0).max() > 0.1

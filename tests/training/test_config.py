@@ -59,8 +59,11 @@ def test_a_wrong_value_is_told(options, message):
         make_config(**options)
 
 
-def test_a_config_comes_back_from_its_file(tmp_path):
-    config = make_config(augment="flip,crop", unfreeze="block_13", limit=200)
+@pytest.mark.parametrize(
+    "options", [{"augment": "flip,crop", "unfreeze": "block_13", "limit": 200}, {"model": "speedrun_cnn"}]
+)
+def test_a_config_comes_back_from_its_file(tmp_path, options):
+    config = make_config(**options)
     config.save(tmp_path / "config.json", {"command": "train"})
     assert TrainingConfig.load(tmp_path / "config.json") == config
 

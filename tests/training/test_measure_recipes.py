@@ -45,7 +45,8 @@ def test_each_goal_is_trained_once_and_other_rows_stay(tiny_recipes, tmp_path, m
 
 @pytest.mark.parametrize(("accuracy", "averaged", "seconds", "verdict"), [
     (0.92, None, 3600, "92.0% in 60 min: reached"), (0.92, None, 3700, "92.0% in 60 min: reached, too late"),
-    (0.9, 0.93, 60, "92.0% in 60 min: reached, averaged"), (0.9, 0.91, 60, "92.0% in 60 min: missed"),
+    (0.9, 0.93, 60, "92.0% in 60 min: reached, averaged"),
+    (0.9, 0.93, 3700, "92.0% in 60 min: reached, averaged, too late"), (0.9, 0.91, 60, "92.0% in 60 min: missed"),
     (0.9, None, 9999, "92.0% in 60 min: missed"),
 ])  # fmt: skip
 def test_a_target_that_only_the_average_reaches_or_too_late_says_so(accuracy, averaged, seconds, verdict):

@@ -19,6 +19,8 @@ def test_each_set_is_trained_and_asked_in_every_condition(tiny_recipes, unseen, 
     table = gap_tables.robust_views(result, {})
     assert "| views | number | as it is | jpeg_50 |" in table
     assert f"| and pixels | 6 | {result['runs'][1]['accuracy']['identity']:.1%} |" in table
+    with pytest.raises(ValueError, match="holds runs of 1 epochs at 16 pixels: move it away first"):
+        measure_views.measure_views(tmp_path / "runs", tmp_path, image_size=16, epochs=2)
     with pytest.raises(ValueError, match="sets must be of: those of strong; .* Received: 'XXL'"):
         measure_views.measure_views(tmp_path / "runs", tmp_path, ["XXL"], **small)
 

@@ -51,6 +51,7 @@ def two_layers():
 def test_rates_grow_from_the_first_layer_to_the_last():
     phase = PhaseConfig("finetune", first_layer_rate=0.25, bias_rate=64.0)
     assert variable_rates(phase, two_layers()) == pytest.approx([0.25, 64 * 0.5, 1, 1])
+    assert variable_rates(phase, keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])) == [1, 1]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])

@@ -183,7 +183,7 @@ def test_a_cosine_schedule_falls_to_zero_by_the_last_step(tiny_network, split, t
         },
         {"schedule": "cosine", "optimizer": "adamw", "average": "ema", "weight_decay": 0.1, "first_layer_rate": 0.3},
     ],
-    ids=["adam", "speedrun", "strong"],
+    ids=["adam", "speedrun", "discriminative"],
 )
 def test_a_run_under_a_schedule_resumes_to_the_same_weights(tiny_network, split, tmp_path, settings):
     keras.utils.set_random_seed(0)
@@ -269,10 +269,11 @@ def test_a_head_is_solved_for_where_the_cut_stands_some_layers_before_it(tiny_ne
     assert state.history[0]["accuracy"] > 0.8
 
 
-def test_views_come_before_random_augmentation_which_no_cache_can_hold(tiny_network, split, cache):
+def test_views_come_before_random_augmentation_which_no_cache_can_hold(tiny_network, split, cache, caplog):
     model = create_model(tiny_network, classes=3, weights=None)
-    config = make_config("head", tiny_network, views=("identity", "mirror"), augment="flip")
+    config = make_config("head", tiny_network, views=("identity", "mirror"), augment="translate")
     assert prepare_caches(model, config, config.phases, split.dataset.x_train) == {}
+    assert "No cache: translate beside views cannot be enumerated" in caplog.text
 
 
 def test_mixup_of_activations_needs_them(tiny_network, split):

@@ -2,12 +2,13 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 import training.config
 from models.registry import create_model, list_models, model_spec
 from training import run
-from training.config import make_config
+from training.config import make_config, with_precision
 from training.freeze import resolve_unfreeze
 from training.recipes import MADE_FOR, RECIPES, PhaseConfig, find_recipe
 from training.run import Run
@@ -103,15 +104,41 @@ def test_the_speedrun_has_the_papers_numbers():
 
 
 @pytest.mark.parametrize(
-    ("model", "rate", "epochs", "decay", "augment"),
-    [("speedrun_cnn_95", 10.0, 15, 0.0153, ("translate",)), ("speedrun_cnn_96", 9.0, 37, 0.012, ("crop", "cutout_12"))],
-)
-def test_the_wider_speedruns_have_the_papers_numbers(model, rate, epochs, decay, augment):
+    ("model", "rate", "epochs", "decay", "augment", "triangle"), [
+        ("speedrun_cnn_95", 10.0, 15, 0.0153, ("translate",), (0.2, 0.23, 0.07)),
+        ("speedrun_cnn_96", 9.0, 37, 0.012, ("crop", "cutout_12"), (0.2, 0.1, 0.0)),
+    ],
+)  # fmt: skip
+def test_the_wider_speedruns_have_the_papers_numbers(model, rate, epochs, decay, augment, triangle):
     config = make_config(model=model)
     (phase,) = config.phases
     assert phase.learning_rate == pytest.approx(rate / (1 + 1 / 0.15)) and phase.epochs == epochs
     assert phase.weight_decay * phase.learning_rate == pytest.approx(decay / (1 + 1 / 0.15) / 0.15)
-    assert config.augment == augment
+    assert (config.augment, phase.triangle) == (augment, triangle)
+
+
+def test_a_speedrun_starts_from_whitening_patches_of_its_images(dataset, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "load_cifar10", lambda data_dir: dataset)
+    config = make_config(model="speedrun_cnn", epochs=1, validation=24, precision="float32")
+    model, _ = Run(config, tmp_path / "run").trained()
+    kernel = np.asarray(model.get_layer("whitening").kernel)
+    np.testing.assert_array_equal(kernel[..., 12:], -kernel[..., :12])
+    assert np.abs(kernel).max() > 1
+
+
+def test_what_a_network_has_of_its_own_is_not_for_a_solved_head():
+    head = make_config("head", "alexnet", "strong").phases[-1]
+    assert head == RECIPES["strong"].phases["head"]
+
+
+def test_a_command_names_the_precision_that_the_machine_chose(monkeypatch):
+    monkeypatch.setattr(training.config, "computes_bfloat16", lambda: False)
+    speedrun, reference = make_config(model="speedrun_cnn"), make_config()
+    command = "python train.py --model speedrun_cnn"
+    assert with_precision(command, speedrun) == f"{command} --precision float32"
+    assert with_precision(f"{command} --precision float32", speedrun) == f"{command} --precision float32"
+    assert with_precision("python train.py", reference) == "python train.py"
+    assert with_precision("", speedrun) == ""
 
 
 @pytest.mark.parametrize(
