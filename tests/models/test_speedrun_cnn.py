@@ -40,7 +40,7 @@ def test_a_dirac_start_passes_the_input_on():
 
 
 @pytest.mark.parametrize(
-    ("name", "convolutions", "momentum", "spread"), [("speedrun_cnn", 2, 0.6, 1.0), ("speedrun_cnn_96", 3, 0.9, 0.15)]
+    ("name", "convolutions", "momentum", "spread"), [("speedrun_cnn", 2, 0.6, 1.0), ("speedrun_cnn_96", 3, 0.9, 0.1)]
 )
 def test_answers_as_the_papers_network_in_pytorch(images, name, convolutions, momentum, spread):
     torch = pytest.importorskip("torch")
@@ -79,5 +79,5 @@ def test_answers_as_the_papers_network_in_pytorch(images, name, convolutions, mo
             shortcut = x if number == 1 else shortcut
     logits = functional.max_pool2d(x, 3).flatten(1) @ tensor(model.get_layer("head_logits").kernel) / 9
     expected = functional.softmax(logits, dim=1).numpy()
-    assert np.ptp(expected, axis=0).max() > 0.1
+    assert np.ptp(expected, axis=0).max() > 0.05
     np.testing.assert_allclose(np.asarray(model(images)), expected, atol=1e-5)
