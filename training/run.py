@@ -25,7 +25,6 @@ from training.artifacts import PREDICTIONS_FILE, save_keras, save_predictions, w
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig, with_precision
-from training.cpu import keep_freed_memory
 from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities, predict_views
 from training.feeds import Split, make_feed, prepare_caches, thaw
 from training.freeze import backbone_layers, resolve_unfreeze
@@ -123,7 +122,6 @@ class Run:
             lock.release()
 
     def _trained(self) -> tuple[keras.Model, Split]:
-        keep_freed_memory()
         keras.utils.set_random_seed(self.config.seed)
         resumed = Checkpoint.load(self.checkpoint_path) if self.checkpoint_path.exists() else None
         if resumed is not None:

@@ -1,8 +1,8 @@
-"""What a training step of a network costs on this machine: by batch size, precision, oneDNN's layouts, and kept memory.
+"""What a training step of a network costs on this machine, by batch size, precision and with or without oneDNN.
 
 TensorFlow trains convolutions on CPUs with channels last alone; oneDNN reorders them to blocked layouts of its own, which
-`TF_ENABLE_ONEDNN_OPTS=0` turns off. Freed memory is kept as `training.cpu` does it, or given back to the kernel.
-Each way is timed in a process of its own, `python -m training.step_cost`, because these are chosen once in a process.
+`TF_ENABLE_ONEDNN_OPTS=0` turns off. Each way is timed in a process of its own,
+`python -m training.step_cost`, because that switch is read once.
 """
 
 import argparse
@@ -16,14 +16,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training.cpu import computes_bfloat16, keep_freed_memory
+from training.cpu import computes_bfloat16
 
 WAYS = (
-    *(("float32", batch, True, True) for batch in (256, 512, 1024)),
-    *(("mixed_bfloat16", batch, True, True) for batch in (256, 512, 1024)),
-    ("float32", 1024, False, True),
-    ("float32", 1024, True, False),
-    ("mixed_bfloat16", 1024, True, False),
+    *(("float32", batch, True) for batch in (256, 512, 1024)),
+    *(("mixed_bfloat16", batch, True) for batch in (256, 512, 1024)),
+    ("float32", 1024, False),
 )
 WARM_UP, STEPS = 2, 5
 
@@ -51,14 +49,12 @@ def step_cost(results: Path, network: str = "speedrun_cnn", images: int = 1024) 
     if any(images % batch for _, batch, *_ in WAYS):
         raise ValueError(f"images must be a multiple of the batch sizes. Received: images={images}")
     ways = [way for way in WAYS if way[0] == "float32" or computes_bfloat16()]
-    for precision, batch, onednn, kept in tqdm(ways, desc="step cost", unit=" ways"):
-        command = [sys.executable, "-m", "training.step_cost", network, precision, str(batch), str(images)] + [
-            "--keep"
-        ] * kept
+    for precision, batch, onednn in tqdm(ways, desc="step cost", unit=" ways"):
+        command = [sys.executable, "-m", "training.step_cost", network, precision, str(batch), str(images)]
         environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": str(int(onednn)), "TF_CPP_MIN_LOG_LEVEL": "2"}
         timed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         rows.append({
-            "precision": precision, "batch_size": batch, "onednn": onednn, "memory_kept": kept,
+            "precision": precision, "batch_size": batch, "onednn": onednn,
             "seconds": float(timed.stdout.split()[-1]),
         })  # fmt: skip
     here = origin()
@@ -66,19 +62,14 @@ def step_cost(results: Path, network: str = "speedrun_cnn", images: int = 1024) 
     return record(path, {**same, "machines": [*others, {**here, "runs": rows}]})
 
 
-def training_seconds(network: str, precision: str, batch: int, images: int, keep: bool) -> float:
-    """Return the median seconds that training takes for `images` images, in steps of `batch`, without reading any data.
-
-    `keep` says whether freed memory stays in the process.
-    """
+def training_seconds(network: str, precision: str, batch: int, images: int) -> float:
+    """Return the median seconds that training takes for `images` images, in steps of `batch`, without reading any data."""
     import keras
     import numpy as np
 
     from models.registry import create_model
     from training.precision import in_precision
 
-    if keep:  # now, as a run does it
-        keep_freed_memory()
     keras.utils.set_random_seed(0)
     model = create_model(network, weights=None)
     if precision != "float32":
@@ -102,6 +93,5 @@ if __name__ == "__main__":
     parser.add_argument("precision", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("batch", type=int)
     parser.add_argument("images", type=int)
-    parser.add_argument("--keep", action="store_true", help="keep freed memory in the process")
     options = parser.parse_args()
-    print(training_seconds(options.network, options.precision, options.batch, options.images, options.keep))
+    print(training_seconds(options.network, options.precision, options.batch, options.images))

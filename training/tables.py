@@ -224,12 +224,12 @@ def _time_to_accuracy(result: dict, stored: dict) -> str:
 
 def _step_cost(result: dict, stored: dict) -> str:
     head = (
-        "| hardware | precision | batch | oneDNN | freed memory "
-        f"| `{result['model']}` trains {result['images']:,} images in |\n|---|---|---|---|---|---|"
+        "| hardware | precision | batch | oneDNN "
+        f"| `{result['model']}` trains {result['images']:,} images in |\n|---|---|---|---|---|"
     )
     rows = [
         f"| {machine['hardware']} | {run['precision']} | {run['batch_size']:,} | {'on' if run['onednn'] else 'off'} | "
-        f"{'kept' if run['memory_kept'] else 'given back'} | {run['seconds']:.2f} s |"
+        f"{run['seconds']:.2f} s |"
         for machine in result["machines"]
         for run in machine["runs"]
     ]
@@ -263,7 +263,7 @@ def _parity(result: dict, stored: dict) -> str:
         )
     head = (
         "| port | original (names of its tensors) | parameters, theirs | ours | largest difference | round trip |\n"
-        "|---|---|---|---|---|---|"
+        "|---|---|---|---|---|"
     )
     return (
         f"{head}\n"

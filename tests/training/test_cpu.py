@@ -1,4 +1,4 @@
-"""What a process is told before it trains: oneDNN, bfloat16 by the hardware, and freed memory that stays with it."""
+"""What a process is told before it trains: oneDNN, and bfloat16 by the hardware."""
 
 import os
 import platform
@@ -8,36 +8,6 @@ import sys
 import pytest
 
 from training import cpu
-
-FAULTS = """
-import ctypes, resource, sys
-from training.cpu import keep_freed_memory
-
-libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
-if sys.argv[1] == "kept":
-    assert keep_freed_memory()
-
-def step():
-    block = libc.malloc(2**26)
-    ctypes.memset(block, 1, 2**26)
-    libc.free(block)
-
-step()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(4):
-    step()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_the_same_blocks_again_cost_no_page_faults():
-    faults = {
-        way: int(subprocess.run([sys.executable, "-c", FAULTS, way], capture_output=True, check=True).stdout)
-        for way in ("kept", "given back")
-    }
-    assert faults["kept"] < 100 < faults["given back"]
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="on other processors TensorFlow decides")
