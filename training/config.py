@@ -134,10 +134,9 @@ class TrainingConfig:
 
 def with_precision(command: str, config: TrainingConfig) -> str:
     """Return a command line with the precision that it led to on this machine, where the recipe's hangs on the machine."""
-    chosen = "precision" in find_recipe(config.recipe, config.model)[2]
-    return (
-        f"{command} --precision {config.precision}" if command and chosen and "--precision" not in command else command
-    )
+    if not command or "--precision" in command or "precision" not in find_recipe(config.recipe, config.model)[2]:
+        return command
+    return f"{command} --precision {config.precision}"
 
 
 def make_config(
@@ -181,9 +180,7 @@ def make_config(
         require(
             not solved, f"recipe {recipe} solves for the head: there is no {name} to choose", **{name: given.get(name)}
         )
-    if (
-        phases[-1].optimizer != "logistic"
-    ):  # which has neither, and what the network has of its own is for the phase after it
+    if phases[-1].optimizer != "logistic":  # a solved head has neither; the network's own are for the phase behind it
         phases[-1] = dataclasses.replace(phases[-1], **changed)
 
     for name, parse in (("augment", parse_augment), ("views", parse_views)):

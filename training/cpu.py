@@ -10,7 +10,7 @@ from training.provenance import gpus, vector_instructions
 
 
 def prefer_onednn() -> None:
-    """Have TensorFlow compute with oneDNN on any x86 processor; by itself it does so only on those with AVX-512.
+    """Have TensorFlow compute with oneDNN on any x86 processor; by itself it does not where there is AVX2 alone.
 
     To be called before TensorFlow is imported, which reads `TF_ENABLE_ONEDNN_OPTS` once. What the user sets stands.
     """

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from training.corruptions import CLEAN, CONDITIONS
 from training.photographs import HALVES
-from training.tables import origin
+from training.tables import origin, origins
 
 SHOWN = ("jpeg_10", "bicubic_16", "bicubic_8")  # single conditions beside the means of their groups
 
@@ -42,7 +42,7 @@ def robust_views(result: dict, stored: dict) -> str:
     return (
         f"{head}\n" + "\n".join(rows) + f"\n\n{result['model']} at {result['image_size']}×{result['image_size']} by "
         f"`{result['recipe']}`, {result['epochs']:g} epochs, seed {result['seed']}, n = 1: accuracy on "
-        f"{result['validation_images']:,} validation images. {origin(result)}"
+        f"{result['validation_images']:,} validation images. <sub>{origins(result['runs'])}</sub>"
     )  # fmt: skip
 
 

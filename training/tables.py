@@ -134,7 +134,7 @@ def _accuracy(result: dict, stored: dict) -> str:
     return (
         f"{head}\n" + "\n".join(rows) + "\n\nMean ± deviation over runs. Averaged over views means the mean "
         "logits of the image, its mirror image and, for `speedrun`, shifts by a pixel. What others report are accuracies in "
-        f"the projects that Thaw replaces. `python benchmark.py --accuracy` repeats it. <sub>{_origins(result['runs'])}</sub>"
+        f"the projects that Thaw replaces. `python benchmark.py --accuracy` repeats it. <sub>{origins(result['runs'])}</sub>"
     )
 
 
@@ -146,7 +146,8 @@ def _changes(run: dict) -> str:
     return " ".join(f"{option} {value}" for option, value in pairs if option not in told)
 
 
-def _origins(runs: list[dict]) -> str:
+def origins(runs: list[dict]) -> str:
+    """Return where and when runs were measured that may have been on several machines and days."""
     machines = dict.fromkeys(run["hardware"] for run in runs)
     dates = {name: sorted({run["date"] for run in runs if run["hardware"] == name}) for name in machines}
     return "; ".join(f"{name}, {' and '.join(dates[name])}" for name in machines)
@@ -194,7 +195,7 @@ def _ablation(result: dict, stored: dict) -> str:
         f"{head}\n" + "\n".join(rows) + f"\n\n{result['model']} at {result['image_size']}×{result['image_size']}, "
         f"{result['epochs']:g} epochs, seed {result['seed']}, n = 1, on {result['validation_images']:,} validation images (the "
         f"standard error of one accuracy is {100 * error:.2f} points; all rows see the same images). "
-        f"<sub>{_origins(result['runs'])}</sub>"
+        f"<sub>{origins(result['runs'])}</sub>"
     )
 
 
@@ -263,7 +264,7 @@ def _parity(result: dict, stored: dict) -> str:
         )
     head = (
         "| port | original (names of its tensors) | parameters, theirs | ours | largest difference | round trip |\n"
-        "|---|---|---|---|---|"
+        "|---|---|---|---|---|---|"
     )
     return (
         f"{head}\n"

@@ -1,5 +1,6 @@
 """The README's numbers follow the result files, and the README in the repository is up to date."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -14,6 +15,15 @@ ROOT = Path(__file__).parent.parent.parent
 def test_the_readme_holds_the_tables_of_the_results():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert rendered(text, ROOT / "results") == text, "run `python benchmark.py --readme`"
+
+
+def test_every_table_has_as_many_columns_in_its_line_and_rows_as_in_its_head():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    marks = [place for place, line in enumerate(lines) if line and set(line) == set("|-")]
+    assert len(marks) > 5
+    for mark in marks:
+        table = [lines[mark - 1], *itertools.takewhile(lambda line: line.startswith("|"), lines[mark:])]
+        assert len({line.replace(r"\|", "").count("|") for line in table}) == 1, table[0]
 
 
 def test_a_changed_result_changes_the_readme(tmp_path):
