@@ -47,7 +47,8 @@ def describe_hardware() -> str:
 def git_commit() -> str | None:
     """Return the commit of this checkout, 40 hexadecimal digits, then `-dirty` where tracked files were changed.
 
-    None where there is no git, no commit, or the code does not stand in its own repository.
+    The files under `results/` do not count: one measurement writes them before the next begins. None where there is no git,
+    no commit, or the code does not stand in its own repository.
     """
     # A git hook sets GIT_DIR and the like, which would point git at the hook's repository.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
@@ -66,7 +67,8 @@ def git_commit() -> str | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
             return None
-        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
+        return git("rev-parse", "--verify", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -75,6 +75,14 @@ class TestGitCommit:
         (tmp_path / "file").write_text("2")
         assert git_commit() == repository("rev-parse", "HEAD") + "-dirty"
 
+    def test_results_of_the_measurement_before_do_not_make_it_dirty(self, repository, tmp_path):
+        (tmp_path / "results").mkdir()
+        (tmp_path / "results" / "speed.json").write_text("1")
+        repository("add", "results")
+        repository("commit", "-q", "-m", "one")
+        (tmp_path / "results" / "speed.json").write_text("2")
+        assert git_commit() == repository("rev-parse", "HEAD")
+
     def test_nothing_before_the_first_commit(self, repository):
         assert git_commit() is None
 
