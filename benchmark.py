@@ -9,8 +9,10 @@ python benchmark.py --time-to-accuracy strong, reference and plain Keras: minute
 python benchmark.py --step-cost        training steps of speedrun_cnn by batch size, precision and oneDNN (four minutes)
 python benchmark.py --budget controlled  every network under one budget, from scratch or pretrained (hours; --models, --seeds)
 python benchmark.py --evaluation       the shipped models in detail: calibration, confusions, doubtful images (two minutes)
-python benchmark.py --latency          the answer times of the compared and the shipped models (minutes)
+python benchmark.py --latency          the answer times of the compared networks (minutes; twice: does the ranking hold?)
 python benchmark.py --domain-gap STAGE shipped models on what people upload, recorded as STAGE (--models picks some)
+python benchmark.py --fits             how an upload should become the input, on validation images (half an hour; --models)
+python benchmark.py --upload-cost      what the fit and the look for pictures of other things add to an answer (minutes)
 python benchmark.py --robust-views     what views of small and compressed pictures give, on validation (hours; --sets)
 python benchmark.py --novelty          what tells pictures of other things (--models, --outside; needs requirements-dev.txt)
 python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
@@ -23,6 +25,7 @@ python benchmark.py --report           write results/REPORT.md and the self-cont
 """
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
@@ -51,6 +54,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "step-cost",
         "evaluation",
         "latency",
+        "fits",
+        "upload-cost",
         "robust-views",
         "novelty",
         "linear-probe",
@@ -65,7 +70,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     what.add_argument("--budget", choices=("controlled",), help="train every network under the same budget")
     what.add_argument("--domain-gap", metavar="STAGE", help="the name that the result gets, such as before or after")
     parser.add_argument(
-        "--seeds", type=int, nargs="+", help="of the runs in --budget (default: 0 1 2) or --accuracy (default: 0)"
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="one number: that many runs, with the seeds 0, 1, …; several: these seeds (default: 3 for --budget, 1 for "
+        "--accuracy)",
     )
     parser.add_argument("--head-seeds", type=int, default=3, help="runs of phase head (default: %(default)s)")
     parser.add_argument("--finetune-seeds", type=int, default=2, help="runs of both phases (default: %(default)s)")
@@ -78,7 +88,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--models",
         nargs="+",
         default=(),
-        help="names of networks for --accuracy, --budget, --domain-gap or --novelty (default: all)",
+        help="names of networks for --accuracy, --budget, --domain-gap, --fits or --novelty (default: all)",
     )
     parser.add_argument(
         "--changes", nargs="+", default=(), help='words of the changes in --ablation, such as "EMA" (default: all)'
@@ -87,10 +97,18 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--sets", nargs="+", default=(), help='names of the sets in --robust-views, such as "and both" (default: all)'
     )
     parser.add_argument(
-        "--outside", type=Path, metavar="FOLDER", help="with folders of pictures near-NAME and far-NAME, for --novelty"
+        "--outside",
+        type=Path,
+        metavar="FOLDER",
+        help="with folders of pictures near-NAME and far-NAME, for --novelty; `python -m training.outside FOLDER` makes one",
     )
     parser.add_argument("--limit", type=int, help="--training-cost on the first n images only")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.seeds and len(options.seeds) == 1 and options.seeds[0] < 1:
+        parser.error(f"--seeds must be at least 1 run, or several seeds. Received: {options.seeds[0]}")
+    if options.domain_gap == "":
+        parser.error("--domain-gap needs a name for the stage, such as before")
+    return options
 
 
 def serving_result(model: Path | None, seconds: float) -> dict:
@@ -104,16 +122,24 @@ def serving_result(model: Path | None, seconds: float) -> dict:
 
 
 def latency_result() -> dict:
-    """Time the shipped models and the networks of the comparison, these with random weights, and return the result."""
-    from deploy.measure.latency import measure_latency
-    from inference.shelf import SAVED_MODELS
+    """Time the networks of the comparison, with random weights, and return the result."""
+    from deploy.measure.latency import measure_latency, ranking
     from training.comparison import COMPARED, save_untrained
     from training.measure import record
+    from training.provenance import describe_hardware
 
-    folders = {card.parent.name: card.parent for card in sorted(SAVED_MODELS.glob("*/card.json"))}
+    path = RESULTS / "latency.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    comparable = before.get("hardware") == describe_hardware()
     with tempfile.TemporaryDirectory() as untrained:
-        folders |= {f"{name}, comparison": save_untrained(name, Path(untrained, name)) for name in COMPARED}
-        return record(RESULTS / "latency.json", {"runs": measure_latency(folders)})
+        rows = measure_latency({name: save_untrained(name, Path(untrained, name)) for name in COMPARED})
+    same = ranking(rows) == ranking(before["runs"]) if comparable else None
+    return record(path, {"runs": rows, "same_ranking": same})
+
+
+def seed_numbers(given: Sequence[int]) -> Sequence[int]:
+    """Return the seeds that `--seeds` stands for: one number is how many, several are the seeds themselves."""
+    return range(given[0]) if len(given) == 1 else given
 
 
 def domain_gap_result(stage: str, models: Sequence[str]) -> dict:
@@ -132,13 +158,36 @@ def novelty_result(models: Sequence[str], folder: Path | None) -> dict:
     """Compare the scores of novelty for shipped models, and return the result."""
     from inference.classifier import load_classifier
     from inference.shelf import ModelShelf
-    from training.measure_novelty import ToInput, measure_novelty
+    from training.measure_novelty import measure_novelty
 
-    def open_view(folder: Path) -> ToInput:
+    return measure_novelty(load_classifier, Path("saved_models"), RESULTS, models or ModelShelf().cards, folder)
+
+
+def fits_result(models: Sequence[str]) -> dict:
+    """Ask the shipped models validation images fitted in each way, and return the result."""
+    from inference.classifier import load_classifier
+    from training.cifar10 import load_cifar10
+    from training.domain_gap import MODELS, Answer
+    from training.measure_fits import measure_fits
+
+    resolution = load_cifar10().x_train.shape[1]
+
+    def open_model(folder: Path, how: str) -> Answer:
         classifier = load_classifier(folder)
-        return lambda image: classifier.view(image).pixels
+        classifier.card = dataclasses.replace(classifier.card, fit=how, resolution=resolution)
+        return lambda sources: classifier.probabilities([classifier.view(source) for source in sources])
 
-    return measure_novelty(open_view, Path("saved_models"), RESULTS, models or ModelShelf().cards, folder)
+    return measure_fits(open_model, Path("saved_models"), RESULTS, models or MODELS)
+
+
+def upload_cost_result() -> dict:
+    """Time the shipped models on uploads, as they ship and the plain way, and return the result."""
+    from deploy.measure.latency import measure_uploads
+    from inference.shelf import SAVED_MODELS
+    from training.measure import record
+
+    folders = {card.parent.name: card.parent for card in sorted(SAVED_MODELS.glob("*/card.json"))}
+    return record(RESULTS / "upload_cost.json", {"runs": measure_uploads(folders, EXAMPLE)})
 
 
 def stopping_result() -> dict:
@@ -182,6 +231,10 @@ def main(arguments: list[str] | None = None) -> int:
         result = latency_result()
     elif options.evaluation:
         result = shelf_evaluation.evaluate_shelf(Path("saved_models"), RESULTS)
+    elif options.fits:
+        result = fits_result(options.models)
+    elif options.upload_cost:
+        result = upload_cost_result()
     elif options.domain_gap:
         result = domain_gap_result(options.domain_gap, options.models)
     elif options.robust_views:
@@ -189,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.novelty:
         result = novelty_result(options.models, options.outside)
     elif options.budget:
-        result = comparison.controlled(RUNS, RESULTS, options.models, options.seeds or (0, 1, 2))
+        result = comparison.controlled(RUNS, RESULTS, options.models, seed_numbers(options.seeds or [3]))
     elif options.reference:
         result = measure.reference(
             RUNS, RESULTS, head_seeds=range(options.head_seeds), finetune_seeds=range(options.finetune_seeds)
@@ -201,7 +254,7 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.networks:
         result = measure_networks.networks(RUNS, RESULTS)
     elif options.accuracy:
-        result = measure_recipes.accuracy(RUNS, RESULTS, options.models, options.seeds or (0,))
+        result = measure_recipes.accuracy(RUNS, RESULTS, options.models, seed_numbers(options.seeds or [1]))
     elif options.ablation:
         result = measure_recipes.ablation(RUNS, RESULTS, options.changes)
     elif options.time_to_accuracy:

@@ -107,24 +107,28 @@ def _comparison(result: dict) -> Table:
         ]
         for row in result["models"]
     ]  # fmt: skip
+    machines = "; ".join(
+        dict.fromkeys(f"{run['hardware']}, {run['date']}" for row in result["models"] for run in row["runs"])
+    )
     budget = result["budget"]
     words = f"{budget['epochs']} epochs of {budget['optimizer'].capitalize()}, batch {budget['batch_size']}, for all."
-    return Table("One budget for all", columns, rows, f"{words} {_origin(result)}")
+    return Table("One budget for all", columns, rows, f"{words} {machines}.")
 
 
 def _accuracy(result: dict) -> Table:
     columns = (
         Column("Network"), Column("Recipe"), Column("Input", "{:d} px"), Column("Parameters", "{:,}"),
         Column("Test accuracy", "{:.2%}"), Column("Averaged over views", "{:.2%}"), Column("Everything", "{:.0f} min"),
+        Column("Measured on"),
     )  # fmt: skip
     rows = [
         [
             run["model"], run["recipe"], run["image_size"], run["parameters"]["total"], run["accuracy"],
-            run["accuracy_tta"], run["seconds"]["total"] / 60,
+            run["accuracy_tta"], run["seconds"]["total"] / 60, f"{run['hardware']}, {run['date']}",
         ]
         for run in result["runs"]
     ]  # fmt: skip
-    return Table("As far as a recipe takes it", columns, rows, f"One run a row. {_origin(result)}")
+    return Table("As far as a recipe takes it", columns, rows, "One run a row.")
 
 
 def _reference(result: dict) -> Table:

@@ -145,7 +145,8 @@ def fit(image: Image.Image, size: int, how: str = "bilinear", resolution: int | 
         how: the card's `fit`. Either takes the largest square in the middle. "bilinear" resizes it bilinearly, and smooths
             first where it shrinks. "thumbnail" shrinks it to `resolution` by averaging, and enlarges that bilinearly, so that
             a photograph shows the model no more than the images that it learned from. An image that is no larger than
-            `resolution` comes out as in training either way, to float32's precision.
+            `resolution` comes out as in training either way, to float32's precision, where S is at least as large; training
+            shrinks without smoothing.
         resolution: side of the images that the model learned from, in pixels; "thumbnail" needs it.
 
     Raises:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 CONFIG_FILE, PREDICTIONS_FILE = "config.json", "predictions.npz"
+FIT = "thumbnail"  # how a new model is shown uploads: see `inference.images.fit`, and `python benchmark.py --fits`
 
 
 def write_card(

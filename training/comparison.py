@@ -16,15 +16,15 @@ from training.artifacts import PREDICTIONS_FILE, save_keras, write_card
 from training.cifar10 import CLASS_NAMES, load_cifar10
 from training.config import TrainingConfig, make_config
 from training.flops import count_flops
-from training.measure import empty_boundary_cache, record, run_row
-from training.onnx_export import export_onnx
+from training.measure import empty_boundary_cache, record, run_origin, run_row
+from training.onnx_export import export_served
 from training.recipes import require
 from training.run import Run
 from training.significance import bootstrap_interval, holm, mcnemar
 
-TRANSFER = ("mobilenet_v2", "efficientnet_lite0", "alexnet", "vgg16")  # whose ImageNet weights a package carries
+PACKAGED = ("mobilenet_v2", "efficientnet_lite0", "alexnet", "vgg16")  # whose ImageNet weights a package carries
 SCRATCH = ("custom_cnn", "custom_cnn_bn", "speedrun_cnn", "vit_tiny")
-COMPARED = (*TRANSFER, *SCRATCH)
+COMPARED = (*PACKAGED, *SCRATCH)
 STRATEGIES = {"head": "frozen ImageNet backbone", "scratch": "from scratch"}
 CONVERGED = 0.01  # an epoch has converged whose validation accuracy is this close to the run's best
 
@@ -41,26 +41,27 @@ def controlled(
     Args:
         runs: the folder of runs; finished ones in it are taken as they are, unfinished ones go on.
         results: where `comparison.json` goes; other networks and other seeds in it stay.
-        models: names of networks; empty for all of `COMPARED`.
+        models: names of networks in the registry; empty for `COMPARED`.
         seeds: of the runs of each.
         shelf: the folder of models that are served, which are "live".
 
     Raises:
-        ValueError: if a name is not one of `COMPARED`, or there are no seeds.
+        ValueError: if a name is not in the registry, there are no seeds, or the file holds runs of another budget.
     """
-    for name in models:
-        if name not in COMPARED:
-            raise ValueError(f"models must be of {', '.join(COMPARED)}. Received: {name!r}")
+    wanted = models or COMPARED
+    plans = {name: [controlled_config(name, seed) for seed in sorted(seeds)] for name in wanted}
     require(len(seeds) > 0, "at least one seed is needed", seeds=seeds)
-    wanted = [name for name in COMPARED if not models or name in models]
     folder, path = runs / "comparison", results / "comparison.json"
-    known = {row["model"]: row for row in json.loads(path.read_text())["models"]} if path.exists() else {}
+    known = _known_rows(path)
     result: dict = {}
-    with tqdm(total=len(wanted) * len(seeds), unit=" runs", desc="comparison") as bar:
-        for name in wanted:
-            live = any(read_card(card).name == name for card in shelf.glob("*/card.json"))
-            row = _compared(name, seeds, folder, bar, known.get(name, {}).get("runs", ()))
-            known[name] = {**row, "status": "live" if live else "study"}
+    every = [folder / config.name for configs in plans.values() for config in configs]
+    finished = sum(map(_is_finished, every))  # no part of the time that is left
+    with tqdm(total=len(every), initial=finished, unit=" runs", desc="comparison") as bar:
+        for name, configs in plans.items():
+            known[name] = _compared(name, configs, folder, bar, known.get(name, {}).get("runs", ()))
+            served = {read_card(card).name for card in shelf.glob("*/card.json")}
+            for row in known.values():
+                row["status"] = "live" if row["model"] in served else "study"
             result = record(path, _result(known))  # after each, so that an interruption loses none
     return result
 
@@ -79,7 +80,7 @@ def save_untrained(name: str, folder: Path) -> Path:
     model = create_model(name, classes=len(CLASS_NAMES), weights=None, head=config.head, image_size=config.image_size)
     images = np.random.default_rng(0).uniform(0, 255, (2, *model.input_shape[1:])).astype("float32")
     save_keras(model, folder / "model.keras")
-    export_onnx(model, folder / ONNX_FILE, images)
+    export_served(model, folder / ONNX_FILE, images)
     write_card(
         folder, model, name=name, version="0", labels=CLASS_NAMES, fit="bilinear", temperature=1, test_accuracy=0,
         val_accuracy=0, command="", recipe="none", seed=0, weights="none", data="none", seconds=0,
@@ -87,9 +88,26 @@ def save_untrained(name: str, folder: Path) -> Path:
     return folder
 
 
-def _compared(name: str, seeds: Sequence[int], folder: Path, bar: tqdm, known: Sequence[dict]) -> dict:
+def _known_rows(path: Path) -> dict[str, dict]:
+    """Return the rows that the result file holds already, by network.
+
+    Raises:
+        ValueError: if they are of another budget.
+    """
+    if not path.exists():
+        return {}
+    stored = json.loads(path.read_text())
+    if stored["budget"] != _budget():
+        raise ValueError(f"{path} holds runs of another budget: move it away first. Received: {stored['budget']}")
+    return {row["model"]: row for row in stored["models"]}
+
+
+def _is_finished(run: Path) -> bool:
+    return (run / "metrics.json").exists()
+
+
+def _compared(name: str, configs: Sequence[TrainingConfig], folder: Path, bar: tqdm, known: Sequence[dict]) -> dict:
     """Train a network with each seed, and return its row. The seeds share one cache of the frozen layers, then deleted."""
-    configs = [controlled_config(name, seed) for seed in seeds]
     cache = folder / f".{name}-cache"  # an interrupted comparison finds it, and computes it once
     runs = {run["seed"]: run for run in known}
     for config in configs:
@@ -97,6 +115,7 @@ def _compared(name: str, seeds: Sequence[int], folder: Path, bar: tqdm, known: S
         phase = config.phases[-1].name
         options = f"--model {name} --phase {phase} --recipe controlled --head {config.head} --seed {config.seed}"
         run = folder / config.name
+        finished = _is_finished(run)
         with empty_boundary_cache(cache):
             metrics = Run(config, run, command=f"python train.py {options}").complete()
         runs[config.seed] = {
@@ -105,21 +124,27 @@ def _compared(name: str, seeds: Sequence[int], folder: Path, bar: tqdm, known: S
             "curve": _validation_curve(run),
             "test_images": len(right := _right_answers(run)),
             "right": np.packbits(right).tobytes().hex(),  # a bit a test image
+            **run_origin(run),
         }
-        bar.update()
+        bar.update(not finished)
     shutil.rmtree(cache, ignore_errors=True)
     return _row(name, configs[-1], folder / configs[-1].name, [runs[seed] for seed in sorted(runs)])
 
 
 def _row(name: str, config: TrainingConfig, folder: Path, runs: Sequence[dict]) -> dict:
-    """Return what is recorded of a network: from the folder of any run what they share, from the runs what they reached."""
+    """Return what is recorded of a network: from the folder of any run what they share, from the runs what they reached.
+
+    Times, epochs and CPU seconds are those of the first seed, which computes the frozen layers for the others.
+    """
     card, phase, accuracies = read_card(folder / "card.json"), config.phases[-1].name, [run["accuracy"] for run in runs]
+    first = runs[0]
     return {
         "model": name,
         "phase": phase,
         "strategy": STRATEGIES[phase],
         "head": config.head,
         "image_size": config.image_size,
+        "validation_images": card.validation_images,
         "parameters": dict(card.parameters),
         "file_mb": round((folder / ONNX_FILE).stat().st_size / 1e6, 2),
         "flops": count_flops(folder / ONNX_FILE),
@@ -127,13 +152,11 @@ def _row(name: str, config: TrainingConfig, folder: Path, runs: Sequence[dict]) 
         "accuracy_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         "accuracy_interval": list(bootstrap_interval(np.stack([_unpacked(run) for run in runs]))),
         "macro_f1": statistics.mean(run["macro_f1"] for run in runs),
-        "training_seconds": statistics.mean(run["seconds"][phase] for run in runs),
-        "frozen_seconds": max(run["seconds"]["cache"] for run in runs),  # of a run that did not find them in the cache
-        "cpu_seconds": max(run["cpu_seconds"] for run in runs),
-        "epochs_to_converge": _epochs_to_converge(runs[0]["curve"]),
+        "training_seconds": first["seconds"][phase],
+        "frozen_seconds": first["seconds"]["cache"],
+        "cpu_seconds": first["cpu_seconds"],
+        "epochs_to_converge": _epochs_to_converge(first["curve"]),
         "runs": list(runs),
-        "hardware": card.hardware,
-        "date": card.date,
     }
 
 
@@ -169,12 +192,13 @@ def _result(rows: dict[str, dict]) -> dict:
     ]
     for pair, adjusted in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
         pair["p_holm"] = adjusted
-    phase = controlled_config(COMPARED[0], 0).phases[-1]
+    return {"budget": _budget(), "models": ranked, "pairs": pairs}
+
+
+def _budget() -> dict:
+    config = controlled_config(COMPARED[0], 0)
+    phase = config.phases[-1]
     return {
-        "budget": {
-            "optimizer": phase.optimizer, "learning_rate": phase.learning_rate, "epochs": phase.epochs,
-            "batch_size": phase.batch_size, "augmentation": "none", "validation_images": len(load_cifar10().x_train) // 10,
-        },
-        "models": ranked,
-        "pairs": pairs,
+        "optimizer": phase.optimizer, "learning_rate": phase.learning_rate, "epochs": phase.epochs,
+        "batch_size": phase.batch_size, "augmentation": ", ".join(config.augment) or "none",
     }  # fmt: skip

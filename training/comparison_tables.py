@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping
 
-from training.tables import origin
+from training.tables import origin, origins
 
 SIGNIFICANT = 0.05
 
@@ -25,12 +25,13 @@ def comparison(result: dict, stored: dict) -> str:
         "frozen layers + training |\n|"
     )
     budget = result["budget"]
+    held_back = " or ".join(f"{count:,}" for count in sorted({row["validation_images"] for row in result["models"]}))
     return (
         f"{head}{'---|' * 10}\n" + "\n".join(rows) + f"\n\nOne budget for all: {budget['optimizer'].capitalize()}, learning "
         f"rate {budget['learning_rate']:g}, {budget['epochs']} epochs, batch {budget['batch_size']}, augmentation: "
-        f"{budget['augmentation']}, {budget['validation_images']:,} images held back. Mean ± deviation over seeds; the "
-        "interval is a bootstrap over test images; live networks ship in `saved_models/`, study ones are in this table "
-        f"alone. `python benchmark.py --budget controlled` repeats it. {origin(result)}"
+        f"{budget['augmentation']}, {held_back} images held back. Mean ± deviation over seeds; the interval is a bootstrap "
+        "over test images; times are the first seed's. Live networks ship in `saved_models/`, trained by a recipe of their "
+        f"own; study ones are in this table alone. `python benchmark.py --budget controlled` repeats it. {_where(result)}"
     )  # fmt: skip
 
 
@@ -39,32 +40,32 @@ def costs(result: dict, stored: dict) -> str:
     times = _latencies(stored)
     rows = []
     for row in result["models"]:
-        keras, onnx = (times.get((f"{row['model']}, comparison", engine)) for engine in ("keras", "onnxruntime"))
+        keras, onnx = (times.get((row["model"], engine)) for engine in ("keras", "onnxruntime"))
         rows.append(
             f"| `{row['model']}` | {row['image_size']} | {row['file_mb']:.1f} MB | {row['flops'] / 1e6:,.0f} M | "
             f"{_times(onnx)} | {_times(keras)} | {row['cpu_seconds']:,.0f} s | {row['epochs_to_converge']} |"
         )
+    measured = f" (`results/latency.json`, {origin(stored['latency'])})" if "latency" in stored else ""
     head = (
-        "| network | input | ONNX file | FLOPs | onnxruntime: median, p95; images/s | Keras: the same | CPU time of a run | "
-        "epochs to converge |\n|"
+        "| network | input | ONNX file | FLOPs | onnxruntime: median, p95; images/s | Keras: the same | CPU time of a run, its "
+        "energy | epochs to converge |\n|"
     )
     return (
         f"{head}{'---|' * 8}\n" + "\n".join(rows) + "\n\nFLOPs of one image, two for each multiply-add. Answer times of one "
-        "image, and images/s of 32 at a time. CPU time of all cores in one run, frozen layers and evaluation included. A "
-        f"network has converged at the first epoch within a point of its best validation accuracy. {origin(result)}"
+        f"image, and images/s of 32 at a time{measured}. CPU time of all cores in the first seed's run, frozen layers and "
+        "evaluation included, stands for its energy. That run has converged at the first epoch within a point of its best "
+        f"validation accuracy. {_where(result)}"
     )  # fmt: skip
 
 
 def pairs(result: dict, stored: dict) -> str:
     """Return each network against the next one of the ranking, and say how many of all pairs differ."""
-    ranked = [row["model"] for row in result["models"]]
-    known = {(pair["first"], pair["second"]): pair for pair in result["pairs"]}
     rows = []
-    for first, second in itertools.pairwise(ranked):
-        pair = known[first, second]
-        verdict = "better" if pair["p_holm"] < SIGNIFICANT else "not told apart"
+    for first, second in itertools.pairwise(result["models"]):
+        pair = _pair(result, first, second)
         rows.append(
-            f"| `{first}` | `{second}` | {pair['only_first']:,} | {pair['only_second']:,} | {pair['p_holm']:.2g} | {verdict} |"
+            f"| `{first['model']}` | `{second['model']}` | {pair['only_first']:,} | {pair['only_second']:,} | "
+            f"{pair['p_holm']:.2g} | {_verdict(pair)} |"
         )
     differ = sum(pair["p_holm"] < SIGNIFICANT for pair in result["pairs"])
     head = (
@@ -73,23 +74,29 @@ def pairs(result: dict, stored: dict) -> str:
     return (
         f"{head}\n"
         + "\n".join(rows)
-        + f"\n\nMcNemar's exact test on the same test images, one run of each; p after Holm's "
-        f"correction for all {len(result['pairs'])} pairs, of which {differ} differ at {SIGNIFICANT:g}. {origin(result)}"
+        + f"\n\nMcNemar's exact test on the same test images, the first seed's run of each; p after Holm's "
+        f"correction for all {len(result['pairs'])} pairs, of which {differ} differ at {SIGNIFICANT:g}. {_where(result)}"
     )
 
 
 def latency(result: dict, stored: dict) -> str:
-    """Return the answer times of every measured model."""
+    """Return the answer times of every measured network."""
     rows = [
         f"| `{row['model']}` | {row['engine']} | {row['input_size']} | {row['median_ms']:.2f} ms | {row['p95_ms']:.2f} ms | "
         f"{row['images_per_second']:,.0f} |"
         for row in sorted(result["runs"], key=lambda row: (row["engine"], row["median_ms"]))
     ]
-    head = "| model | engine | input | one image, median | 95th percentile | images/s, 32 at a time |\n|" + "---|" * 6
+    again = {
+        None: "",
+        True: " The measurement before this one ranked them the same way.",
+        False: " The measurement before this one ranked some of them otherwise.",
+    }[result["same_ranking"]]
+    head = "| network | engine | input | one image, median | 95th percentile | images/s, 32 at a time |\n|" + "---|" * 6
     return (
         f"{head}\n"
         + "\n".join(rows)
-        + f"\n\nAll models take turns in one process; those of the comparison have random weights here. {origin(result)}"
+        + f"\n\nAll take turns in one process, with random weights, and compute what Grad-CAM needs too, as they are served."
+        f"{again} {origin(result)}"
     )
 
 
@@ -153,12 +160,17 @@ def confusion_pairs(result: dict, stored: dict, most: int = 10) -> str:
 
 
 def finding(result: dict) -> str:
-    """Return in a sentence how much a frozen pretrained backbone helps under one budget."""
-    scratch = [row for row in result["models"] if row["phase"] == "scratch"]
-    frozen = [row for row in result["models"] if row not in scratch]
-    with_backbone, without = (max(rows, key=lambda row: row["accuracy_mean"]) for rows in (frozen, scratch))
+    """Return in a sentence how much a frozen pretrained backbone helps under one budget; empty without one of either kind."""
+    frozen, scratch = _by_strategy(result)
+    if not frozen or not scratch:
+        return ""
+    with_backbone, without = frozen[0], scratch[0]  # the best ones
     high, low = with_backbone["accuracy_mean"], without["accuracy_mean"]
-    relation = f"{100 * abs(high - low):.1f} points {'above' if high > low else 'below'}"
+    relation = {
+        "better": f"{100 * (high - low):.1f} points above",
+        "worse": f"{100 * (low - high):.1f} points below",
+        "not told apart": "which is not told apart from",
+    }[_verdict(_pair(result, with_backbone, without))]
     share = with_backbone["parameters"]["trainable"] / without["parameters"]["trainable"]
     times = [row["frozen_seconds"] + row["training_seconds"] for row in (with_backbone, without)]
     return (
@@ -169,17 +181,44 @@ def finding(result: dict) -> str:
 
 
 def surprise(result: dict) -> str:
-    """Return in a sentence which frozen backbones a network from scratch overtakes under the same budget."""
-    scratch = [row for row in result["models"] if row["phase"] == "scratch"]
-    frozen = [row for row in result["models"] if row not in scratch]
-    best = max(scratch, key=lambda row: row["accuracy_mean"])
-    overtaken = [f"`{row['model']}`" for row in frozen if row["accuracy_mean"] < best["accuracy_mean"]]
+    """Return in a sentence which frozen backbones a network from scratch overtakes; empty without one of either kind."""
+    frozen, scratch = _by_strategy(result)
+    if not frozen or not scratch:
+        return ""
+    best = scratch[0]
+    overtaken = [f"`{row['model']}`" for row in frozen if _verdict(_pair(result, best, row)) == "better"]
     if not overtaken:
         return "No network from scratch overtakes any of the frozen backbones."
     return (
         f"The same budget takes `{best['model']}`, from scratch on {best['image_size']} pixels, past {len(overtaken)} of "
         f"{len(frozen)} frozen backbones: {', '.join(overtaken)}."
     )
+
+
+def _by_strategy(result: dict) -> tuple[list[dict], list[dict]]:
+    """Return the rows of frozen backbones and those from scratch, each by accuracy."""
+    scratch = [row for row in result["models"] if row["phase"] == "scratch"]
+    return [row for row in result["models"] if row not in scratch], scratch
+
+
+def _pair(result: dict, first: Mapping, second: Mapping) -> dict:
+    """Return the comparison of two networks, whichever of them it was recorded under first."""
+    for pair in result["pairs"]:
+        if (pair["first"], pair["second"]) == (first["model"], second["model"]):
+            return pair
+        if (pair["second"], pair["first"]) == (first["model"], second["model"]):
+            return {**pair, "only_first": pair["only_second"], "only_second": pair["only_first"]}
+    raise KeyError(f"{first['model']} and {second['model']} were not compared.")
+
+
+def _verdict(pair: Mapping) -> str:
+    if pair["p_holm"] >= SIGNIFICANT:
+        return "not told apart"
+    return "better" if pair["only_first"] > pair["only_second"] else "worse"
+
+
+def _where(result: dict) -> str:
+    return f"<sub>{origins([run for row in result['models'] for run in row['runs']])}</sub>"
 
 
 def _by_accuracy(result: dict) -> list[tuple[str, dict]]:

@@ -1,7 +1,9 @@
 """What happens to pictures before somebody uploads them, as deterministic functions of one image and a severity.
 
 The kinds are those of CIFAR-10-C (Hendrycks and Dietterich 2019, arXiv 1903.12261) that uploads suffer from, and what apps,
-sites and screenshots do: other sizes, other shapes, frames. Names are `kind_severity`, and `+` puts one after the other.
+sites and screenshots do: other sizes, other shapes, frames. The library `imagecorruptions` has severities for 224 pixels
+alone; here a severity is what the encoder, the filter or the noise takes. Names are `kind_severity`, and `+` puts one after
+the other.
 """
 
 import functools

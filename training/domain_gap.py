@@ -14,6 +14,7 @@ from training.corruptions import CLEAN, CONDITIONS, find_corruption
 from training.evaluation import expected_calibration_error
 from training.measure import origin, record
 from training.photographs import HALVES, photographs
+from training.recipes import require
 
 Answer = Callable[[Sequence[Image.Image | Path]], np.ndarray]
 """From images as they are uploaded to calibrated probabilities (n, classes), in the order of the card's labels."""
@@ -36,45 +37,61 @@ def domain_gap(
     Args:
         open_model: from a saved model's folder to what answers with it, the way that uploads are answered.
         shelf: the folder of saved models.
-        results: where `domain_gap.json` goes; other stages in it stay.
+        results: where `domain_gap.json` goes; other stages in it, and other models of this one, stay.
         stage: the name that the result gets, such as "before" and "after".
         models: names of folders on the shelf.
         images: how many test images are asked in every condition.
+
+    Raises:
+        ValueError: if there are rows of this stage that were asked another number of images.
+        FileNotFoundError: if there is no model of a name.
     """
     path = results / "domain_gap.json"
     stages = json.loads(path.read_text())["stages"] if path.exists() else {}
+    rows = stages.setdefault(stage, {"test_images": images, "models": {}})["models"]
+    require(stages[stage]["test_images"] == images, f"stage {stage!r} was asked {stages[stage]['test_images']} images",
+            images=images)  # fmt: skip
+    cards = {model: read_card(shelf / model / "card.json") for model in models}  # a wrong name is told now
     dataset = load_cifar10()
-    pictures, labels = [Image.fromarray(image) for image in dataset.x_test[:images]], dataset.y_test[:images]
-    rows: dict[str, dict] = {}
+    pictures = [Image.fromarray(image) for image in dataset.x_test[:images]]
+    result: dict = {}
     names = [CLEAN, *(name for group in CONDITIONS.values() for name in group)]
     with tqdm(total=len(models) * len(names), unit=" conditions", disable=None) as bar:
         for model in models:
             bar.set_description(model)
-            card, answer = read_card(shelf / model / "card.json"), open_model(shelf / model)
-            rows[model] = {"fit": card.fit, "input_size": card.input_size, "conditions": {}}
+            card, answer = cards[model], open_model(shelf / model)
+            labels = np.array([card.labels.index(dataset.class_names[label]) for label in dataset.y_test[:images]])
+            row = {
+                **origin(),
+                "fit": card.fit,
+                "input_size": card.input_size,
+                "command": card.command,
+                "conditions": {},
+            }
             for name in names:
                 changed = pictures if name == CLEAN else map(find_corruption(name), pictures)
-                rows[model]["conditions"][name] = _summary(_in_batches(answer, changed), labels)
+                row["conditions"][name] = summary(in_batches(answer, changed), labels)
                 bar.update()
-            rows[model]["photographs"] = {half: ask_photographs(answer, half, card.labels) for half in HALVES}
-    stages[stage] = {**origin(), "test_images": images, "models": rows}
-    return record(path, {"stages": stages})
+            row["photographs"] = {half: ask_photographs(answer, half, card.labels) for half in HALVES}
+            rows[model] = row
+            result = record(path, {"stages": stages})  # after each, so that an interruption loses none
+    return result
 
 
 def ask_photographs(answer: Answer, half: str, labels: Sequence[str]) -> dict:
     """Return what one half of the photographs are answered: accuracy, confidence, calibration error, and the mistakes."""
     asked = photographs(half)
     true = np.array([labels.index(each.label) for each in asked])
-    probabilities = _in_batches(answer, [each.path for each in asked])
+    probabilities = in_batches(answer, [each.path for each in asked])
     answers, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = [
         {"file": f"{asked[i].label}/{asked[i].path.name}", "answer": labels[answers[i]], "confidence": float(confidences[i])}
         for i in np.flatnonzero(answers != true)
     ]  # fmt: skip
-    return {"images": len(asked), **_summary(probabilities, true), "wrong": wrong}
+    return {"images": len(asked), **summary(probabilities, true), "wrong": wrong}
 
 
-def _in_batches(answer: Answer, pictures: Iterable[Image.Image | Path]) -> np.ndarray:
+def in_batches(answer: Answer, pictures: Iterable[Image.Image | Path]) -> np.ndarray:
     """Return the answers (n, classes); the pictures may be made one by one, and few are held at a time."""
     found, batch = [], []
     for picture in pictures:
@@ -85,7 +102,8 @@ def _in_batches(answer: Answer, pictures: Iterable[Image.Image | Path]) -> np.nd
     return np.concatenate([*found, answer(batch)] if batch else found)
 
 
-def _summary(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def summary(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return `accuracy`, mean `confidence` and `calibration_error` of answers (n, classes)."""
     return {
         "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
         "confidence": float(probabilities.max(axis=1).mean()),

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 
 from training.corruptions import CLEAN, CONDITIONS
+from training.measure_fits import best_fit
 from training.photographs import HALVES
 from training.tables import origin, origins
 
@@ -12,16 +13,16 @@ SHOWN = ("jpeg_10", "bicubic_16", "bicubic_8")  # single conditions beside the m
 
 def domain_gap(result: dict, stored: dict) -> str:
     """Return accuracy by model and kind of upload, before and after: one row a model and stage."""
-    head = f"| model | stage | {CLEAN} | {' | '.join(CONDITIONS)} | {' | '.join(SHOWN)} | photographs |\n|"
+    head = f"| model | stage | fit | {CLEAN} | {' | '.join(CONDITIONS)} | {' | '.join(SHOWN)} | photographs |\n|"
     rows = [
-        f"| `{name}` | {stage} | {_share(model['conditions'][CLEAN]['accuracy'])} | "
+        f"| `{name}` | {stage} | {model['fit']} | {_share(model['conditions'][CLEAN]['accuracy'])} | "
         + " | ".join(_share(_mean(model, group, "accuracy")) for group in CONDITIONS)
         + f" | {' | '.join(_share(model['conditions'][name]['accuracy']) for name in SHOWN)} | "
         f"**{_share(model['photographs']['report']['accuracy'])}** |"
         for name, stage, model in _by_model(result)
     ]
     stage = next(iter(result["stages"].values()))
-    head += "---|" * (4 + len(CONDITIONS) + len(SHOWN))
+    head += "---|" * (5 + len(CONDITIONS) + len(SHOWN))
     return (
         f"{head}\n" + "\n".join(rows) + f"\n\nAccuracy on {stage['test_images']:,} test images as people would upload them, a "
         "mean over each group's conditions, and on the half of the photographs "
@@ -46,6 +47,26 @@ def robust_views(result: dict, stored: dict) -> str:
     )  # fmt: skip
 
 
+def fits(result: dict, stored: dict) -> str:
+    """Return validation accuracy by how an upload is fitted, one row a way and a mean over models."""
+    models = list(result["models"].values())
+    conditions = list(next(iter(models[0]["fits"].values()))["conditions"])
+    rows = [
+        f"| {name} | "
+        + " | ".join(
+            _share(statistics.mean(model["fits"][name]["conditions"][each] for model in models)) for each in conditions
+        )
+        + f" | {_share(statistics.mean(model['fits'][name]['photographs'] for model in models))} |"
+        for name in models[0]["fits"]
+    ]
+    head = f"| fitted | {' | '.join(conditions)} | photographs |\n|{'---|' * (2 + len(conditions))}"
+    return (
+        f"{head}\n" + "\n".join(rows) + f"\n\nMean accuracy of {', '.join(f'`{name}`' for name in result['models'])} on "
+        f"{models[0]['images']:,} validation images each, and on the half of the photographs to choose by. "
+        f"`{best_fit(result)}` is right most often, photographs and images of the same weight. <sub>{_origins_of(result)}</sub>"
+    )  # fmt: skip
+
+
 def gap_calibration(result: dict, stored: dict) -> str:
     """Return the calibration error by model and kind of upload, in the last stage."""
     last = list(result["stages"])[-1]
@@ -58,38 +79,54 @@ def gap_calibration(result: dict, stored: dict) -> str:
     ]
     return (
         f"{head}{'---|' * (3 + len(CONDITIONS))}\n" + "\n".join(rows) + "\n\nExpected calibration error at the temperature of "
-        f"each card, which was fitted on clean validation images. {origin(result['stages'][last])}"
+        f"each card, which was fitted on clean validation images. <sub>{_origins_of(result['stages'][last])}</sub>"
     )  # fmt: skip
 
 
 def novelty(result: dict, stored: dict) -> str:
     """Return how well each score tells pictures of other things, for the first model of the result that has scores."""
     name, model = next((name, model) for name, model in result["models"].items() if model["scores"])
-    columns = [(half, kind) for half in HALVES for kind in ("near", "far")]
+    columns = [("scores", half, kind) for half in HALVES for kind in ("near", "far")]
+    columns += [("scores_of_photographs", HALVES[-1], kind) for kind in ("near", "far")]
     rows = [
-        f"| {score} | {' | '.join(_auroc(halves[half], kind) for half, kind in columns)} |"
-        for score, halves in model["scores"].items()
+        f"| {score} | {' | '.join(_auroc(model[inside][score][half], kind) for inside, half, kind in columns)} |"
+        for score in model["scores"]
     ]
-    head = f"| `{name}`: score | near, to choose by | far, to choose by | near | far |\n|---|---|---|---|---|"
+    head = f"| `{name}`: score | near, to choose by | far, to choose by | near | far | photographs: near | far |\n|{'---|' * 7}"
     sets = ", ".join(f"{each} ({counts['report']:,})" for each, counts in result["sets"].items())
     return (
         f"{head}\n"
         + "\n".join(rows)
         + "\n\nAUROC, mean over sets: how often a picture of the ten classes is ranked above one of "
         f"something else. To choose by: validation images against one half of each set; then {result['test_images']:,} test "
-        f"images against the other half: {sets}. {origin(result)}"
+        f"images, and photographs of the ten classes, against the other half: {sets}. {origin(model)}"
     )
 
 
 def warnings(result: dict, stored: dict) -> str:
     """Return how many pictures of each set are answered with a warning, by model, on the half that nothing was chosen by."""
-    models = {name: model["warned"]["report"] for name, model in result["models"].items() if model["warned"]}
+    models = {name: model["warned"]["report"] for name, model in result["models"].items()}
     sets = list(next(iter(models.values()), {}))
     rows = [f"| `{name}` | {' | '.join(_share(warned[each]) for each in sets)} |" for name, warned in models.items()]
     head = f"| answered with a warning | {' | '.join(sets)} |\n|{'---|' * (1 + len(sets))}"
     return (
         f"{head}\n" + "\n".join(rows) + "\n\nA picture is called unlike what was learned where less than "
-        f"{result['unlike']:.0%} of held-back images are as unlike. {origin(result)}"
+        f"{result['unlike']:.0%} of held-back images are as unlike; one with fewer pixels than those is warned of too, "
+        f"as digits and faces here are. <sub>{_origins_of(result)}</sub>"
+    )  # fmt: skip
+
+
+def upload_cost(result: dict, stored: dict) -> str:
+    """Return what an answer takes as shipped, beside one of the plainest fit and without a look at what is unlike."""
+    rows = [
+        f"| `{row['model']}` | {row['image']} | {row['plain_ms']:.2f} ms | {row['shipped_ms']:.2f} ms | "
+        f"{row['shipped_ms'] / row['plain_ms'] - 1:+.1%} |"
+        for row in result["runs"]
+    ]
+    head = "| model | image | plain | as shipped | more |\n|---|---|---|---|---|"
+    return (
+        f"{head}\n" + "\n".join(rows) + "\n\nMedian time of an answer from the file's bytes, in turns in one process. Plain: "
+        f"fit `bilinear`, nothing told of pictures of other things. {origin(result)}"
     )  # fmt: skip
 
 
@@ -114,7 +151,13 @@ def failures(result: dict) -> tuple[str, list[dict]]:
 
 
 def _origins(result: dict) -> str:
-    return " ".join(f"{name.capitalize()}: {origin(stage)}." for name, stage in result["stages"].items())
+    return " ".join(
+        f"{name.capitalize()}: <sub>{_origins_of(stage)}</sub>." for name, stage in result["stages"].items()
+    )
+
+
+def _origins_of(stage: Mapping) -> str:
+    return origins(list(stage["models"].values()))
 
 
 def _by_model(result: dict) -> Iterable[tuple[str, str, dict]]:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import json
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from models.card import read_card
 from models.registry import create_model
 from models.storage import cache_folder
 from training.artifacts import write_json
@@ -80,7 +82,7 @@ def training_cost(results: Path, *, epochs: int, seed: int = 0, limit: int | Non
     lengths = {phase.name: epochs for phase in phases}
     return record(results / "training_cost.json", {
         "model": config.model,
-        "images": limit or "all 50,000",
+        "images": limit or len(load_cifar10().x_train),
         "seed": seed,
         **ways,
         "accuracy_difference": ways["cached"]["accuracy"] - ways["plain"]["accuracy"],
@@ -147,6 +149,13 @@ def run_row(metrics: dict) -> dict:
     """Return what a table needs of a run's metrics."""
     row = {name: metrics[name] for name in ("accuracy", "validation_accuracy", "epochs", "seconds", "cpu_seconds")}
     return {**row, "macro_f1": metrics["macro"]["f1"]}
+
+
+def run_origin(run: Path) -> dict[str, str | None]:
+    """Return where and when a finished run was trained: hardware, commit, date."""
+    card = read_card(run / "card.json")
+    commit = json.loads((run / "config.json").read_text())["provenance"]["git_commit"]
+    return {"hardware": card.hardware, "git_commit": commit, "date": card.date}
 
 
 def _spread(accuracies: list[float]) -> dict:

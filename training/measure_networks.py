@@ -12,6 +12,7 @@ from models.registry import create_model, model_spec
 from training.artifacts import parameter_counts
 from training.boundary_cache import boundary_activations
 from training.cifar10 import load_cifar10
+from training.comparison import PACKAGED
 from training.config import TrainingConfig, make_config
 from training.freeze import choose_cut, freeze, prefix_model
 from training.frozen_forward import FrozenForward
@@ -19,7 +20,6 @@ from training.linear_probe import fit_linear_probe
 from training.measure import ROOT, record, run_row
 from training.run import Run
 
-PACKAGED = ("mobilenet_v2", "efficientnet_lite0", "alexnet", "vgg16")  # whose ImageNet weights a package carries
 SCRATCH = {
     "custom_cnn": "flip",
     "custom_cnn_bn": "flip,shift,rotate",

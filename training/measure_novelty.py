@@ -1,8 +1,12 @@
 """Which score tells pictures of something else from pictures of the ten classes, and how well what ships does."""
 
+import hashlib
+import itertools
+import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -14,7 +18,7 @@ from models.novelty import UNLIKE, read_novelty
 from models.onnx_model import OnnxModel
 from training.artifacts import load_saved
 from training.cifar10 import load_cifar10
-from training.measure import record
+from training.measure import origin, record
 from training.novelty import BATCH, averaged_maps, learn_novelty, pooled_features, spread
 from training.novelty_scores import SCORES, Learned, Score, auroc
 from training.outside import outside_sets
@@ -22,8 +26,18 @@ from training.photographs import HALVES, photographs
 
 log = logging.getLogger(__name__)
 
-ToInput = Callable[[Image.Image | Path], np.ndarray]
-"""From an image as it is uploaded to the model's input (S, S, 3), float32 in 0..255."""
+Upload = Image.Image | Path | np.ndarray
+
+
+class Answering(Protocol):
+    """What answers uploads; `inference.classifier.Classifier` is one."""
+
+    def view(self, source: Upload) -> Any:
+        """Return what the model sees, with `pixels`: (S, S, 3) float32 in 0..255."""
+
+    def classify(self, source: list[Upload]) -> list[Any]:
+        """Return the answers, each with a `warning`, which may be empty."""
+
 
 LEARNED = 10_000  # training images that the scores know; what ships keeps fewer
 TESTED = 2000  # test images, the first ones
@@ -33,7 +47,7 @@ SIZES = ((10_000, 128, 10), (5000, 128, 5), (2000, 128, 5), (2000, 64, 5), (2000
 
 
 def measure_novelty(
-    open_view: Callable[[Path], ToInput],
+    open_model: Callable[[Path], Answering],
     shelf: Path,
     results: Path,
     models: Sequence[str],
@@ -45,38 +59,62 @@ def measure_novelty(
     against test images.
 
     Args:
-        open_view: from a saved model's folder to what makes an upload its input.
+        open_model: from a saved model's folder to what answers with it.
         shelf: the folder of saved models.
-        results: where `novelty.json` goes.
+        results: where `novelty.json` goes; rows of other models in it stay.
         models: names of folders on the shelf; scores that need logits are left out where the head is not a mean and one
             Dense layer.
         folder: with further sets, see `outside_sets`.
+
+    Raises:
+        ValueError: if the file holds rows that were measured on other sets.
     """
     sets = {half: outside_sets(half, folder) for half in HALVES}
-    rows: dict[str, dict] = {}
+    path = results / "novelty.json"
+    shown = {
+        "learned_images": LEARNED, "test_images": TESTED, "unlike": UNLIKE,
+        "sets": {
+            each: {half: len(sets[half][each]) for half in HALVES} | {"sha256": _digest(sets[half][each] for half in HALVES)}
+            for each in sets[HALVES[0]]
+        },
+    }  # fmt: skip
+    rows = _known_rows(path, shown)
     result: dict = {}
     for name in tqdm(models, desc="novelty", unit=" models"):
         model = OnnxModel(shelf / name / ONNX_FILE)
         if model.output_count < 3:
             log.warning("%s gives no feature map, and is left out.", name)
             continue
-        rows[name] = _compared(shelf / name, model, open_view(shelf / name), sets)
-        result = record(results / "novelty.json", {  # after each, so that an interruption loses none
-            "learned_images": LEARNED, "test_images": TESTED, "unlike": UNLIKE,
-            "sets": {each: {half: len(sets[half][each]) for half in HALVES} for each in sets[HALVES[0]]},
-            "models": rows,
-        })  # fmt: skip
+        rows[name] = origin() | _compared(shelf / name, model, open_model(shelf / name), sets)
+        result = record(path, {**shown, "models": rows})  # after each, so that an interruption loses none
     return result
 
 
-def _compared(folder: Path, model: OnnxModel, to_input: ToInput, sets: Mapping[str, Mapping[str, list]]) -> dict:
+def _known_rows(path: Path, shown: Mapping) -> dict[str, dict]:
+    if not path.exists():
+        return {}
+    stored = json.loads(path.read_text())
+    if any(stored[name] != shown[name] for name in shown):
+        raise ValueError(f"{path} holds rows of other sets: move it away first. Received: {', '.join(shown['sets'])}")
+    return stored["models"]
+
+
+def _digest(halves: Iterable[Sequence[Image.Image | Path]]) -> str:
+    """Return the SHA-256 of all pictures of a set: of files their bytes, of images their pixels."""
+    digest = hashlib.sha256()
+    for picture in itertools.chain.from_iterable(halves):
+        digest.update(picture.read_bytes() if isinstance(picture, Path) else picture.tobytes())
+    return digest.hexdigest()
+
+
+def _compared(folder: Path, model: OnnxModel, opened: Answering, sets: Mapping[str, Mapping[str, list]]) -> dict:
     saved = load_saved(folder / ONNX_FILE)
     dataset, training, validation = saved.split(load_cifar10())
     training = spread(training, LEARNED)
 
     def features_of(pictures: Sequence[Image.Image | Path]) -> np.ndarray:
         starts = range(0, len(pictures), BATCH)
-        batches = (np.stack([to_input(each) for each in pictures[start : start + BATCH]]) for start in starts)
+        batches = (np.stack([opened.view(each).pixels for each in pictures[start : start + BATCH]]) for start in starts)
         return averaged_maps(model, batches, len(pictures))
 
     learned, held_back, tested = (
@@ -85,7 +123,8 @@ def _compared(folder: Path, model: OnnxModel, to_input: ToInput, sets: Mapping[s
     )
     inside = {"choice": held_back, "report": tested}
     outside = {half: {name: features_of(pictures) for name, pictures in named.items()} for half, named in sets.items()}
-    own = {half: features_of([each.path for each in photographs(half)]) for half in HALVES}
+    own = {half: [each.path for each in photographs(half)] for half in HALVES}
+    of_own = {half: features_of(paths) for half, paths in own.items()}
     scores = _scores(folder, learned, dataset.y_train[training])
     for size in SIZES:
         if size[1] < learned.shape[1]:
@@ -94,18 +133,24 @@ def _compared(folder: Path, model: OnnxModel, to_input: ToInput, sets: Mapping[s
     shipped = read_novelty(folder, saved.card)
     if shipped is not None:
         scores[SHIPPED] = shipped.scores
-    return {
-        "scores": {
+
+    def ranked(like: Mapping[str, np.ndarray]) -> dict[str, dict]:
+        return {
             name: {
-                half: {each: auroc(score(inside[half]), score(features)) for each, features in outside[half].items()}
+                half: {each: auroc(score(like[half]), score(features)) for each, features in outside[half].items()}
                 for half in HALVES
             }
             for name, score in scores.items()
-        },
-        "warned": None if shipped is None else {
+        }
+
+    asked = {"choice": dataset.x_train[validation[:TESTED]], "report": dataset.x_test[:TESTED]}
+    return {
+        "scores": ranked(inside),
+        "scores_of_photographs": ranked(of_own),
+        "warned": {
             half: {
-                each: float((shipped.in_distribution(features) < UNLIKE).mean())
-                for each, features in {"of the ten classes": inside[half], "photographs": own[half], **outside[half]}.items()
+                each: float(np.mean([bool(answer.warning) for answer in opened.classify(list(pictures))]))
+                for each, pictures in {"of the ten classes": asked[half], "photographs": own[half], **sets[half]}.items()
             }
             for half in HALVES
         },

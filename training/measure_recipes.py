@@ -14,7 +14,7 @@ from models.card import read_card
 from training import plots
 from training.config import TrainingConfig, make_config
 from training.evaluation import predict_views
-from training.measure import empty_boundary_cache, origin, record, run_row
+from training.measure import empty_boundary_cache, origin, record, run_origin, run_row
 from training.recipes import RECIPES, PhaseConfig, require
 from training.run import Run
 from training.tables import AS_IT_IS
@@ -105,9 +105,7 @@ def _reached(goal: Goal, seed: int, runs: Path) -> dict:
         "accuracy_tta": metrics.get("tta", {}).get("accuracy"),
         "validation_accuracy_tta": metrics.get("tta", {}).get("validation_accuracy"),
         "command": card.command,
-        "git_commit": json.loads((folder / "config.json").read_text())["provenance"]["git_commit"],
-        "hardware": card.hardware,
-        "date": card.date,
+        **run_origin(folder),
     }
 
 

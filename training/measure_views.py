@@ -7,13 +7,11 @@ from pathlib import Path
 from training.evaluation import predict_probabilities
 from training.measure import empty_boundary_cache, origin, record
 from training.measure_recipes import known_runs, shortened_strong
-from training.recipes import RECIPES
 from training.run import Run
 from training.views import apply_view
 
-AS_STRONG = RECIPES["strong"].settings["views"]
 CANDIDATES: Mapping[str, tuple[str, ...]] = {
-    "those of strong": AS_STRONG,
+    "as it is, mirrored, shifted": ("identity", "mirror+shift_2_2", "mirror", "shift_-2_2"),
     "and pixels": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+pixels_16"),
     "and JPEG": ("identity", "mirror+shift_2_2", "jpeg_10", "mirror", "shift_-2_2", "mirror+jpeg_30"),
     "and both": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+jpeg_20"),
@@ -25,7 +23,7 @@ CANDIDATES: Mapping[str, tuple[str, ...]] = {
         "identity", "mirror+shift_2_2", "pixels_12", "mirror+jpeg_20", "shift_-2_2", "mirror", "blur_1", "mirror+jpeg_10",
     ),
 }  # fmt: skip
-"""Sets of views by what they add to those of `strong`; those of a set are cached, and shown in turn."""
+"""Sets of views by what they add to the first; those of a set are cached, and shown in turn."""
 
 CONDITIONS = ("identity", "jpeg_50", "jpeg_30", "jpeg_10", "pixels_24", "pixels_16", "pixels_8", "blur_1", "noise_16")
 

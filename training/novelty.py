@@ -17,13 +17,13 @@ from models.card import CARD_FILE, NOVELTY_FILE, ONNX_FILE, ModelFileError
 from models.novelty import Novelty
 from models.onnx_model import OnnxModel
 from models.storage import sha256_of, written_whole
-from training.artifacts import load_saved, write_json
+from training.artifacts import FIT, load_saved, write_json
 from training.cifar10 import load_cifar10
 from training.datasets import ImageDataset
 from training.novelty_scores import on_sphere, principal
 from training.pipeline import resize
 
-# Chosen on validation images: see results/novelty.json, written by `python benchmark.py --novelty`.
+# `python benchmark.py --novelty` compares them with others on validation images.
 BANK, DIMENSIONS, NEIGHBOUR = 2000, 64, 5
 LEVELS = 1001
 BATCH = 64
@@ -76,16 +76,18 @@ def write_novelty(
 
 
 def add_novelty(folder: Path, dataset: ImageDataset) -> bool:
-    """Write `novelty.npz` for a model that is finished, and name it in its card; return whether it could be written."""
+    """Write `novelty.npz` for a model that is finished, and let its card say so; return whether it could be written.
+
+    The card gets the resolution that the model learned from, and shows it uploads as a run's card does, whether or not.
+    """
     saved = load_saved(folder / ONNX_FILE)
     if saved.card is None:
         raise ModelFileError(f"{folder} holds no {CARD_FILE}.")
-    if not write_novelty(folder, saved.model, *saved.split(dataset)):
-        return False
-    sums = {**saved.card.sha256, NOVELTY_FILE: sha256_of(folder / NOVELTY_FILE)}
-    resolution = saved.card.resolution or dataset.x_train.shape[1]
-    write_json(folder / CARD_FILE, dataclasses.replace(saved.card, sha256=sums, resolution=resolution).as_dict())
-    return True
+    written = write_novelty(folder, saved.model, *saved.split(dataset))
+    sums = {**saved.card.sha256, **({NOVELTY_FILE: sha256_of(folder / NOVELTY_FILE)} if written else {})}
+    card = dataclasses.replace(saved.card, sha256=sums, resolution=dataset.x_train.shape[1], fit=FIT)
+    write_json(folder / CARD_FILE, card.as_dict())
+    return written
 
 
 def pooled_features(model: OnnxModel, images: np.ndarray) -> np.ndarray:

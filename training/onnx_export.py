@@ -1,5 +1,6 @@
 """ONNX files: made from a Keras model and checked against it."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.card import NotExplainableError
 from models.noise import noise_held_back
 from models.onnx_model import OnnxModel
 from models.storage import written_whole
@@ -29,6 +31,18 @@ class OnnxExportError(RuntimeError):
 
 class OnnxParityError(OnnxExportError):
     """The ONNX model does not answer as the Keras model does."""
+
+
+def export_served(model: "keras.Model", path: str | Path, images: np.ndarray) -> float:
+    """Write `model` as the ONNX file that is served: with what Grad-CAM needs, where its head is one of a known form.
+
+    Args, returns and raises as `export_onnx`.
+    """
+    from models.grad_cam import with_grad_cam
+
+    with contextlib.suppress(NotExplainableError):
+        model = with_grad_cam(model)
+    return export_onnx(model, path, images)
 
 
 def export_onnx(model: "keras.Model", path: str | Path, images: np.ndarray, tolerance: float = 1e-4) -> float:

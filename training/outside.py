@@ -1,5 +1,11 @@
-"""Pictures of none of CIFAR-10's classes, to measure by: what installed packages bring, noise, and folders of one's own."""
+"""Pictures of none of CIFAR-10's classes, to measure by: what installed packages bring, noise, and folders of one's own.
 
+python -m training.outside outside/     put 2,000 test images of CIFAR-100 into outside/near-cifar100, for `--outside outside`
+"""
+
+import argparse
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +23,10 @@ PICTURES = ("astronaut", "camera", "coffee", "coins", "colorwheel", "hubble_deep
 TEXTURES = ("brick", "grass", "gravel")
 
 
-def outside_sets(half: str, folder: Path | None = None) -> dict[str, list[Image.Image]]:
-    """Return the sets by name, RGB pictures each; "far ..." is of another kind, "near ..." of other classes of the same kind.
+def outside_sets(half: str, folder: Path | None = None) -> dict[str, list[Image.Image] | list[Path]]:
+    """Return the sets by name, RGB pictures or files of pictures each.
+
+    A set "far ..." is of another kind, "near ..." of other classes of the same kind.
 
     Noise is drawn anew for each half; of a texture it has the upper or the lower part; of every other set every second picture.
 
@@ -42,8 +50,28 @@ def outside_sets(half: str, folder: Path | None = None) -> dict[str, list[Image.
             files = sorted(path for path in each.rglob("*") if path.suffix.lower() in SUFFIXES)[every_second]
             if not files:
                 raise ValueError(f"{each} must hold at least two pictures ({', '.join(sorted(SUFFIXES))}).")
-            sets[each.name.replace("-", " ", 1)] = [_opened(path) for path in spread(files, MOST)]
+            sets[each.name.replace("-", " ", 1)] = spread(files, MOST)
     return sets
+
+
+def write_cifar100(folder: Path) -> Path:
+    """Write every fifth test image of CIFAR-100 (Krizhevsky 2009) as a PNG into `folder`/near-cifar100, and return that.
+
+    Its classes are other ones than CIFAR-10's, of the same kind; a few, such as pickup trucks, come near. Keras downloads it
+    (170 MB) and checks its sum.
+    """
+    import keras
+
+    _, (images, _) = keras.datasets.cifar100.load_data()
+    target = folder / "near-cifar100"
+    partial = target.with_name(".partial-near-cifar100")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for number, image in enumerate(images[::5]):
+        Image.fromarray(image).save(partial / f"{number:04d}.png")
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    return target
 
 
 def _of_packages(every_second: slice) -> dict[str, list[Image.Image]]:
@@ -85,6 +113,17 @@ def _rgb(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array.round().clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
-def _opened(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
+def main(arguments: list[str] | None = None) -> int:
+    """Fetch what can be fetched, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the folders of pictures go")
+    try:
+        print(write_cifar100(parser.parse_args(arguments).folder))
+    except Exception as error:  # of Keras's download, which wraps what went wrong in a bare one
+        print(f"outside: CIFAR-100 could not be had: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

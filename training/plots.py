@@ -28,11 +28,16 @@ MOST_SAMPLES = 40
 
 
 def plot_confusion_matrix(
-    matrix: Sequence[Sequence[int]] | np.ndarray, class_names: Sequence[str], path: str | Path, title: str | None = None
+    matrix: Sequence[Sequence[int]] | np.ndarray,
+    class_names: Sequence[str],
+    path: str | Path,
+    title: str | None = None,
+    shares: bool = False,
 ) -> None:
     """Draw counts (classes, classes), rows true and columns predicted; the colour is the share of the true class.
 
     The colour scale is that of the square root, because mistakes of a good model would all look white on a linear one.
+    `shares` writes the share of the true class in percent into each cell, instead of the count.
     """
     matrix = np.asarray(matrix)
     classes = len(class_names)
@@ -47,8 +52,8 @@ def plot_confusion_matrix(
     seaborn.heatmap(
         share,
         ax=axes,
-        annot=matrix if counted else None,
-        fmt="d",
+        annot=(100 * share if shares else matrix) if counted else None,
+        fmt=".1f" if shares else "d",
         annot_kws={"fontsize": 9 if matrix.max() < 10_000 else 7},
         norm=PowerNorm(0.5, 0, 1),
         cmap="Blues",
@@ -64,7 +69,7 @@ def plot_confusion_matrix(
             "aspect": 30,
         },
     )
-    axes.set(xlabel="predicted class", ylabel="true class", title=title or f"{matrix.sum()} images")
+    axes.set(xlabel="predicted class", ylabel="true class", title=title or f"{matrix.sum():,} images")
     small = None if counted else 7
     tilted = {"rotation": 45 if counted else 90, "ha": "right", "rotation_mode": "anchor", "fontsize": small}
     axes.set_xticks(axes.get_xticks(), list(class_names), **tilted)

@@ -32,7 +32,7 @@ def rendered(text: str, results: Path) -> str:
     head, rest = text.split(BEGIN)
     tail = rest.split(END)[1]
     stored = read_results(results)
-    parts = [table(stored[name], stored) for name, table in TABLES.items() if name in stored]
+    parts = [tables.from_file(name, table, stored) for name, table in TABLES.items() if name in stored]
     return f"{head}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{tail}"
 
 

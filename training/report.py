@@ -2,7 +2,9 @@
 
 import base64
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markdown_it import MarkdownIt
@@ -10,16 +12,25 @@ from markdown_it import MarkdownIt
 from models.storage import written_whole
 from training import comparison_tables, gap_tables, report_figures, tables
 from training.photographs import FOLDER, photographs
+from training.plots import plot_confusion_matrix
 from training.readme import read_results
 
 TEMPLATE = Path(__file__).with_name("report_template.md")
 STYLE = Path(__file__).with_name("report.css")
-_COMPARISON = ("comparison", "pairs", "costs")
-_EVALUATION = ("shipped", "per_class", "confusion_pairs", "doubtful")
-_GAP = {
-    "domain_gap": ("domain_gap", "gap_calibration"),
-    "robust_views": ("robust_views",),
-    "novelty": ("novelty", "warnings"),
+_MORE_TABLES = {  # beside those of the README, by the result that each is made from
+    "comparison": (comparison_tables.comparison, comparison_tables.pairs, comparison_tables.costs),
+    "evaluation": (
+        comparison_tables.shipped,
+        comparison_tables.per_class,
+        comparison_tables.confusion_pairs,
+        comparison_tables.doubtful,
+    ),
+    "latency": (comparison_tables.latency,),
+    "domain_gap": (gap_tables.domain_gap, gap_tables.gap_calibration),
+    "fits": (gap_tables.fits,),
+    "robust_views": (gap_tables.robust_views,),
+    "upload_cost": (gap_tables.upload_cost,),
+    "novelty": (gap_tables.novelty, gap_tables.warnings),
 }
 
 
@@ -38,13 +49,10 @@ def write_report(results: Path) -> None:
 
 def report_text(stored: dict[str, dict]) -> str:
     """Return the report in Markdown, from the results by their names."""
-    made = {name: table(stored[name], stored) for name, table in tables.TABLES.items() if name in stored}
-    for source, names in (("comparison", _COMPARISON), ("evaluation", _EVALUATION), ("latency", ("latency",))):
+    made = {name: tables.from_file(name, table, stored) for name, table in tables.TABLES.items() if name in stored}
+    for source, functions in _MORE_TABLES.items():
         if source in stored:
-            made |= {name: getattr(comparison_tables, name)(stored[source], stored) for name in names}
-    for source, names in _GAP.items():
-        if source in stored:
-            made |= {name: getattr(gap_tables, name)(stored[source], stored) for name in names}
+            made |= {table.__name__: tables.from_file(source, table, stored) for table in functions}
     compared = stored.get("comparison")
     words = {
         "tables": made,
@@ -69,6 +77,8 @@ def as_page(text: str, folder: Path) -> str:
     """
     body = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
     body = re.sub(r"<table>.*?</table>", lambda table: f'<div class="table">{table[0]}</div>', body, flags=re.DOTALL)
+    # A name in a table breaks at its underscores, nowhere else.
+    body = re.sub(r"<code>\w+</code>", lambda name: name[0].replace("_", "_<wbr>"), body)
     body = re.sub(r'src="([^":]+\.png)"', lambda picture: f'src="{_data_uri(folder / picture[1])}"', body)
     title = re.search(r"^# (.+)$", text, re.MULTILINE)[1]
     return (
@@ -84,10 +94,18 @@ def _data_uri(picture: Path) -> str:
 
 
 def _origins(stored: dict[str, dict]) -> str:
-    """Return the machines and the days of all results."""
-    machines = sorted({result["hardware"] for result in stored.values()})
-    days = sorted({result["date"] for result in stored.values()})
+    """Return the machines and the days of all results, and of what is inside of them."""
+    found = list(_all_origins(stored))
+    machines, days = sorted({machine for machine, _ in found}), sorted({day for _, day in found})
     return f"{'; '.join(machines)}; {days[0]} to {days[-1]}" if days else "Nothing measured yet"
+
+
+def _all_origins(result: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(result, dict) and {"hardware", "date"} <= result.keys():
+        yield result["hardware"], result["date"]
+    parts = result.values() if isinstance(result, dict) else result if isinstance(result, list) else ()
+    for part in parts:
+        yield from _all_origins(part)
 
 
 def _draw(stored: dict[str, dict], folder: Path) -> None:
@@ -102,7 +120,7 @@ def _draw(stored: dict[str, dict], folder: Path) -> None:
         points = [
             {
                 "model": row["model"], "accuracy": row["accuracy_mean"], "parameters": row["parameters"]["total"],
-                "latency_ms": times.get(f"{row['model']}, comparison", {}).get("median_ms"),
+                "latency_ms": times.get(row["model"], {}).get("median_ms"),
             }
             for row in models
         ]  # fmt: skip
@@ -113,6 +131,14 @@ def _draw(stored: dict[str, dict], folder: Path) -> None:
         report_figures.plot_coverage(
             {name: model["coverage"] for name, model in models.items()}, folder / "coverage.png"
         )
+        for which in ("from", "to"):
+            matrix = models[found[which]]["confusion_matrix"]
+            for cells in ("counts", "shares"):
+                plot_confusion_matrix(
+                    matrix, evaluated["class_names"], folder / f"confusion_{which}_{cells}.png",
+                    title=f"{found[which]}: {'images' if cells == 'counts' else 'percent of the true class'}",
+                    shares=cells == "shares",
+                )  # fmt: skip
         report_figures.plot_confusion_pairs(found["rows"], found["from"], found["to"], folder / "confusion_pairs.png")
     if gap := stored.get("domain_gap"):
         report_figures.plot_domain_gap(*gap_tables.by_kind(gap), folder / "domain_gap.png")

@@ -56,7 +56,8 @@ def plot_frontier(models: Sequence[Mapping[str, Any]], path: Path) -> None:
                 named = {"label": row["model"]} if key == "parameters" else {}
                 axes.plot(row[key], row["accuracy"], markersize=9, linestyle="", **style, **named)
         best = frontier([(row[key], row["accuracy"]) for row in shown])
-        axes.step(*zip(*best, strict=True), where="post", color=GREY, linewidth=1, linestyle="--", zorder=0)
+        if best:
+            axes.step(*zip(*best, strict=True), where="post", color=GREY, linewidth=1, linestyle="--", zorder=0)
         axes.set(xlabel=label, xscale="log")
         axes.xaxis.set_major_formatter(FuncFormatter(_short))
         _finish(axes)
@@ -83,7 +84,7 @@ def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> Non
     """
     columns = min(3, len(models))
     rows = -(-len(models) // columns)
-    figure = Figure(figsize=(3.4 * columns, 3.4 * rows + 0.4), layout="constrained")
+    figure = Figure(figsize=(3 * columns, 3 * rows + 0.4), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axes in grid.ravel()[len(models) :]:
         axes.set_axis_off()
@@ -97,6 +98,7 @@ def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> Non
                 label=f"{when} scaling: error {model['calibration'][f'ece_{when}']:.1%}",
                 linestyle="--" if when == "before" else "-",
                 markersize=4,
+                clip_on=False,
                 **style,
             )
         axes.set_title(name, fontsize=10)
@@ -122,7 +124,7 @@ def plot_coverage(models: Mapping[str, Sequence[Mapping[str, float]]], path: Pat
     for number, (name, points) in enumerate(models.items()):
         axes.plot(
             [point["coverage"] for point in points], [point["accuracy"] for point in points],
-            label=name, markersize=4, linewidth=1.6, **_style(number),
+            label=name, markersize=4, linewidth=1.6, clip_on=False, **_style(number),
         )  # fmt: skip
     axes.set(xlabel="share of images answered, the surest first", ylabel="accuracy on them", xlim=(0, 1))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -15,13 +15,11 @@ import filelock
 import keras
 import numpy as np
 
-from models.card import NotExplainableError
-from models.grad_cam import with_grad_cam
 from models.layers import adapt, adaptable
 from models.onnx_model import OnnxModel
 from models.registry import create_model
 from training import plots
-from training.artifacts import PREDICTIONS_FILE, save_keras, save_predictions, write_card, write_json
+from training.artifacts import FIT, PREDICTIONS_FILE, save_keras, save_predictions, write_card, write_json
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig, with_precision
@@ -29,7 +27,7 @@ from training.evaluation import Predictor, calibration, evaluate, fit_temperatur
 from training.feeds import Split, make_feed, prepare_caches, thaw
 from training.freeze import backbone_layers, resolve_unfreeze
 from training.novelty import write_novelty
-from training.onnx_export import OnnxExportError, export_onnx
+from training.onnx_export import OnnxExportError, export_served
 from training.phases import run_phase, solve_phase
 from training.pipeline import image_batches, resize
 from training.precision import in_precision
@@ -280,7 +278,7 @@ class Run:
             "peak_memory_mb": peak_memory_mb(),
         }
         write_card(
-            folder, model, name=config.model, version="1", labels=dataset.class_names, fit="thumbnail",
+            folder, model, name=config.model, version="1", labels=dataset.class_names, fit=FIT,
             temperature=metrics["calibration"]["temperature"], test_accuracy=metrics["accuracy"],
             val_accuracy=metrics["validation_accuracy"], command=self.command, recipe=config.recipe, seed=config.seed,
             weights=Path(str(config.weights or "none")).name,
@@ -320,10 +318,8 @@ class Run:
         return metrics
 
     def _export(self, model: keras.Model, images: np.ndarray) -> float | None:
-        with contextlib.suppress(NotExplainableError):
-            model = with_grad_cam(model)
         try:
-            return export_onnx(model, self.folder / "model.onnx", images)
+            return export_served(model, self.folder / "model.onnx", images)
         except (ImportError, OnnxExportError) as error:
             log.warning("No model.onnx: %s", error)
             return None

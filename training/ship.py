@@ -4,7 +4,6 @@ The ONNX file is made anew and checked against `model.keras`, with what Grad-CAM
 """
 
 import argparse
-import contextlib
 import dataclasses
 import logging
 import shutil
@@ -33,12 +32,11 @@ def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
         OnnxExportError: if the model cannot be exported.
         ValueError: if the shelf would hold more than 120 MB, or the name is not one of a folder on it.
     """
-    from models.card import CARD_FILE, KERAS_FILE, NOVELTY_FILE, ONNX_FILE, ModelFileError, NotExplainableError
-    from models.grad_cam import with_grad_cam
+    from models.card import CARD_FILE, KERAS_FILE, NOVELTY_FILE, ONNX_FILE, ModelFileError
     from models.storage import sha256_of
     from training.artifacts import load_saved, write_json
     from training.cifar10 import load_cifar10
-    from training.onnx_export import export_onnx
+    from training.onnx_export import export_served
 
     saved = load_saved(run)
     if saved.card is None or saved.card.sha256.get(KERAS_FILE) != sha256_of(saved.file):
@@ -46,13 +44,10 @@ def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
     target = shelf / (name or saved.card.name)
     if target.parent != shelf or target.name in ("", ".."):  # it is deleted before it is written
         raise ValueError(f"name must be that of a folder in {shelf}. Received: {name or saved.card.name!r}")
-    model = saved.model
-    with contextlib.suppress(NotExplainableError):
-        model = with_grad_cam(model)
     with tempfile.TemporaryDirectory(dir=run) as folder:
         packed = Path(folder) / "packed"
         packed.mkdir()
-        export_onnx(model, packed / ONNX_FILE, load_cifar10().x_train[:PARITY_IMAGES])
+        export_served(saved.model, packed / ONNX_FILE, load_cifar10().x_train[:PARITY_IMAGES])
         _compress(saved.file, packed / KERAS_FILE)
         if NOVELTY_FILE in saved.card.sha256:
             if not (run / NOVELTY_FILE).is_file() or sha256_of(run / NOVELTY_FILE) != saved.card.sha256[NOVELTY_FILE]:

@@ -6,8 +6,14 @@ A table function takes its result and all results by name, of which some tables 
 import itertools
 import shlex
 import statistics
+from collections.abc import Callable
 
 AS_IT_IS = "the recipe as it is"  # the row of the ablation that the others are held against
+
+
+def from_file(name: str, table: Callable[[dict, dict], str], stored: dict[str, dict]) -> str:
+    """Return a table of a result, with the file behind it in the small print that ends it."""
+    return f"{table(stored[name], stored)} <sub>`results/{name}.json`</sub>"
 
 
 def _reference(result: dict, stored: dict) -> str:
@@ -71,7 +77,7 @@ def _cost(result: dict, stored: dict) -> str:
         f"{head}\n"
         + "\n".join(rows)
         + f"\n\nBoth ways side by side in one run, {epochs['head']} + {epochs['finetune']} "
-        f"epochs each on {result['images']} images; the two last rows apply these times to the epochs that the recipe "
+        f"epochs each on {result['images']:,} images; the two last rows apply these times to the epochs that the recipe "
         f"takes. Test accuracy differs by {100 * abs(result['accuracy_difference']):.2f} points. {origin(result)}"
     )
 

@@ -1,14 +1,18 @@
 """How long an answer takes on this machine's CPU, model beside model."""
 
+import dataclasses
+import io
 import itertools
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
+from inference.classifier import Classifier, load_classifier
 from inference.engines import Engine, open_engine
 from models.card import read_card
 
@@ -56,6 +60,58 @@ def measure_latency(folders: Mapping[str, Path], rounds: int = 10, singles: int 
         }
         for name, engine in turns
     ]
+
+
+def ranking(rows: Sequence[Mapping]) -> dict[str, list[str]]:
+    """Return the models by the median time of one image, the quickest first, for each engine."""
+    ranked = sorted(rows, key=lambda row: row["median_ms"])
+    return {engine: [row["model"] for row in ranked if row["engine"] == engine] for engine in ENGINES}
+
+
+def measure_uploads(folders: Mapping[str, Path], photograph: Path, rounds: int = 200) -> list[dict]:
+    """Time answers to uploads, from the file's bytes on, as the models ship and the plain way, in turns.
+
+    Plain is the fit "bilinear" and no look at whether the picture is unlike the training images.
+
+    Args:
+        folders: folders of saved models, by the name that their rows get.
+        photograph: an image file; it is asked at 1024×768 as a JPEG, and at 32×32 as a PNG.
+        rounds: how often each is asked each way.
+
+    Returns:
+        A row a model and image: `model`, `image`, the medians `plain_ms` and `shipped_ms`.
+    """
+    with Image.open(photograph) as opened:
+        image = opened.convert("RGB")
+    uploads = {
+        "32×32 PNG": _encoded(image.resize((32, 32)), "PNG"),
+        "1024×768 JPEG": _encoded(image.resize((1024, 768)), "JPEG"),
+    }
+    rows = []
+    for name, folder in tqdm(folders.items(), desc="models", disable=None):
+        shipped = load_classifier(folder)
+        plain = Classifier(dataclasses.replace(shipped.card, fit="bilinear"), shipped.engine)
+        for kind, data in uploads.items():
+            times: dict[str, list[float]] = {"plain_ms": [], "shipped_ms": []}
+            for _ in range(rounds):
+                for way, classifier in (("plain_ms", plain), ("shipped_ms", shipped)):
+                    started = time.perf_counter()
+                    classifier.classify(data)
+                    times[way].append(1000 * (time.perf_counter() - started))
+            rows.append(
+                {
+                    "model": name,
+                    "image": kind,
+                    **{way: round(statistics.median(each), 3) for way, each in times.items()},
+                }
+            )
+    return rows
+
+
+def _encoded(image: Image.Image, name: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, name)
+    return buffer.getvalue()
 
 
 def _seconds(engine: Engine, images: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 """One answer, whichever way it is asked for: over HTTP, by the demo, by predict.py, by model.keras under TensorFlow."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,23 +40,50 @@ def by_keras(pictures):
     return temper(saved.model.predict(images, verbose=0), saved.card.temperature)
 
 
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory):
+    """A photograph and a picture too small, and what the classifier answers to their bytes."""
+    folder = tmp_path_factory.mktemp("uploads")
+    shutil.copy(ROOT / "deploy" / "examples" / "cat.jpg", folder / "photograph.jpg")
+    with Image.open(folder / "photograph.jpg") as image:
+        assert min(image.size) > 200, "a size at which the ways to fit an image differ"
+        image.resize((20, 20)).save(folder / "small.png")
+    files = sorted(folder.iterdir())
+    classifier = load_classifier(SAVED_MODELS / ModelShelf().default)
+    return files, [classifier.classify(file.read_bytes()).as_dict() for file in files]
+
+
+def same_documents(answers, expected):
+    """Compare everything that an answer says of a picture: probabilities, what is unlike, and the warning."""
+    for answer, known in zip(answers, expected, strict=True):
+        assert answer["probabilities"] == pytest.approx(known["probabilities"], abs=1e-6)
+        assert answer.get("in_distribution") == pytest.approx(known.get("in_distribution"), abs=1e-6)
+        assert answer.get("warning") == known.get("warning")
+
+
 def agree(rows, by_keras):
     np.testing.assert_allclose(np.array([list(row.values()) for row in rows]), by_keras, atol=1e-4)
 
 
 @pytest.mark.network
-def test_over_http(pictures, by_keras):
+def test_over_http(pictures, by_keras, uploads):
     with ServerProcess(environment={"WEB_CONCURRENCY": "1"}) as server, requests.Session() as session:
         files = [path.read_bytes() for path in sorted(pictures[0].iterdir())]
         answers = [session.post(f"{server.url}/predict", files={"file": file}).json() for file in files]
+        photographs = [
+            session.post(f"{server.url}/predict", files={"file": path.read_bytes()}).json() for path in uploads[0]
+        ]
+    same_documents(photographs, uploads[1])
     agree([answer["probabilities"] for answer in answers], by_keras)
 
 
 @pytest.mark.network
-def test_by_predict(pictures, by_keras):
-    command = [sys.executable, "predict.py", str(pictures[0]), "--format", "jsonl"]
+def test_by_predict(pictures, by_keras, uploads):
+    command = [sys.executable, "predict.py", str(pictures[0]), *map(str, uploads[0]), "--format", "jsonl"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    agree([json.loads(line)["probabilities"] for line in run.stdout.splitlines()], by_keras)
+    answers = [json.loads(line) for line in run.stdout.splitlines()]
+    same_documents(answers[IMAGES:], uploads[1])
+    agree([answer["probabilities"] for answer in answers[:IMAGES]], by_keras)
 
 
 @pytest.mark.network
@@ -66,7 +94,7 @@ def test_by_the_keras_engine(pictures, by_keras):
 
 
 @pytest.mark.network
-def test_by_the_demo(pictures, by_keras):
+def test_by_the_demo(pictures, by_keras, uploads):
     gradio_client = pytest.importorskip("gradio_client")
     from deploy import demo
 
@@ -75,14 +103,14 @@ def test_by_the_demo(pictures, by_keras):
     try:
         client = gradio_client.Client(demo.launch(page, prevent_thread_lock=True, quiet=True), verbose=False)
 
-        def ask(path):
-            return client.predict(gradio_client.handle_file(path), shelf.default, api_name="/classify")[0]
-
-        answers = [ask(path) for path in sorted(pictures[0].iterdir())]
+        files = [*sorted(pictures[0].iterdir()), *uploads[0]]
+        jobs = [client.submit(gradio_client.handle_file(path), shelf.default, api_name="/classify") for path in files]
+        answers = [job.result()[0] for job in jobs]
     finally:
         page.close()
     labels = shelf.cards[shelf.default].labels
-    for answer, expected in zip(answers, by_keras, strict=True):  # it names the top 3
+    known = [*by_keras, *([document["probabilities"][label] for label in labels] for document in uploads[1])]
+    for answer, expected in zip(answers, known, strict=True):  # it names the top 3
         named = {each["label"]: each["confidence"] for each in answer["confidences"]}
         assert named == pytest.approx({label: expected[labels.index(label)] for label in named}, abs=1e-4)
         assert len(named) == 3

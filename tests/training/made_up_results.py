@@ -13,12 +13,12 @@ def comparison() -> dict:
         scratch = strategy == "from scratch"
         return {
             "model": model, "phase": "scratch" if scratch else "head", "strategy": strategy, "status": status,
-            "head": "linear", "image_size": 32, "file_mb": 1.25, "flops": 300_000_000,
+            "head": "linear", "image_size": 32, "validation_images": 5000, "file_mb": 1.25, "flops": 300_000_000,
             "parameters": {"total": 2_000_000, "trainable": 2_000_000 if scratch else 10_000},
             "accuracy_mean": accuracy, "accuracy_deviation": 0.0012 if runs > 1 else None,
             "accuracy_interval": [accuracy - 0.01, accuracy + 0.01], "macro_f1": accuracy, "training_seconds": 60.0,
             "frozen_seconds": 0.0 if scratch else 120.0, "cpu_seconds": 333.0, "epochs_to_converge": 2,
-            "runs": [{"seed": seed, "curve": [accuracy - 0.1, accuracy]} for seed in range(runs)],
+            "runs": [{"seed": seed, "curve": [accuracy - 0.1, accuracy], **ORIGIN} for seed in range(runs)],
         }  # fmt: skip
 
     models = [
@@ -31,19 +31,18 @@ def comparison() -> dict:
         {"first": first, "second": second, "only_first": 500, "only_second": 300, "p": p, "p_holm": p}
         for first, second, p in ((names[0], names[1], 0.2), (names[0], names[2], 1e-9), (names[1], names[2], 1e-8))
     ]
-    budget = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 15, "batch_size": 128, "augmentation": "none",
-              "validation_images": 5000}  # fmt: skip
+    budget = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 15, "batch_size": 128, "augmentation": "none"}
     return {**ORIGIN, "budget": budget, "models": models, "pairs": pairs}
 
 
 def latency() -> dict:
-    """Return `latency.json` of one model of the comparison."""
+    """Return `latency.json` of one network of the comparison, measured a day later."""
     times = {"input_size": 32, "p95_ms": 2.5, "images_per_second": 700.0}
     rows = [
-        {"model": "mobilenet_v2, comparison", "engine": engine, "median_ms": median, **times}
+        {"model": "mobilenet_v2", "engine": engine, "median_ms": median, **times}
         for engine, median in (("onnxruntime", 1.5), ("keras", 11.5))
     ]
-    return {**ORIGIN, "runs": rows}
+    return {**ORIGIN, "date": "2026-01-03", "runs": rows, "same_ranking": True}
 
 
 def evaluation() -> dict:
@@ -82,17 +81,17 @@ def domain_gap() -> dict:
         conditions = {name: {**summary, "accuracy": accuracy if name == CLEAN else accuracy - 0.2} for name in names}
         wrong = [{"file": "cat/dali-cat-1046544.jpg", "answer": "frog", "confidence": 0.61}]
         halves = {half: {"images": 47, **summary, "wrong": wrong} for half in ("choice", "report")}
-        return {"fit": "bilinear", "input_size": 32, "conditions": conditions, "photographs": halves}
+        return {**ORIGIN, "fit": "bilinear", "input_size": 32, "conditions": conditions, "photographs": halves}
 
     stages = {"before": {"small_cnn": model(0.75), "mobilenet_v2": model(0.95)}, "after": {"mobilenet_v2": model(0.96)}}
     return {
         **ORIGIN,
-        "stages": {name: {**ORIGIN, "test_images": 2000, "models": models} for name, models in stages.items()},
+        "stages": {name: {"test_images": 2000, "models": models} for name, models in stages.items()},
     }
 
 
 def novelty() -> dict:
-    """Return `novelty.json` of a model with and one without what tells it."""
+    """Return `novelty.json` of a model that warns and one that never does."""
 
     def halves():
         return {half: {"near cars": 0.875, "near birds": 0.925, "far noise": 0.99} for half in ("choice", "report")}
@@ -100,9 +99,11 @@ def novelty() -> dict:
     warned = {
         half: {"of the ten classes": 0.01, "photographs": 0.04, "far noise": 0.9} for half in ("choice", "report")
     }
+    nothing = {half: dict.fromkeys(found, 0.0) for half, found in warned.items()}
+    both = {"energy": halves(), "nearest neighbours, as shipped": halves()}
     models = {
-        "mobilenet_v2": {"scores": {"energy": halves(), "nearest neighbours, as shipped": halves()}, "warned": warned},
-        "small_cnn": {"scores": {"energy": halves()}, "warned": None},
+        "mobilenet_v2": {**ORIGIN, "scores": both, "scores_of_photographs": both, "warned": warned},
+        "small_cnn": {**ORIGIN, "scores": both, "scores_of_photographs": both, "warned": nothing},
     }
-    sets = {name: {"choice": 40, "report": 40} for name in halves()["report"]}
+    sets = {name: {"choice": 40, "report": 40, "sha256": "0"} for name in halves()["report"]}
     return {**ORIGIN, "learned_images": 10_000, "test_images": 2000, "unlike": 0.01, "sets": sets, "models": models}

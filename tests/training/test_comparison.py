@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from models.onnx_model import OnnxModel
 from models.registry import create_model
 from training import comparison, measure, run
 from training.artifacts import load_saved, parameter_counts
@@ -61,7 +62,12 @@ def test_networks_are_trained_once_ranked_and_compared_on_the_same_images(
     assert linear["accuracy_mean"] == pytest.approx(np.mean([one["accuracy"] for one in linear["runs"]]))
     assert linear["accuracy_interval"][0] <= linear["accuracy_mean"] <= linear["accuracy_interval"][1]
     assert dense["accuracy_deviation"] is None
-    assert linear["flops"] > 0 and linear["cpu_seconds"] > 0 and linear["status"] == "study"
+    assert linear["flops"] > 0 and linear["status"] == "study"
+    first = linear["runs"][0]
+    assert linear["cpu_seconds"] == first["cpu_seconds"] > 0
+    assert linear["training_seconds"] == first["seconds"]["head"] > 0
+    assert linear["frozen_seconds"] == first["seconds"]["cache"] > 0
+    assert all({"hardware", "date", "git_commit"} <= one.keys() for one in linear["runs"])
     assert (
         len(curve := linear["runs"][0]["curve"]) == 3 and curve[linear["epochs_to_converge"] - 1] >= max(curve) - 0.01
     )
@@ -76,8 +82,22 @@ def test_networks_are_trained_once_ranked_and_compared_on_the_same_images(
     assert controlled(runs, tmp_path, ["tiny_linear"], seeds=[0, 1], shelf=tmp_path)["models"] == result["models"]
 
 
+def test_served_networks_are_live_and_another_budget_is_refused(tiny_comparison, saved_models, tmp_path):
+    shelf = tmp_path / "shelf"
+    controlled(tmp_path, tmp_path, ["tiny_linear"], seeds=[0], shelf=shelf)
+    card = json.loads((saved_models / "tiny_a" / "card.json").read_text())
+    (shelf / "one").mkdir(parents=True)
+    (shelf / "one" / "card.json").write_text(json.dumps(card | {"name": "tiny_linear"}))
+    result = controlled(tmp_path, tmp_path, ["tiny_dense"], seeds=[0], shelf=shelf)
+    assert {row["model"]: row["status"] for row in result["models"]} == {"tiny_linear": "live", "tiny_dense": "study"}
+    result["budget"]["epochs"] = 7
+    (tmp_path / "comparison.json").write_text(json.dumps(result))
+    with pytest.raises(ValueError, match="holds runs of another budget: move it away first"):
+        controlled(tmp_path, tmp_path, ["tiny_dense"], seeds=[0], shelf=shelf)
+
+
 def test_an_unknown_network_is_told(tmp_path):
-    with pytest.raises(ValueError, match="models must be of mobilenet_v2, .* Received: 'vgg61'"):
+    with pytest.raises(ValueError, match="model must be one of .* Did you mean 'vgg16'"):
         controlled(tmp_path, tmp_path, ["vgg61"])
     with pytest.raises(ValueError, match=r"at least one seed is needed. Received: seeds=\(\)"):
         controlled(tmp_path, tmp_path, seeds=())
@@ -87,4 +107,5 @@ def test_an_untrained_network_is_the_one_that_is_compared(tmp_path):
     config = controlled_config("custom_cnn", 0)
     saved = load_saved(save_untrained("custom_cnn", tmp_path))
     assert saved.card.parameters == parameter_counts(create_model("custom_cnn", weights=None, head=config.head))
+    assert OnnxModel(tmp_path / "model.onnx").output_count == 3, "Grad-CAM's too, as it is served"
     assert count_flops(tmp_path / "model.onnx") > 1e6

@@ -30,7 +30,9 @@ def open_model(folder):
 def test_every_condition_is_asked_the_way_of_an_upload_and_stages_stay(saved_models, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(domain_gap, "CONDITIONS", {"one": ("jpeg_10",), "other": ("bicubic_64+jpeg_90", "bars_1.5")})
     first = domain_gap.domain_gap(open_model, saved_models, tmp_path, "before", ["tiny_a"], images=20)
-    result = domain_gap.domain_gap(open_model, saved_models, tmp_path, "after", ["tiny_a", "tiny_b"], images=20)
+    domain_gap.domain_gap(open_model, saved_models, tmp_path, "after", ["tiny_b"], images=20)
+    result = domain_gap.domain_gap(open_model, saved_models, tmp_path, "after", ["tiny_a"], images=20)
+    assert set(result["stages"]["after"]["models"]) == {"tiny_a", "tiny_b"}
     assert json.loads((tmp_path / "domain_gap.json").read_text()) == result
     assert result["stages"]["before"] == first["stages"]["before"]
     tiny = result["stages"]["after"]["models"]["tiny_a"]
@@ -41,6 +43,31 @@ def test_every_condition_is_asked_the_way_of_an_upload_and_stages_stay(saved_mod
     right = [each.top[0][0] == CLASS_NAMES[label] for each, label in zip(answers, dataset.y_test, strict=False)]
     assert tiny["conditions"]["jpeg_10"]["accuracy"] == pytest.approx(np.mean(right))
     assert tiny["conditions"]["jpeg_10"]["confidence"] == pytest.approx(np.mean([each.top[0][1] for each in answers]))
+
+
+def test_what_cannot_be_asked_is_told_before_anything_is(saved_models, dataset, tmp_path):
+    def never(folder):
+        pytest.fail("a model was asked")
+
+    with pytest.raises(FileNotFoundError, match="tiny_c"):
+        domain_gap.domain_gap(never, saved_models, tmp_path, "before", ["tiny_a", "tiny_c"], images=20)
+    stored = {"stages": {"before": {"test_images": 10, "models": {}}}}
+    (tmp_path / "domain_gap.json").write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match="stage 'before' was asked 10 images. Received: images=20"):
+        domain_gap.domain_gap(never, saved_models, tmp_path, "before", ["tiny_a"], images=20)
+
+
+def test_another_order_of_labels_changes_nothing(saved_models, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(domain_gap, "CONDITIONS", {})
+    answered = open_model(saved_models / "tiny_a")(dataset.x_test).argmax(axis=1)
+    dataset = dataclasses.replace(dataset, y_test=answered)
+    turned = dataclasses.replace(dataset, class_names=CLASS_NAMES[::-1], y_test=9 - answered)
+    same = []
+    for data in (dataset, turned):
+        monkeypatch.setattr(domain_gap, "load_cifar10", lambda data=data: data)
+        result = domain_gap.domain_gap(open_model, saved_models, tmp_path, str(len(same)), ["tiny_a"], images=50)
+        same.append(result["stages"][str(len(same))]["models"]["tiny_a"]["conditions"])
+    assert same[0] == same[1] and same[0]["as it is"]["accuracy"] == 1
 
 
 def test_photographs_that_are_answered_wrongly_are_named(saved_models):

@@ -57,15 +57,17 @@ def test_it_is_added_to_a_model_and_named_in_its_card(folder, monkeypatch):
     features = pooled_features(OnnxModel(folder / "model.onnx"), dataset.x_train[held_back])
     shares = added.in_distribution(features)
     assert np.abs(np.sort(shares) - np.linspace(0, 1, 40)).max() < 0.06
-    assert card.resolution == 8
+    assert (card.resolution, card.fit) == (8, "thumbnail")
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "model.keras", "model.onnx", "novelty.npz"]
 
 
-def test_a_model_without_its_feature_map_is_left_as_it_is(folder, monkeypatch):
-    before = (folder / "card.json").read_bytes()
+def test_a_model_without_its_feature_map_gets_its_resolution_alone(folder, monkeypatch):
+    before = read_card(folder / "card.json")
     monkeypatch.setattr(OnnxModel, "output_count", property(lambda self: 1, lambda self, count: None), raising=False)
     assert not add_novelty(folder, tiny_dataset(classes=10))
-    assert (folder / "card.json").read_bytes() == before and not (folder / "novelty.npz").exists()
+    card = read_card(folder / "card.json")
+    assert (card.resolution, card.fit, card.sha256) == (8, "thumbnail", before.sha256)
+    assert not (folder / "novelty.npz").exists()
 
 
 def test_a_folder_without_a_model_is_told(tmp_path, monkeypatch, capsys):

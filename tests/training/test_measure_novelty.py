@@ -34,15 +34,13 @@ def small_world(monkeypatch):
     monkeypatch.setattr(measure_novelty, "SIZES", ((50, 4, 2),))
 
 
-def open_view(folder):
-    classifier = load_classifier(folder)
-    return lambda image: classifier.view(image).pixels
-
-
 def test_every_score_is_asked_about_every_set(small_world, saved_models, tmp_path):
-    result = measure_novelty.measure_novelty(open_view, saved_models, tmp_path, ["tiny_a", "tiny_b"])
+    measure_novelty.measure_novelty(load_classifier, saved_models, tmp_path, ["tiny_a"])
+    result = measure_novelty.measure_novelty(load_classifier, saved_models, tmp_path, ["tiny_b"])
     assert json.loads((tmp_path / "novelty.json").read_text()) == result
-    assert result["sets"] == {"near same": {"choice": 40, "report": 40}, "far stripes": {"choice": 20, "report": 20}}
+    counts = {name: (each["choice"], each["report"]) for name, each in result["sets"].items()}
+    assert counts == {"near same": (40, 40), "far stripes": (20, 20)}
+    assert len({each["sha256"] for each in result["sets"].values()}) == 2
     deep, linear = result["models"]["tiny_a"], result["models"]["tiny_b"]
     assert "nearest neighbours of 50 images in 4 directions, k = 2" in linear["scores"]
     assert set(linear["scores"]) >= set(SCORES) and SHIPPED not in linear["scores"], "tiny_b has no novelty.npz"
@@ -53,4 +51,23 @@ def test_every_score_is_asked_about_every_set(small_world, saved_models, tmp_pat
         warned = deep["warned"][half]
         assert warned["far stripes"] > 0.5 and warned["of the ten classes"] < 0.2
         assert set(warned) == {"of the ten classes", "photographs", "near same", "far stripes"}
-    assert linear["warned"] is None
+        assert 0 <= deep["scores_of_photographs"][SHIPPED][half]["far stripes"] <= 1
+    assert set(linear["warned"]["report"].values()) == {0.0}, "it has nothing to warn by"
+
+
+def test_a_small_picture_counts_as_one_with_a_warning(small_world, saved_models, tmp_path):
+    def open_model(folder):
+        classifier = load_classifier(folder)
+        classifier.card = dataclasses.replace(classifier.card, resolution=16)
+        return classifier
+
+    result = measure_novelty.measure_novelty(open_model, saved_models, tmp_path, ["tiny_b"])
+    warned = result["models"]["tiny_b"]["warned"]["report"]
+    assert warned == {"of the ten classes": 1.0, "photographs": 0.0, "near same": 1.0, "far stripes": 0.0}
+
+
+def test_rows_of_other_sets_are_not_mixed_in(small_world, saved_models, tmp_path, monkeypatch):
+    measure_novelty.measure_novelty(load_classifier, saved_models, tmp_path, ["tiny_a"])
+    monkeypatch.setattr(measure_novelty, "TESTED", 30)
+    with pytest.raises(ValueError, match="holds rows of other sets: move it away first"):
+        measure_novelty.measure_novelty(load_classifier, saved_models, tmp_path, ["tiny_b"])

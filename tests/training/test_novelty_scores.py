@@ -60,6 +60,24 @@ def test_each_is_its_formula(learned, inside):
     )  # fmt: skip
 
 
+def test_the_virtual_logit_is_that_of_the_paper(learned, inside):
+    origin = -np.linalg.pinv(learned.kernel.T) @ learned.bias  # where all logits are 0, as nearly as can be
+    centred = learned.features - origin
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    rest = vectors[:, :4]  # all but the 4 directions of most variance
+
+    def residual(features):
+        return np.linalg.norm((features - origin) @ rest, axis=1)
+
+    highest = (learned.features @ learned.kernel + learned.bias).max(axis=1)
+    alpha = highest.sum() / residual(learned.features).sum()
+    expected = special.logsumexp(inside @ learned.kernel + learned.bias, axis=1) - alpha * residual(inside)
+    np.testing.assert_allclose(SCORES["virtual logit (ViM)"](learned)(inside), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        SCORES["maximum logit"](learned)(inside), (inside @ learned.kernel + learned.bias).max(1), rtol=1e-6
+    )
+
+
 def test_the_mahalanobis_distance_is_that_of_the_inverse_covariance(learned, inside):
     means = np.stack([learned.features[learned.labels == label].mean(0) for label in range(3)])
     within = np.cov((learned.features - means[learned.labels]).T, bias=True)

@@ -1,9 +1,11 @@
 """Pictures of none of the ten classes: two halves that share no picture."""
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+from training import outside
 from training.outside import outside_sets
 
 
@@ -30,8 +32,8 @@ def test_folders_add_sets(tmp_path):
         for number in range(5):
             Image.new("RGB", (4, 4), (number, 0, 0)).save(tmp_path / name / "sub" / f"{number}.png")
     choice, report = (outside_sets(half, tmp_path) for half in ("choice", "report"))
-    assert [each.getpixel((0, 0))[0] for each in choice["near cifar100"]] == [0, 2, 4]
-    assert [each.getpixel((0, 0))[0] for each in report["far stones"]] == [1, 3]
+    assert [path.stem for path in choice["near cifar100"]] == ["0", "2", "4"]
+    assert [path.stem for path in report["far stones"]] == ["1", "3"]
     assert not any("photographs" in name for name in choice)
 
 
@@ -40,3 +42,27 @@ def test_a_folder_without_sets_and_an_unknown_half_are_told(tmp_path):
         outside_sets("choice", tmp_path)
     with pytest.raises(ValueError, match="half must be one of choice, report. Received: half='test'"):
         outside_sets("test")
+
+
+def test_cifar100_becomes_a_set(tmp_path, monkeypatch, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
+    monkeypatch.setattr(keras.datasets.cifar100, "load_data", lambda: (None, (images, np.zeros((20, 1)))))
+    (tmp_path / ".partial-near-cifar100").mkdir()  # of an interrupted call
+    assert outside.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "near-cifar100")
+    choice, report = (outside_sets(half, tmp_path)["near cifar100"] for half in ("choice", "report"))
+    files = sorted([*choice, *report])
+    assert len(files) == 4 and len(choice) == 2
+    for file, image in zip(files, images[::5], strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(file)), image)
+
+
+def test_a_download_that_fails_is_told_and_leaves_what_was_there(tmp_path, monkeypatch, capsys):
+    def fail():
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(keras.datasets.cifar100, "load_data", fail)
+    (tmp_path / "near-cifar100").mkdir()
+    assert outside.main([str(tmp_path)]) == 1
+    assert "CIFAR-100 could not be had: URL fetch failure" in capsys.readouterr().err
+    assert (tmp_path / "near-cifar100").is_dir()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from deploy import demo_results
-from training.comparison_tables import comparison, costs, finding, pairs, surprise
+from training.comparison_tables import comparison, costs, finding, latency, pairs, surprise
 from training.readme import BEGIN, END, rendered
 from training.report import report_text, write_report
 
@@ -27,7 +27,7 @@ def test_the_page_holds_its_pictures_and_asks_for_nothing_else(results):
     write_report(results)
     text, page = (results / "REPORT.md").read_text(), (results / "report.html").read_text()
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
-    assert len(pictures) == 8
+    assert len(pictures) == 12
     assert all((results / picture).stat().st_size for picture in pictures)
     assert page.count('src="data:image/png;base64,') == len(pictures)
     assert not re.search(r'(src|href)="(?!data:)', page)
@@ -62,6 +62,31 @@ def test_what_is_not_measured_says_how_to():
     assert "Nothing measured yet" in text
 
 
+def test_a_comparison_that_has_just_begun_is_shown(tmp_path):
+    result = made_up_results.comparison()
+    result["models"] = [row for row in result["models"] if row["model"] == "vgg16"]
+    result["pairs"] = []
+    (tmp_path / "comparison.json").write_text(json.dumps(result))
+    write_report(tmp_path)
+    text = (tmp_path / "REPORT.md").read_text()
+    assert "| `vgg16` | frozen ImageNet backbone | study | **83.00%**" in text
+    assert "best frozen ImageNet backbone" not in text
+
+
+def test_each_table_names_its_file_and_the_head_all_machines(results):
+    result = made_up_results.comparison()
+    result["models"][0]["runs"][0] |= {"hardware": "a slide rule", "date": "2026-01-01"}
+    (results / "comparison.json").write_text(json.dumps(result))
+    write_report(results)
+    text = (results / "REPORT.md").read_text()
+    assert "*a slide rule; an abacus; 2026-01-01 to 2026-01-03." in " ".join(text.split()).replace(
+        "an abacus; a slide rule", "a slide rule; an abacus"
+    )
+    small_print = "<sub>a slide rule, 2026-01-01; an abacus, 2026-01-02</sub> <sub>`results/comparison.json`</sub>"
+    assert text.count(small_print) == 3
+    assert "(`results/latency.json`, <sub>an abacus, 2026-01-03</sub>)" in text
+
+
 def test_tables_of_the_comparison():
     result, stored = made_up_results.comparison(), {"latency": made_up_results.latency()}
     table = comparison(result, stored)
@@ -75,15 +100,27 @@ def test_tables_of_the_comparison():
     assert "| `speedrun_cnn` | `mobilenet_v2` | 500 | 300 | 0.2 | not told apart |" in compared
     assert "| `mobilenet_v2` | `vgg16` | 500 | 300 | 1e-08 | better |" in compared
     assert "all 3 pairs, of which 2 differ" in compared
+    result["pairs"][2] |= {"only_first": 300, "only_second": 500}  # ahead over all seeds, behind in the first
+    assert "| `mobilenet_v2` | `vgg16` | 300 | 500 | 1e-08 | worse |" in pairs(result, stored)
 
 
 def test_the_finding_says_which_way_it_went():
     result = made_up_results.comparison()
-    assert "`mobilenet_v2`, reaches 88.00% on CIFAR-10, 2.0 points below the best network from scratch" in finding(
-        result
-    )
+    start = "`mobilenet_v2`, reaches 88.00% on CIFAR-10, "
+    assert f"{start}which is not told apart from the best network from scratch" in finding(result)
     assert "with 0.5% of its trainable parameters and 3.00 times its training time" in finding(result)
+    assert "past 1 of 2 frozen backbones: `vgg16`." in surprise(result)
+    result["pairs"][0]["p_holm"] = 1e-9
+    assert f"{start}2.0 points below the best network from scratch" in finding(result)
     assert "past 2 of 2 frozen backbones: `mobilenet_v2`, `vgg16`" in surprise(result)
     result["models"][0]["accuracy_mean"] = 0.80
-    assert "8.0 points above the best network from scratch" in finding(result)
+    for pair in result["pairs"][:2]:
+        pair |= {"only_first": 300, "only_second": 500}
+    assert f"{start}8.0 points above the best network from scratch" in finding(result)
     assert surprise(result) == "No network from scratch overtakes any of the frozen backbones."
+
+
+@pytest.mark.parametrize(("same", "words"), [(None, ""), (True, "the same way"), (False, "some of them otherwise")])
+def test_a_second_measurement_of_latency_says_whether_the_ranking_held(same, words):
+    table = latency({**made_up_results.latency(), "same_ranking": same}, {})
+    assert words in table and ("measurement before" in table) == (same is not None)

@@ -73,6 +73,9 @@ def test_a_model_without_latency_is_in_one_panel_alone(drawn):
     assert legend(figure) == NAMES
     points = [sum(line.get_linestyle() == "None" for line in axes.lines) for axes in figure.axes]
     assert points == [8, 7]
+    for model in models:
+        model["latency_ms"] = None
+    assert not drawn(plot_frontier, models).axes[1].lines
 
 
 @pytest.mark.parametrize("count", [1, 4, 7])
