@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -105,20 +104,6 @@ def measure_fits(
             rows[model] = {**origin(), "images": len(pictures), "fits": found}
             result = record(path, {"models": rows})  # after each, so that an interruption loses none
     return result
-
-
-def best_fit(result: Mapping) -> str:
-    """Return the way to fit that is right most often: the mean over models of validation images and photographs alike."""
-    models = result["models"].values()
-    return max(
-        CANDIDATES,
-        key=lambda name: statistics.mean(
-            statistics.mean(
-                [statistics.mean(row["fits"][name]["conditions"].values()), row["fits"][name]["photographs"]]
-            )
-            for row in models
-        ),
-    )
 
 
 def _accuracies(

@@ -117,10 +117,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Fetch what can be fetched, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the folders of pictures go")
+    folder = parser.parse_args(arguments).folder
     try:
-        print(write_cifar100(parser.parse_args(arguments).folder))
+        print(write_cifar100(folder))
     except Exception as error:  # of Keras's download, which wraps what went wrong in a bare one
-        print(f"outside: CIFAR-100 could not be had: {error}", file=sys.stderr)
+        print(
+            f"outside: CIFAR-100 could not be had: {error}\nTry again, or put pictures into {folder}/near-NAME yourself.",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -77,7 +77,7 @@ def as_page(text: str, folder: Path) -> str:
     """
     body = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
     body = re.sub(r"<table>.*?</table>", lambda table: f'<div class="table">{table[0]}</div>', body, flags=re.DOTALL)
-    # A name in a table breaks at its underscores, nowhere else.
+    # Where room is short, as in a table, a name breaks at its underscores.
     body = re.sub(r"<code>\w+</code>", lambda name: name[0].replace("_", "_<wbr>"), body)
     body = re.sub(r'src="([^":]+\.png)"', lambda picture: f'src="{_data_uri(folder / picture[1])}"', body)
     title = re.search(r"^# (.+)$", text, re.MULTILINE)[1]

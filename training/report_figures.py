@@ -38,17 +38,17 @@ def plot_learning_curves(curves: Mapping[str, Sequence[float]], path: Path) -> N
 
 
 def plot_frontier(models: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw test accuracy by parameters and by latency, with the line of those that nothing beats in both.
+    """Draw test accuracy by parameters and, where any was timed, by latency, with the line of those that nothing beats in both.
 
     Args:
         models: with `model` (name), `accuracy` (0..1), `parameters` (count) and `latency_ms` (None: not in that panel).
         path: of the PNG.
     """
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, key, label in zip(
-        panels, ("parameters", "latency_ms"), ("parameters", "latency of one image (ms)"), strict=True
-    ):
+    labels = {"parameters": "parameters", "latency_ms": "latency of one image (ms)"}
+    keys = [key for key in labels if any(row[key] is not None for row in models)]
+    figure = Figure(figsize=(5 * len(keys), 5), layout="constrained")
+    panels = figure.subplots(1, len(keys), squeeze=False, sharey=True)[0]
+    for axes, key in zip(panels, keys, strict=True):
         shown = [row for row in models if row[key] is not None]
         for number, row in enumerate(models):
             if row in shown:
@@ -56,9 +56,8 @@ def plot_frontier(models: Sequence[Mapping[str, Any]], path: Path) -> None:
                 named = {"label": row["model"]} if key == "parameters" else {}
                 axes.plot(row[key], row["accuracy"], markersize=9, linestyle="", **style, **named)
         best = frontier([(row[key], row["accuracy"]) for row in shown])
-        if best:
-            axes.step(*zip(*best, strict=True), where="post", color=GREY, linewidth=1, linestyle="--", zorder=0)
-        axes.set(xlabel=label, xscale="log")
+        axes.step(*zip(*best, strict=True), where="post", color=GREY, linewidth=1, linestyle="--", zorder=0)
+        axes.set(xlabel=labels[key], xscale="log")
         axes.xaxis.set_major_formatter(FuncFormatter(_short))
         _finish(axes)
     panels[0].set_ylabel("test accuracy")

@@ -64,5 +64,6 @@ def test_a_download_that_fails_is_told_and_leaves_what_was_there(tmp_path, monke
     monkeypatch.setattr(keras.datasets.cifar100, "load_data", fail)
     (tmp_path / "near-cifar100").mkdir()
     assert outside.main([str(tmp_path)]) == 1
-    assert "CIFAR-100 could not be had: URL fetch failure" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "CIFAR-100 could not be had: URL fetch failure" in told and f"put pictures into {tmp_path}/near-NAME" in told
     assert (tmp_path / "near-cifar100").is_dir()

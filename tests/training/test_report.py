@@ -79,9 +79,7 @@ def test_each_table_names_its_file_and_the_head_all_machines(results):
     (results / "comparison.json").write_text(json.dumps(result))
     write_report(results)
     text = (results / "REPORT.md").read_text()
-    assert "*a slide rule; an abacus; 2026-01-01 to 2026-01-03." in " ".join(text.split()).replace(
-        "an abacus; a slide rule", "a slide rule; an abacus"
-    )
+    assert "*a slide rule; an abacus; 2026-01-01 to 2026-01-03." in text
     small_print = "<sub>a slide rule, 2026-01-01; an abacus, 2026-01-02</sub> <sub>`results/comparison.json`</sub>"
     assert text.count(small_print) == 3
     assert "(`results/latency.json`, <sub>an abacus, 2026-01-03</sub>)" in text
