@@ -11,6 +11,7 @@ from tiny import TINY, tiny_dataset
 from tiny_models import save_tiny_models
 
 from models import registry
+from training import photographs
 
 
 def pytest_collection_modifyitems(items):
@@ -44,6 +45,14 @@ def tiny_network(monkeypatch):
 def dataset():
     """240 images of 3 classes that a small network can tell apart."""
     return tiny_dataset()
+
+
+@pytest.fixture
+def own_photographs(monkeypatch):
+    """Only the photographs that come with the project, so that no test fetches the others."""
+    own = [each for each in photographs.listed_photographs() if each.remote is None]
+    monkeypatch.setattr(photographs, "listed_photographs", lambda: own)
+    return own
 
 
 @pytest.fixture(scope="session")

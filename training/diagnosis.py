@@ -1,16 +1,13 @@
 """What lies behind an accuracy: which classes are confused, how far confidence can be trusted, which images decide."""
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from training.evaluation import CALIBRATION_BINS
 
-TEST_REVIEW = Path(__file__).with_name("cifar10_test_review.json")
 COVERAGES = 20
 
 
@@ -78,21 +75,6 @@ def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int
     return wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
 
 
-def read_review(path: Path = TEST_REVIEW) -> dict[str, dict[str, Any]]:
-    """Return what others found in the test set: a name of each list, with `what` it is, its `source` and its `images`.
-
-    CIFAR-10's lists come with the project; a file of the same form can say it of another data set.
-
-    Raises:
-        ValueError: the file is no such list.
-    """
-    lists = json.loads(path.read_text(encoding="utf-8"))
-    for name, each in lists.items():
-        if set(each) != {"what", "source", "images"} or not all(isinstance(i, int) and i >= 0 for i in each["images"]):
-            raise ValueError(f"{path} must hold lists with what, source and images (indices). Received: {name!r}")
-    return lists
-
-
 def without_doubtful(
     right: np.ndarray, lists: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, float | int | None]]:
@@ -100,7 +82,7 @@ def without_doubtful(
 
     Args:
         right: (images,) bool, whether the model is right.
-        lists: as `read_review` returns them.
+        lists: as `review_lists.fetch_review` returns them.
 
     Returns:
         For each list, and for `all` of them together: `images` in it, `accuracy_with` them, `accuracy_without`, and

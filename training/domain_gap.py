@@ -85,7 +85,7 @@ def ask_photographs(answer: Answer, half: str, labels: Sequence[str]) -> dict:
     probabilities = in_batches(answer, [each.path for each in asked])
     answers, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = [
-        {"file": f"{asked[i].label}/{asked[i].path.name}", "answer": labels[answers[i]], "confidence": float(confidences[i])}
+        {"file": asked[i].file, "answer": labels[answers[i]], "confidence": float(confidences[i])}
         for i in np.flatnonzero(answers != true)
     ]  # fmt: skip
     return {"images": len(asked), **summary(probabilities, true), "wrong": wrong}

@@ -133,4 +133,4 @@ def _accuracies(
 
 def _opened(path: Path) -> Image.Image:
     with Image.open(path) as image:
-        return image.convert("RGB")
+        return ImageOps.exif_transpose(image).convert("RGB")

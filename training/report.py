@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from models.storage import written_whole
 from training import comparison_tables, gap_tables, report_figures, tables
-from training.photographs import FOLDER, photographs
+from training.photographs import Photograph, listed_photographs
 from training.plots import plot_confusion_matrix
 from training.readme import read_results
 
@@ -142,17 +142,24 @@ def _draw(stored: dict[str, dict], folder: Path) -> None:
         report_figures.plot_confusion_pairs(found["rows"], found["from"], found["to"], folder / "confusion_pairs.png")
     if gap := stored.get("domain_gap"):
         report_figures.plot_domain_gap(*gap_tables.by_kind(gap), folder / "domain_gap.png")
-        if failures := gap_tables.failures(gap)[1]:
-            captions = [f"{row['file'].split('/')[0]}: {row['answer']}, {row['confidence']:.0%}" for row in failures]
-            files = [FOLDER / row["file"] for row in failures]
-            report_figures.plot_photographs(files, captions, folder / "photographs.png")
+        if shown := [(each, row) for each, row in _wrong_photographs(gap) if each.remote is None]:
+            captions = [f"{each.label}: {row['answer']}, {row['confidence']:.0%}" for each, row in shown]
+            report_figures.plot_photographs([each.path for each, _ in shown], captions, folder / "photographs.png")
 
 
 def _failures(stored: dict[str, dict]) -> dict:
-    """Return whose photographs `photographs.png` shows, and whose work they are; empty where there is none."""
-    model, rows = gap_tables.failures(stored["domain_gap"]) if "domain_gap" in stored else ("", [])
-    if not rows:
+    """Return which photographs a model is wrong about, whose work they are, and whether `photographs.png` shows any."""
+    if "domain_gap" not in stored or not (wrong := _wrong_photographs(stored["domain_gap"])):
         return {}
-    known = {each.path: each for each in photographs()}
-    shown = [known[FOLDER / row["file"]] for row in rows]
-    return {"model": model, "credits": "; ".join(f"{each.author} ({each.licence}, {each.source})" for each in shown)}
+    rows = [
+        f"| {f'[{each.file}]({each.address})' if each.address else each.file} | {row['answer']}, {row['confidence']:.0%} | "
+        f"{each.author} ({each.licence}) |"
+        for each, row in wrong
+    ]
+    model = gap_tables.failures(stored["domain_gap"])[0]
+    return {"model": model, "rows": "\n".join(rows), "shown": any(each.remote is None for each, _ in wrong)}
+
+
+def _wrong_photographs(gap: dict) -> list[tuple[Photograph, dict]]:
+    known = {each.file: each for each in listed_photographs()}
+    return [(known[row["file"]], row) for row in gap_tables.failures(gap)[1]]

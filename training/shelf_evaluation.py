@@ -15,7 +15,6 @@ from training.diagnosis import (
     confident_mistakes,
     confusion_pairs,
     coverage_curve,
-    read_review,
     reliability,
     without_doubtful,
 )
@@ -23,6 +22,7 @@ from training.evaluation import apply_temperature, calibration, evaluate, predic
 from training.measure import record
 from training.pipeline import resize
 from training.report_figures import plot_mistakes
+from training.review_lists import fetch_review
 
 FROM, TO = "custom_cnn", "mobilenet_v2"  # whose confusions are compared
 MISTAKES = 12  # pictures in the grid
@@ -37,7 +37,7 @@ def evaluate_shelf(shelf: Path, results: Path) -> dict:
         shelf: the folder of saved models, with `custom_cnn` and `mobilenet_v2` in it.
         results: where `evaluation.json` and `mistakes.png` go.
     """
-    dataset, review = load_cifar10(), read_review()
+    dataset, review = load_cifar10(), fetch_review()
     rows = {}
     for folder in tqdm(sorted(path.parent for path in shelf.glob(f"*/{ONNX_FILE}")), desc="shelf", unit=" models"):
         saved = load_saved(folder / ONNX_FILE)

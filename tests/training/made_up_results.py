@@ -79,7 +79,7 @@ def domain_gap() -> dict:
         names = [CLEAN, *(name for group in CONDITIONS.values() for name in group)]
         summary = {"accuracy": accuracy, "confidence": accuracy + 0.02, "calibration_error": 0.02}
         conditions = {name: {**summary, "accuracy": accuracy if name == CLEAN else accuracy - 0.2} for name in names}
-        wrong = [{"file": "cat/dali-cat-1046544.jpg", "answer": "frog", "confidence": 0.61}]
+        wrong = [{"file": "cat/gcompris-kitten.jpg", "answer": "frog", "confidence": 0.61}]
         halves = {half: {"images": 47, **summary, "wrong": wrong} for half in ("choice", "report")}
         return {**ORIGIN, "fit": "bilinear", "input_size": 32, "conditions": conditions, "photographs": halves}
 

@@ -1,7 +1,5 @@
 """What lies behind an accuracy: pairs, reliability, coverage, mistakes, doubtful images."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,6 @@ from training.diagnosis import (
     confident_mistakes,
     confusion_pairs,
     coverage_curve,
-    read_review,
     reliability,
     without_doubtful,
 )
@@ -72,17 +69,3 @@ def test_doubtful_images_are_taken_out_and_looked_at_alone():
     assert found["none"]["accuracy_on"] is None
     with pytest.raises(ValueError, match="labels names image 9, and there are 5"):
         without_doubtful(right, {"labels": {"images": [9]}})
-
-
-def test_the_lists_of_cifar10_are_those_that_their_authors_count():
-    lists = read_review()
-    assert len(set(lists["near_duplicates"]["images"])) == 286
-    assert len(set(lists["unconfirmed_labels"]["images"])) == 54
-    assert all(0 <= image < 10_000 for each in lists.values() for image in each["images"])
-
-
-def test_a_list_of_another_form_is_refused(tmp_path):
-    path = tmp_path / "review.json"
-    path.write_text(json.dumps({"duplicates": {"what": "", "source": "", "images": ["cat.png"]}}))
-    with pytest.raises(ValueError, match="lists with what, source and images"):
-        read_review(path)

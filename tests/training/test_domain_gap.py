@@ -14,6 +14,8 @@ from training.cifar10 import CLASS_NAMES
 from training.corruptions import find_corruption
 from training.photographs import photographs
 
+pytestmark = pytest.mark.usefixtures("own_photographs")
+
 
 @pytest.fixture
 def dataset(monkeypatch):

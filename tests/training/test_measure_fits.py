@@ -13,6 +13,8 @@ from training import gap_tables, measure_fits
 from training.cifar10 import CLASS_NAMES
 from training.measure_fits import CANDIDATES, letterboxed, middle, pieces, squeezed
 
+pytestmark = pytest.mark.usefixtures("own_photographs")
+
 
 @pytest.fixture
 def wide():

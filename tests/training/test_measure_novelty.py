@@ -14,6 +14,8 @@ from training.cifar10 import CLASS_NAMES
 from training.measure_novelty import SHIPPED
 from training.novelty_scores import SCORES
 
+pytestmark = pytest.mark.usefixtures("own_photographs")
+
 
 @pytest.fixture
 def small_world(monkeypatch):

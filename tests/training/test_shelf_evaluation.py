@@ -27,7 +27,7 @@ def test_every_model_is_measured_and_the_mistakes_are_drawn(shelf, tmp_path, mon
     monkeypatch.setattr(shelf_evaluation, "FROM", "tiny_b")
     monkeypatch.setattr(shelf_evaluation, "TO", "tiny_a")
     lists = {"some": {"what": "w", "source": "s", "images": [0, 5]}}
-    monkeypatch.setattr(shelf_evaluation, "read_review", lambda: lists)
+    monkeypatch.setattr(shelf_evaluation, "fetch_review", lambda: lists)
     result = evaluate_shelf(shelf, tmp_path / "results")
     assert json.loads((tmp_path / "results" / "evaluation.json").read_text()) == result
     assert set(result["models"]) == {"tiny_a", "tiny_b"}
