@@ -14,6 +14,7 @@ import filelock
 import keras
 import numpy as np
 import pytest
+import resumable_run
 
 from models.card import read_card
 from models.registry import create_model
@@ -22,8 +23,6 @@ from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingSta
 from training.config import TrainingConfig, make_config
 from training.run import Run, RunConflictError
 from training.run_folders import finished_head
-
-SCRIPT = Path(__file__).with_name("resumable_run.py")
 
 
 @pytest.fixture
@@ -204,15 +203,12 @@ def interrupt_after(monkeypatch, saves: int) -> None:
     monkeypatch.setattr(Checkpoint, "save", save_then_interrupt)
 
 
-def start(folder: Path, cache: Path) -> subprocess.Popen:
-    root = Path(run.__file__).parent.parent
-    environment = {**os.environ, "THAW_CACHE": str(cache), "PYTHONPATH": f"{root}:{root / 'tests'}"}
-    return subprocess.Popen([sys.executable, SCRIPT, folder], env=environment, stderr=subprocess.PIPE)
-
-
 def kill_after(folder: Path, cache: Path, rows: int) -> None:
     """Run until the history has so many rows, then SIGKILL in the middle of whatever comes next."""
-    process = start(folder, cache)
+    root = Path(run.__file__).parent.parent
+    environment = {**os.environ, "THAW_CACHE": str(cache), "PYTHONPATH": f"{root}:{root / 'tests'}"}
+    command = [sys.executable, resumable_run.__file__, folder]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     while process.poll() is None:
         if (folder / "history.csv").exists() and len(history(folder)) >= rows:
             process.send_signal(signal.SIGKILL)
@@ -221,18 +217,15 @@ def kill_after(folder: Path, cache: Path, rows: int) -> None:
     assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()[-2000:]
 
 
-def test_sigkill_in_both_phases_and_the_same_weights_in_the_end(tmp_path):
+def test_sigkill_in_both_phases_and_the_same_weights_in_the_end(tiny_network, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "load_cifar10", resumable_run.load_data)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = start(whole, tmp_path / "cache")
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()[-2000:]
+    resumable_run.run_in(whole)
     head_epochs = sum(row["phase"] == "head" for row in history(whole))
 
-    kill_after(killed, tmp_path / "cache", rows=2)
-    kill_after(killed, tmp_path / "cache", rows=head_epochs + 1)
-    process = start(killed, tmp_path / "cache")
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()[-2000:]
+    kill_after(killed, cache, rows=2)
+    kill_after(killed, cache, rows=head_epochs + 1)
+    resumable_run.run_in(killed)
 
     timeless = [[{**row, "seconds": ""} for row in history(folder)] for folder in (whole, killed)]
     assert timeless[0] == timeless[1]
