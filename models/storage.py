@@ -47,6 +47,23 @@ def written_whole(target: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def download(address: str, target: Path, checksum: str | None) -> None:
+    """Download a file by Keras, whole or not at all.
+
+    Args:
+        address: its URL.
+        target: where it goes.
+        checksum: its SHA-256 or MD5 as hexadecimal digits; None takes what comes.
+
+    Raises:
+        Exception: the host is out of reach, or has another file there. Keras has no class of its own for it.
+    """
+    import keras  # here, because it takes seconds and only a download needs it
+
+    with written_whole(target) as partial:
+        keras.utils.get_file(partial.name, address, cache_dir=str(target.parent), cache_subdir="", file_hash=checksum)
+
+
 @contextmanager
 def locked(target: str | Path) -> Iterator[None]:
     """Hold the lock that belongs to `target`, so that one process at a time makes it and the others wait."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.storage import cache_folder, locked, sha256_of, written_whole
+from models.storage import cache_folder, download, locked, sha256_of
 
 
 class FileUnavailableError(RuntimeError):
@@ -43,15 +43,9 @@ class RemoteFile:
         target = self.cached
         with locked(target):
             if not self.is_cached:
-                import keras  # here, because it takes seconds and only a download needs it
-
                 try:
-                    with written_whole(target) as partial:
-                        keras.utils.get_file(
-                            partial.name, self.address, cache_dir=str(target.parent), cache_subdir="",
-                            file_hash=self.sha256, hash_algorithm="sha256",
-                        )  # fmt: skip
-                except Exception as error:  # Keras raises a bare Exception when the host is out of reach
+                    download(self.address, target, self.sha256)
+                except Exception as error:
                     raise FileUnavailableError(
                         f"{self.address} cannot be had: {error}. By hand: get it where there is a network, and put it at "
                         f"{target} (sha256 {self.sha256})."

@@ -16,7 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.storage import cache_folder, locked, sha256_of, written_whole
+from models.storage import cache_folder, download, locked, sha256_of, written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -197,14 +197,9 @@ class KerasDownload:
             if target.is_file():
                 self._require_sound(target, instead)
                 return target
-            import keras  # here, because it takes seconds and only this downloads by it
-
             try:
-                with written_whole(target) as partial:
-                    keras.utils.get_file(
-                        partial.name, self.url, cache_dir=str(target.parent), cache_subdir="", file_hash=self.md5
-                    )
-            except Exception as error:  # Keras raises a bare Exception when the host is out of reach
+                download(self.url, target, self.md5)
+            except Exception as error:
                 raise WeightsUnavailableError(
                     self._advice(f"{target} is not there; download: {error}", instead)
                 ) from error
