@@ -45,6 +45,7 @@ def domain_gap(
     Raises:
         ValueError: if there are rows of this stage that were asked another number of images.
         FileNotFoundError: if there is no model of a name.
+        FileUnavailableError: a photograph can neither be found in the cache nor downloaded.
     """
     path = results / "domain_gap.json"
     stages = json.loads(path.read_text())["stages"] if path.exists() else {}
@@ -52,6 +53,7 @@ def domain_gap(
     require(stages[stage]["test_images"] == images, f"stage {stage!r} was asked {stages[stage]['test_images']} images",
             images=images)  # fmt: skip
     cards = {model: read_card(shelf / model / "card.json") for model in models}  # a wrong name is told now
+    photographs()  # fetched now: what cannot be had is told before anything is asked
     dataset = load_cifar10()
     pictures = [Image.fromarray(image) for image in dataset.x_test[:images]]
     result: dict = {}

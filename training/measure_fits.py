@@ -82,10 +82,12 @@ def measure_fits(
 
     Raises:
         ModelFileError: if there is no model of a name.
+        FileUnavailableError: a photograph can neither be found in the cache nor downloaded.
     """
     path = results / "fits.json"
     rows = json.loads(path.read_text())["models"] if path.exists() else {}
     shelved = {model: load_saved(shelf / model / ONNX_FILE) for model in models}  # a wrong name is told now
+    photographs("choice")  # fetched now: what cannot be had is told before anything is asked
     dataset = load_cifar10()
     result: dict = {}
     with tqdm(total=len(models) * len(CANDIDATES), unit=" fits", disable=None) as bar:

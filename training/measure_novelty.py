@@ -68,7 +68,9 @@ def measure_novelty(
 
     Raises:
         ValueError: if the file holds rows that were measured on other sets.
+        FileUnavailableError: a photograph can neither be found in the cache nor downloaded.
     """
+    photographs()  # fetched now: what cannot be had is told before anything is asked
     sets = {half: outside_sets(half, folder) for half in HALVES}
     path = results / "novelty.json"
     shown = {

@@ -43,11 +43,12 @@ class RemoteFile:
         target = self.cached
         with locked(target):
             if not self.is_cached:
+                what = "another file is there, or a damaged one" if target.exists() else "nothing is there"
                 try:
                     download(self.address, target, self.sha256)
                 except Exception as error:
                     raise FileUnavailableError(
                         f"{self.address} cannot be had: {error}. By hand: get it where there is a network, and put it at "
-                        f"{target} (sha256 {self.sha256})."
+                        f"{target} ({what}; its sha256 must be {self.sha256})."
                     ) from error
         return target

@@ -10,9 +10,11 @@ from tiny import tiny_dataset
 
 from inference.classifier import load_classifier
 from training import domain_gap
+from training import photographs as photographs_module
 from training.cifar10 import CLASS_NAMES
 from training.corruptions import find_corruption
-from training.photographs import photographs
+from training.photographs import Photograph, photographs
+from training.remote_files import FileUnavailableError
 
 pytestmark = pytest.mark.usefixtures("own_photographs")
 
@@ -47,7 +49,7 @@ def test_every_condition_is_asked_the_way_of_an_upload_and_stages_stay(saved_mod
     assert tiny["conditions"]["jpeg_10"]["confidence"] == pytest.approx(np.mean([each.top[0][1] for each in answers]))
 
 
-def test_what_cannot_be_asked_is_told_before_anything_is(saved_models, dataset, tmp_path):
+def test_what_cannot_be_asked_is_told_before_anything_is(saved_models, dataset, cache, tmp_path, monkeypatch):
     def never(folder):
         pytest.fail("a model was asked")
 
@@ -57,6 +59,10 @@ def test_what_cannot_be_asked_is_told_before_anything_is(saved_models, dataset, 
     (tmp_path / "domain_gap.json").write_text(json.dumps(stored))
     with pytest.raises(ValueError, match="stage 'before' was asked 10 images. Received: images=20"):
         domain_gap.domain_gap(never, saved_models, tmp_path, "before", ["tiny_a"], images=20)
+    missing = Photograph("cat/gone.jpg", "choice", "scene", "A", "CC0", "a place", "http://127.0.0.1:9/a.jpg", "0" * 64)
+    monkeypatch.setattr(photographs_module, "listed_photographs", lambda: [missing])
+    with pytest.raises(FileUnavailableError, match="cat/gone.jpg"):
+        domain_gap.domain_gap(never, saved_models, tmp_path, "after", ["tiny_a"], images=20)
 
 
 def test_another_order_of_labels_changes_nothing(saved_models, dataset, tmp_path, monkeypatch):

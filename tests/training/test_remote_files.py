@@ -59,6 +59,14 @@ def test_what_is_not_the_listed_file_is_refused_and_leaves_nothing(address, cach
     assert [path.name for path in missing.cached.parent.iterdir()] == [f".{file}.lock"]
 
 
+def test_a_damaged_file_that_cannot_be_replaced_is_told(cache):
+    file = listed("http://127.0.0.1:9")
+    file.cached.parent.mkdir(parents=True)
+    file.cached.write_bytes(CONTENT[:50])
+    with pytest.raises(FileUnavailableError, match="another file is there, or a damaged one; its sha256 must be"):
+        file.fetch()
+
+
 def test_a_file_put_there_by_hand_is_taken(address, cache):
     file = listed("http://127.0.0.1:9")
     file.cached.parent.mkdir(parents=True)
