@@ -25,13 +25,15 @@ def comparison(result: dict, stored: dict) -> str:
         "frozen layers + training |\n|"
     )
     budget = result["budget"]
+    timed_on = " or ".join(_timed_on(*result["models"]))
     held_back = " or ".join(f"{count:,}" for count in sorted({row["validation_images"] for row in result["models"]}))
     return (
         f"{head}{'---|' * 10}\n" + "\n".join(rows) + f"\n\nOne budget for all: {budget['optimizer'].capitalize()}, learning "
         f"rate {budget['learning_rate']:g}, {budget['epochs']} epochs, batch {budget['batch_size']}, augmentation: "
         f"{budget['augmentation']}, {held_back} images held back. Mean ± deviation over seeds; the interval is a bootstrap "
-        "over test images; times are the first seed's. Live networks ship in `saved_models/`, trained by a recipe of their "
-        f"own; study ones are in this table alone. `python benchmark.py --budget controlled` repeats it. {_where(result)}"
+        f"over test images; times are the first seed's, on {timed_on}. Live networks ship in `saved_models/`, trained by a "
+        "recipe of their own; study ones are in this table alone. `python benchmark.py --budget controlled` repeats it. "
+        f"{_where(result)}"
     )  # fmt: skip
 
 
@@ -173,10 +175,11 @@ def finding(result: dict) -> str:
     }[_verdict(_pair(result, with_backbone, without))]
     share = with_backbone["parameters"]["trainable"] / without["parameters"]["trainable"]
     times = [row["frozen_seconds"] + row["training_seconds"] for row in (with_backbone, without)]
+    time = f" and {times[0] / times[1]:.2f} times its training time, frozen layers included"
     return (
         f"Under one budget the best frozen ImageNet backbone, `{with_backbone['model']}`, reaches {high:.2%} on CIFAR-10, "
         f"{relation} the best network from scratch, `{without['model']}` ({low:.2%}), with {share:.1%} of its trainable "
-        f"parameters and {times[0] / times[1]:.2f} times its training time, frozen layers included."
+        f"parameters{time if len(_timed_on(with_backbone, without)) == 1 else ''}."
     )
 
 
@@ -215,6 +218,11 @@ def _verdict(pair: Mapping) -> str:
     if pair["p_holm"] >= SIGNIFICANT:
         return "not told apart"
     return "better" if pair["only_first"] > pair["only_second"] else "worse"
+
+
+def _timed_on(*rows: Mapping) -> list[str]:
+    """Return the machines that the rows' times are of, those of their first runs."""
+    return list(dict.fromkeys(row["runs"][0]["hardware"] for row in rows))
 
 
 def _where(result: dict) -> str:

@@ -118,6 +118,15 @@ def test_the_finding_says_which_way_it_went():
     assert surprise(result) == "No network from scratch overtakes any of the frozen backbones."
 
 
+def test_times_are_compared_on_one_machine_alone():
+    result = made_up_results.comparison()
+    assert "parameters and 3.00 times its training time" in finding(result)
+    assert "the first seed's, on an abacus. Live" in comparison(result, {})
+    result["models"][1]["runs"][0]["hardware"] = "a slide rule"
+    assert finding(result).endswith("with 0.5% of its trainable parameters.")
+    assert "the first seed's, on an abacus or a slide rule. Live" in comparison(result, {})
+
+
 @pytest.mark.parametrize(("same", "words"), [(None, ""), (True, "the same way"), (False, "some of them otherwise")])
 def test_a_second_measurement_of_latency_says_whether_the_ranking_held(same, words):
     table = latency({**made_up_results.latency(), "same_ranking": same}, {})
