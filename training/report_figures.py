@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from PIL import Image
 
 from training.plots import BLUE, GREY, VERMILION, save
@@ -58,7 +58,9 @@ def plot_frontier(models: Sequence[Mapping[str, Any]], path: Path) -> None:
         best = frontier([(row[key], row["accuracy"]) for row in shown])
         axes.step(*zip(*best, strict=True), where="post", color=GREY, linewidth=1, linestyle="--", zorder=0)
         axes.set(xlabel=labels[key], xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(_short))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         _finish(axes)
     panels[0].set_ylabel("test accuracy")
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
