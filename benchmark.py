@@ -123,18 +123,17 @@ def serving_result(model: Path | None, seconds: float) -> dict:
 
 def latency_result() -> dict:
     """Time the networks of the comparison, with random weights, and return the result."""
-    from deploy.measure.latency import measure_latency, ranking
+    from deploy.measure.latency import measure_latency, same_ranking
     from training.comparison import COMPARED, save_untrained
     from training.measure import record
     from training.provenance import describe_hardware
 
     path = RESULTS / "latency.json"
     before = json.loads(path.read_text()) if path.exists() else {}
-    comparable = before.get("hardware") == describe_hardware()
+    earlier = before["runs"] if before.get("hardware") == describe_hardware() else []
     with tempfile.TemporaryDirectory() as untrained:
         rows = measure_latency({name: save_untrained(name, Path(untrained, name)) for name in COMPARED})
-    same = ranking(rows) == ranking(before["runs"]) if comparable else None
-    return record(path, {"runs": rows, "same_ranking": same})
+    return record(path, {"runs": rows, "same_ranking": same_ranking(earlier, rows)})
 
 
 def seed_numbers(given: Sequence[int]) -> Sequence[int]:

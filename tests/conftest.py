@@ -7,6 +7,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as training.cpu has it, w
 
 import keras
 import pytest
+from browser import chromium, page  # noqa: F401  # fixtures: a browser to look with
 from tiny import TINY, tiny_dataset
 from tiny_models import save_tiny_models
 

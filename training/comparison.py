@@ -1,5 +1,6 @@
 """The controlled comparison: how much a pretrained backbone helps when data, optimizer and epochs are the same for all."""
 
+import contextlib
 import itertools
 import json
 import shutil
@@ -14,6 +15,7 @@ from models.card import ONNX_FILE, read_card
 from models.registry import create_model, model_spec
 from training.artifacts import PREDICTIONS_FILE, save_keras, write_card
 from training.cifar10 import CLASS_NAMES, load_cifar10
+from training.comparison_tables import timed_run
 from training.config import TrainingConfig, make_config
 from training.flops import count_flops
 from training.measure import empty_boundary_cache, record, run_origin, run_row
@@ -110,23 +112,23 @@ def _compared(name: str, configs: Sequence[TrainingConfig], folder: Path, bar: t
     """Train a network with each seed, and return its row. The seeds share one cache of the frozen layers, then deleted."""
     cache = folder / f".{name}-cache"  # an interrupted comparison finds it, and computes it once
     runs = {run["seed"]: run for run in known}
-    for config in configs:
-        bar.set_description(f"{name}, seed {config.seed}")
-        phase = config.phases[-1].name
-        options = f"--model {name} --phase {phase} --recipe controlled --head {config.head} --seed {config.seed}"
-        run = folder / config.name
-        finished = _is_finished(run)
-        with empty_boundary_cache(cache):
+    unfinished = [config for config in configs if not _is_finished(folder / config.name)]
+    with empty_boundary_cache(cache) if unfinished else contextlib.nullcontext():
+        for config in configs:
+            bar.set_description(f"{name}, seed {config.seed}")
+            phase = config.phases[-1].name
+            options = f"--model {name} --phase {phase} --recipe controlled --head {config.head} --seed {config.seed}"
+            run = folder / config.name
             metrics = Run(config, run, command=f"python train.py {options}").complete()
-        runs[config.seed] = {
-            "seed": config.seed,
-            **run_row(metrics),
-            "curve": _validation_curve(run),
-            "test_images": len(right := _right_answers(run)),
-            "right": np.packbits(right).tobytes().hex(),  # a bit a test image
-            **run_origin(run),
-        }
-        bar.update(not finished)
+            runs[config.seed] = {
+                "seed": config.seed,
+                **run_row(metrics),
+                "curve": _validation_curve(run),
+                "test_images": len(right := _right_answers(run)),
+                "right": np.packbits(right).tobytes().hex(),  # a bit a test image
+                **run_origin(run),
+            }
+            bar.update(config in unfinished)
     shutil.rmtree(cache, ignore_errors=True)
     return _row(name, configs[-1], folder / configs[-1].name, [runs[seed] for seed in sorted(runs)])
 
@@ -134,10 +136,10 @@ def _compared(name: str, configs: Sequence[TrainingConfig], folder: Path, bar: t
 def _row(name: str, config: TrainingConfig, folder: Path, runs: Sequence[dict]) -> dict:
     """Return what is recorded of a network: from the folder of any run what they share, from the runs what they reached.
 
-    Times, epochs and CPU seconds are those of the first seed, which computes the frozen layers for the others.
+    Times and CPU seconds are those of `comparison_tables.timed_run`.
     """
     card, phase, accuracies = read_card(folder / "card.json"), config.phases[-1].name, [run["accuracy"] for run in runs]
-    first = runs[0]
+    timed = timed_run(runs)
     return {
         "model": name,
         "phase": phase,
@@ -152,10 +154,10 @@ def _row(name: str, config: TrainingConfig, folder: Path, runs: Sequence[dict]) 
         "accuracy_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         "accuracy_interval": list(bootstrap_interval(np.stack([_unpacked(run) for run in runs]))),
         "macro_f1": statistics.mean(run["macro_f1"] for run in runs),
-        "training_seconds": first["seconds"][phase],
-        "frozen_seconds": first["seconds"]["cache"],
-        "cpu_seconds": first["cpu_seconds"],
-        "epochs_to_converge": _epochs_to_converge(first["curve"]),
+        "training_seconds": timed["seconds"][phase],
+        "frozen_seconds": timed["seconds"]["cache"],
+        "cpu_seconds": timed["cpu_seconds"],
+        "epochs_to_converge": _epochs_to_converge(runs[0]["curve"]),
         "runs": list(runs),
     }
 

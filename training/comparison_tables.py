@@ -1,38 +1,46 @@
 """Markdown tables of the controlled comparison and of the shipped models; functions as in `training.tables`."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from training.tables import origin, origins
 
 SIGNIFICANT = 0.05
 
 
+def timed_run(runs: Sequence[Mapping]) -> Mapping:
+    """Return the run that a network's times are of: the one that computed the frozen layers for all, else the first."""
+    return max(runs, key=lambda run: run["seconds"]["cache"])
+
+
 def comparison(result: dict, stored: dict) -> str:
     """Return the networks under the controlled budget, by accuracy."""
-    rows = []
+    rows, machine, timed_on = [], _machine_notes(result), _timed_on(*result["models"])
     for row in result["models"]:
         low, high = row["accuracy_interval"]
         spread = "" if row["accuracy_deviation"] is None else f" ± {100 * row['accuracy_deviation']:.2f}"
         parameters = row["parameters"]
+        minutes = f"{row['frozen_seconds'] / 60:.1f} + {row['training_seconds'] / 60:.1f} min"
         rows.append(
             f"| `{row['model']}` | {row['strategy']} | {row['status']} | **{row['accuracy_mean']:.2%}**{spread} | "
             f"{len(row['runs'])} | {low:.1%} – {high:.1%} | {row['macro_f1']:.4f} | {parameters['trainable']:,} | "
-            f"{parameters['total']:,} | {row['frozen_seconds'] / 60:.1f} + {row['training_seconds'] / 60:.1f} min |"
+            f"{parameters['total']:,} | {minutes}{machine(row)} |"
         )
     head = (
         "| network | strategy | status | test accuracy | runs | 95 % interval | macro F1 | trainable parameters | of | "
         "frozen layers + training |\n|"
     )
     budget = result["budget"]
-    timed_on = " or ".join(_timed_on(*result["models"]))
+    single = [f"`{row['model']}`" for row in result["models"] if len(row["runs"]) == 1]
+    where = f", on {timed_on[0]}" if len(timed_on) == 1 else ""
+    cheap = f" One run alone, for its length, of {', '.join(single)}." if single else ""
     held_back = " or ".join(f"{count:,}" for count in sorted({row["validation_images"] for row in result["models"]}))
     return (
         f"{head}{'---|' * 10}\n" + "\n".join(rows) + f"\n\nOne budget for all: {budget['optimizer'].capitalize()}, learning "
         f"rate {budget['learning_rate']:g}, {budget['epochs']} epochs, batch {budget['batch_size']}, augmentation: "
-        f"{budget['augmentation']}, {held_back} images held back. Mean ± deviation over seeds; the interval is a bootstrap "
-        f"over test images; times are the first seed's, on {timed_on}. Live networks ship in `saved_models/`, trained by a "
-        "recipe of their own; study ones are in this table alone. `python benchmark.py --budget controlled` repeats it. "
+        f"{budget['augmentation']}, {held_back} images held back. Mean ± deviation over seeds.{cheap} The interval is a "
+        f"bootstrap over test images; times are those of one run{where}. Live networks ship in `saved_models/`, trained "
+        "by a recipe of their own; study ones are in this table alone. `python benchmark.py --budget controlled` repeats it. "
         f"{_where(result)}"
     )  # fmt: skip
 
@@ -40,23 +48,27 @@ def comparison(result: dict, stored: dict) -> str:
 def costs(result: dict, stored: dict) -> str:
     """Return what each network of the comparison costs to store, to train and to ask."""
     times = _latencies(stored)
-    rows = []
+    rows, machine = [], _machine_notes(result)
     for row in result["models"]:
         keras, onnx = (times.get((row["model"], engine)) for engine in ("keras", "onnxruntime"))
         rows.append(
             f"| `{row['model']}` | {row['image_size']} | {row['file_mb']:.1f} MB | {row['flops'] / 1e6:,.0f} M | "
-            f"{_times(onnx)} | {_times(keras)} | {row['cpu_seconds']:,.0f} s | {row['epochs_to_converge']} |"
+            f"{_times(onnx)} | {_times(keras)} | {row['cpu_seconds']:,.0f} s{machine(row)} | {_converged(row)} |"
         )
-    measured = f" (`results/latency.json`, {origin(stored['latency'])})" if "latency" in stored else ""
+    measured = (
+        f"`results/latency.json`, {origin(stored['latency'])}"
+        if "latency" in stored
+        else "not measured yet: `python benchmark.py --latency`"
+    )
     head = (
-        "| network | input | ONNX file | FLOPs | onnxruntime: median, p95; images/s | Keras: the same | CPU time of a run, its "
-        "energy | epochs to converge |\n|"
+        "| network | input | ONNX file | FLOPs | onnxruntime: median, p95; images/s | Keras: the same | CPU time of a run, for "
+        "its energy | epochs to converge |\n|"
     )
     return (
         f"{head}{'---|' * 8}\n" + "\n".join(rows) + "\n\nFLOPs of one image, two for each multiply-add. Answer times of one "
-        f"image, and images/s of 32 at a time{measured}. CPU time of all cores in the first seed's run, frozen layers and "
-        "evaluation included, stands for its energy. That run has converged at the first epoch within a point of its best "
-        f"validation accuracy. {_where(result)}"
+        f"image, and images/s of 32 at a time ({measured}). CPU time of all cores in one run, frozen layers and "
+        "evaluation included, stands for its energy. The first seed's run has converged at the first epoch within a point of "
+        f"its best validation accuracy. {_where(result)}"
     )  # fmt: skip
 
 
@@ -118,7 +130,9 @@ def shipped(result: dict, stored: dict) -> str:
 
 
 def doubtful(result: dict, stored: dict) -> str:
-    """Return what the shipped models' accuracy is without the test images that others found doubtful."""
+    """Return the shipped models' accuracy without the test images that others found doubtful; empty without a list of them."""
+    if not result["review"]:
+        return ""
     names = (*result["review"], "all")
     rows = [
         f"| `{folder}` | {model['accuracy']:.2%} | "
@@ -167,19 +181,17 @@ def finding(result: dict) -> str:
     if not frozen or not scratch:
         return ""
     with_backbone, without = frozen[0], scratch[0]  # the best ones
-    high, low = with_backbone["accuracy_mean"], without["accuracy_mean"]
-    relation = {
-        "better": f"{100 * (high - low):.1f} points above",
-        "worse": f"{100 * (low - high):.1f} points below",
-        "not told apart": "which is not told apart from",
-    }[_verdict(_pair(result, with_backbone, without))]
+    ahead = 100 * (with_backbone["accuracy_mean"] - without["accuracy_mean"])
+    relation = "which McNemar's test does not tell apart from"
+    if _verdict(_pair(result, with_backbone, without)) == ("better" if ahead > 0 else "worse"):
+        relation = f"{abs(ahead):.1f} points {'above' if ahead > 0 else 'below'}"
     share = with_backbone["parameters"]["trainable"] / without["parameters"]["trainable"]
     times = [row["frozen_seconds"] + row["training_seconds"] for row in (with_backbone, without)]
-    time = f" and {times[0] / times[1]:.2f} times its training time, frozen layers included"
+    time = f" and takes {times[0] / times[1]:.2f} times as long, frozen layers included"
     return (
-        f"Under one budget the best frozen ImageNet backbone, `{with_backbone['model']}`, reaches {high:.2%} on CIFAR-10, "
-        f"{relation} the best network from scratch, `{without['model']}` ({low:.2%}), with {share:.1%} of its trainable "
-        f"parameters{time if len(_timed_on(with_backbone, without)) == 1 else ''}."
+        f"Under one budget the best frozen ImageNet backbone, `{with_backbone['model']}`, reaches {_reached(with_backbone)} "
+        f"on CIFAR-10, {relation} the {_reached(without)} of the best network from scratch, `{without['model']}`; it trains "
+        f"{share:.1%} as many parameters{time if len(_timed_on(with_backbone, without)) == 1 else ''}."
     )
 
 
@@ -220,9 +232,25 @@ def _verdict(pair: Mapping) -> str:
     return "better" if pair["only_first"] > pair["only_second"] else "worse"
 
 
+def _reached(row: Mapping) -> str:
+    runs = len(row["runs"])
+    return f"{row['accuracy_mean']:.2%} ({runs} run{'s' if runs > 1 else ''})"
+
+
 def _timed_on(*rows: Mapping) -> list[str]:
-    """Return the machines that the rows' times are of, those of their first runs."""
-    return list(dict.fromkeys(row["runs"][0]["hardware"] for row in rows))
+    """Return the machines that the rows' times are of."""
+    return list(dict.fromkeys(timed_run(row["runs"])["hardware"] for row in rows))
+
+
+def _machine_notes(result: dict) -> Callable[[Mapping], str]:
+    """Return what names the machine of a row's times where not all are of one."""
+    several = len(_timed_on(*result["models"])) > 1
+    return lambda row: f" <sub>{timed_run(row['runs'])['hardware']}</sub>" if several else ""
+
+
+def _converged(row: Mapping) -> str:
+    epochs, last = row["epochs_to_converge"], len(row["runs"][0]["curve"])
+    return f"not before the last, {last}" if epochs == last else f"{epochs}"
 
 
 def _where(result: dict) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluation import CALIBRATION_BINS
+from training.evaluation import CALIBRATION_BINS, confidence_intervals
 
 COVERAGES = 20
 
@@ -42,7 +42,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIB
     Rows have `images`, `confidence` and `accuracy`, means over the interval's images (Guo et al. 2017, arXiv 1706.04599).
     """
     confidence, right = _confidence(probabilities, labels)
-    interval = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # (low, high], as in the paper
+    interval = confidence_intervals(confidence, bins)
     return [
         {"images": int(inside.sum()), "confidence": float(confidence[inside].mean()),
          "accuracy": float(right[inside].mean())}
@@ -86,8 +86,10 @@ def without_doubtful(
 
     Returns:
         For each list, and for `all` of them together: `images` in it, `accuracy_with` them, `accuracy_without`, and
-        `accuracy_on` them alone (None where there are none).
+        `accuracy_on` them alone (None where there are none). Empty without any list.
     """
+    if not lists:
+        return {}
     chosen = {name: np.asarray(each["images"], int) for name, each in lists.items()}
     chosen["all"] = np.unique(np.concatenate(list(chosen.values())))
     found = {}

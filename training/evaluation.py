@@ -141,9 +141,14 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     labels = _checked_labels(labels, probabilities)
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
-    interval = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # (low, high], as in the paper
+    interval = confidence_intervals(confidence, bins)
     gaps = np.bincount(interval, weights=confidence - correct, minlength=bins)  # sum over each bin's images
     return float(np.abs(gaps).sum() / len(labels))
+
+
+def confidence_intervals(confidence: np.ndarray, bins: int = CALIBRATION_BINS) -> np.ndarray:
+    """Return in which of `bins` equal intervals (low, high] each confidence 0..1 lies: numbers from 0, same shape."""
+    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
 
 
 def calibration(probabilities: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, float]:
@@ -175,7 +180,7 @@ def evaluate_saved(
     Raises:
         ValueError: the model answers other classes than the data set has, or the seed is needed and not known.
     """
-    order = _class_order(saved, dataset)
+    order = class_order(saved, dataset)
     images, labels = _split(saved, dataset, split, seed)
     probabilities = predict_probabilities(saved.model, images, saved.image_size, batch_size, progress)[:, order]
     report = evaluate(probabilities, labels, dataset.class_names)
@@ -201,7 +206,7 @@ def format_metrics(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _class_order(saved: "SavedModel", dataset: "ImageDataset") -> list[int]:
+def class_order(saved: "SavedModel", dataset: "ImageDataset") -> list[int]:
     """Return, for each class of the data set, the column of the model's output that answers for it."""
     outputs = saved.model.output_shape[-1]
     if outputs != dataset.classes:

@@ -8,24 +8,28 @@ from training.photographs import HALVES
 from training.tables import origin, origins
 
 SHOWN = ("jpeg_10", "bicubic_16", "bicubic_8")  # single conditions beside the means of their groups
+UPLOADS = (CLEAN, *CONDITIONS, *SHOWN, "photographs")
+"""What tables have a row of: test images as they are, groups of conditions, single conditions, photographs."""
 
 
 def domain_gap(result: dict, stored: dict) -> str:
-    """Return accuracy by model and kind of upload, before and after: one row a model and stage."""
-    head = f"| model | stage | fit | {CLEAN} | {' | '.join(CONDITIONS)} | {' | '.join(SHOWN)} | photographs |\n|"
-    rows = [
-        f"| `{name}` | {stage} | {model['fit']} | {_share(model['conditions'][CLEAN]['accuracy'])} | "
-        + " | ".join(_share(_mean(model, group, "accuracy")) for group in CONDITIONS)
-        + f" | {' | '.join(_share(model['conditions'][name]['accuracy']) for name in SHOWN)} | "
-        f"**{_share(model['photographs']['report']['accuracy'])}** |"
-        for name, stage, model in _by_model(result)
+    """Return accuracy by kind of upload and model, from stage to stage: one row a kind."""
+    models: dict[str, list[dict]] = {}
+    for name, _, model in _by_model(result):
+        models.setdefault(name, []).append(model)
+    rows = [f"| fit | {' | '.join(' → '.join(model['fit'] for model in each) for each in models.values())} |"]
+    rows += [
+        f"| {kind} | "
+        + " | ".join(" → ".join(_share(_mean(model, kind, "accuracy")) for model in each) for each in models.values())
+        + " |"
+        for kind in UPLOADS
     ]
     stage = next(iter(result["stages"].values()))
-    head += "---|" * (5 + len(CONDITIONS) + len(SHOWN))
+    stages = " → ".join(result["stages"])
     return (
-        f"{head}\n" + "\n".join(rows) + f"\n\nAccuracy on {stage['test_images']:,} test images as people would upload them, a "
-        "mean over each group's conditions, and on the half of the photographs "
-        f"({_photographs(stage)} of them) by which nothing was chosen. {_origins(result)}"
+        f"{_head('', models)}\n" + "\n".join(rows) + f"\n\nAccuracy{f', {stages},' if len(result['stages']) > 1 else ''} on "
+        f"{stage['test_images']:,} test images as people would upload them, a mean over each group's conditions, and on the "
+        f"half of the photographs ({_photographs(stage)} of them) by which nothing was chosen. {_origins(result)}"
     )  # fmt: skip
 
 
@@ -67,18 +71,22 @@ def fits(result: dict, stored: dict) -> str:
 
 
 def gap_calibration(result: dict, stored: dict) -> str:
-    """Return the calibration error by model and kind of upload, in the last stage."""
+    """Return mean confidence and calibration error by kind of upload and model, in the last stage."""
     last = list(result["stages"])[-1]
-    head = f"| model | {CLEAN} | {' | '.join(CONDITIONS)} | photographs |\n|"
+    models = result["stages"][last]["models"]
     rows = [
-        f"| `{name}` | {_share(model['conditions'][CLEAN]['calibration_error'])} | "
-        + " | ".join(_share(_mean(model, group, "calibration_error")) for group in CONDITIONS)
-        + f" | {_share(model['photographs']['report']['calibration_error'])} |"
-        for name, model in result["stages"][last]["models"].items()
+        f"| {kind} | "
+        + " | ".join(
+            ", ".join(_share(_mean(model, kind, key)) for key in ("confidence", "calibration_error"))
+            for model in models.values()
+        )
+        + " |"
+        for kind in UPLOADS
     ]
     return (
-        f"{head}{'---|' * (3 + len(CONDITIONS))}\n" + "\n".join(rows) + "\n\nExpected calibration error at the temperature of "
-        f"each card, which was fitted on clean validation images. <sub>{_origins_of(result['stages'][last])}</sub>"
+        f"{_head('confidence, calibration error', models)}\n" + "\n".join(rows) + "\n\nMean confidence, and expected "
+        "calibration error, at the temperature of each card, which was fitted on clean validation images. "
+        f"<sub>{_origins_of(result['stages'][last])}</sub>"
     )  # fmt: skip
 
 
@@ -131,12 +139,11 @@ def upload_cost(result: dict, stored: dict) -> str:
 
 def by_kind(result: dict) -> tuple[list[str], dict[str, dict[str, list[float]]]]:
     """Return the kinds of upload, and by model and stage the accuracy in each."""
+    kinds = [kind for kind in UPLOADS if kind not in SHOWN]
     found: dict[str, dict[str, list[float]]] = {}
     for name, stage, model in _by_model(result):
-        groups = [_mean(model, group, "accuracy") for group in CONDITIONS]
-        clean, photographs = model["conditions"][CLEAN]["accuracy"], model["photographs"]["report"]["accuracy"]
-        found.setdefault(name, {})[stage] = [clean, *groups, photographs]
-    return [CLEAN, *CONDITIONS, "photographs"], found
+        found.setdefault(name, {})[stage] = [_mean(model, kind, "accuracy") for kind in kinds]
+    return kinds, found
 
 
 def failures(result: dict) -> tuple[str, list[dict]]:
@@ -167,8 +174,16 @@ def _by_model(result: dict) -> Iterable[tuple[str, str, dict]]:
                 yield name, stage, found["models"][name]
 
 
-def _mean(model: Mapping, group: str, key: str) -> float:
-    return statistics.mean(model["conditions"][name][key] for name in CONDITIONS[group])
+def _head(corner: str, columns: Iterable[str]) -> str:
+    names = [f"`{name}`" for name in columns]
+    return f"| {corner} | {' | '.join(names)} |\n|{'---|' * (1 + len(names))}"
+
+
+def _mean(model: Mapping, kind: str, key: str) -> float:
+    """Return a mean over the conditions of a kind of upload, or what it is on the photographs to report by."""
+    if kind == UPLOADS[-1]:
+        return model["photographs"]["report"][key]
+    return statistics.mean(model["conditions"][name][key] for name in CONDITIONS.get(kind, (kind,)))
 
 
 def _photographs(stage: Mapping) -> int:

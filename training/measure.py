@@ -127,7 +127,10 @@ def readme_commands(readme: Path) -> list[str]:
 
 @contextlib.contextmanager
 def empty_boundary_cache(folder: Path) -> Iterator[None]:
-    """Point THAW_CACHE into a new folder, with the data and weights of the present cache and nothing else."""
+    """Point THAW_CACHE into a folder of its own, with the data and weights of the present cache.
+
+    Nothing else is in it, but for what an interrupted use of the same folder has left.
+    """
     load_cifar10()
     create_model("mobilenet_v2")
     present = cache_folder()

@@ -62,10 +62,15 @@ def measure_latency(folders: Mapping[str, Path], rounds: int = 10, singles: int 
     ]
 
 
-def ranking(rows: Sequence[Mapping]) -> dict[str, list[str]]:
-    """Return the models by the median time of one image, the quickest first, for each engine."""
-    ranked = sorted(rows, key=lambda row: row["median_ms"])
-    return {engine: [row["model"] for row in ranked if row["engine"] == engine] for engine in ENGINES}
+def same_ranking(before: Sequence[Mapping], after: Sequence[Mapping]) -> bool | None:
+    """Return whether two measurements rank the models of both alike, by the median of one image; None where none is in both."""
+    shared = {(row["model"], row["engine"]) for row in before} & {(row["model"], row["engine"]) for row in after}
+
+    def ranked(rows: Sequence[Mapping], engine: str) -> list[str]:
+        ordered = sorted(rows, key=lambda row: row["median_ms"])
+        return [row["model"] for row in ordered if row["engine"] == engine and (row["model"], engine) in shared]
+
+    return all(ranked(before, engine) == ranked(after, engine) for engine in ENGINES) if shared else None
 
 
 def measure_uploads(folders: Mapping[str, Path], photograph: Path, rounds: int = 200) -> list[dict]:

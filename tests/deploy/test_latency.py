@@ -48,11 +48,16 @@ def test_uploads_are_timed_as_shipped_and_the_plain_way(saved_models, tmp_path, 
     assert [one[2] for one in asked] == 4 * [b"\x89PNG"] + 4 * [b"\xff\xd8\xff\xe0"]
 
 
-def test_the_ranking_is_by_the_median_under_each_engine():
-    times = {"a": (3.0, 1.0), "b": (2.0, 5.0)}
-    rows = [
-        {"model": model, "engine": engine, "median_ms": median}
-        for model, both in times.items()
-        for engine, median in zip(latency.ENGINES, both, strict=True)
-    ]
-    assert latency.ranking(rows) == {"onnxruntime": ["b", "a"], "keras": ["a", "b"]}
+def test_a_ranking_is_the_same_where_the_models_of_both_follow_in_the_same_order():
+    def rows(**times):
+        return [
+            {"model": model, "engine": engine, "median_ms": median}
+            for model, both in times.items()
+            for engine, median in zip(latency.ENGINES, both, strict=True)
+        ]
+
+    before = rows(a=(3.0, 1.0), b=(2.0, 5.0))
+    assert latency.same_ranking(before, rows(a=(9.0, 1.0), b=(8.0, 2.0))) is True
+    assert latency.same_ranking(before, rows(a=(9.0, 1.0), new=(8.5, 0.5), b=(8.0, 2.0))) is True
+    assert latency.same_ranking(before, rows(a=(9.0, 3.0), b=(8.0, 2.0))) is False, "under Keras they changed places"
+    assert latency.same_ranking(before, rows(new=(1.0, 1.0))) is None

@@ -63,10 +63,10 @@ def test_networks_are_trained_once_ranked_and_compared_on_the_same_images(
     assert linear["accuracy_interval"][0] <= linear["accuracy_mean"] <= linear["accuracy_interval"][1]
     assert dense["accuracy_deviation"] is None
     assert linear["flops"] > 0 and linear["status"] == "study"
-    first = linear["runs"][0]
-    assert linear["cpu_seconds"] == first["cpu_seconds"] > 0
-    assert linear["training_seconds"] == first["seconds"]["head"] > 0
-    assert linear["frozen_seconds"] == first["seconds"]["cache"] > 0
+    timed = max(linear["runs"], key=lambda one: one["seconds"]["cache"])
+    assert linear["cpu_seconds"] == timed["cpu_seconds"] > 0
+    assert linear["training_seconds"] == timed["seconds"]["head"] > 0
+    assert linear["frozen_seconds"] == timed["seconds"]["cache"] > 0
     assert all({"hardware", "date", "git_commit"} <= one.keys() for one in linear["runs"])
     assert (
         len(curve := linear["runs"][0]["curve"]) == 3 and curve[linear["epochs_to_converge"] - 1] >= max(curve) - 0.01

@@ -7,18 +7,22 @@ from training import gap_tables
 from training.domain_gap import CONDITIONS
 
 
-def test_a_model_has_a_row_for_each_stage_that_it_was_in():
+def cells(table):
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_a_model_has_a_column_that_goes_from_stage_to_stage():
     table = gap_tables.domain_gap(made_up_results.domain_gap(), {})
-    rows = [line for line in table.splitlines() if line.startswith("| `")]
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert [row[:4] for row in cells] == [
-        ["`small_cnn`", "before", "bilinear", "75.0%"],
-        ["`mobilenet_v2`", "before", "bilinear", "95.0%"],
-        ["`mobilenet_v2`", "after", "bilinear", "96.0%"],
-    ]
-    assert cells[2][4:] == ["76.0%"] * (len(CONDITIONS) + len(gap_tables.SHOWN)) + ["**96.0%**"]
+    head, _, fit, clean, *others, photographs = cells(table)
+    assert head == ["", "`small_cnn`", "`mobilenet_v2`"]
+    assert fit == ["fit", "bilinear", "bilinear → bilinear"]
+    assert clean == ["as it is", "75.0%", "95.0% → 96.0%"]
+    assert [row[0] for row in others] == [*CONDITIONS, *gap_tables.SHOWN]
+    assert all(row[1:] == ["55.0%", "75.0% → 76.0%"] for row in others)
+    assert photographs == ["photographs", "75.0%", "95.0% → 96.0%"]
+    assert "Accuracy, before → after, on 2,000 test images" in table and "(47 of them)" in table
     assert "Before: <sub>an abacus, 2026-01-02</sub>. After: <sub>an abacus, 2026-01-02</sub>." in table
-    assert "2,000 test images" in table and "(47 of them)" in table
 
 
 def test_the_means_of_a_group_are_over_its_conditions():
@@ -40,9 +44,11 @@ def test_the_failures_are_of_the_best_model_of_the_last_stage():
     assert model == "mobilenet_v2" and [row["answer"] for row in rows] == ["frog"]
 
 
-def test_calibration_is_of_the_last_stage():
-    table = gap_tables.gap_calibration(made_up_results.domain_gap(), {})
-    assert table.count("| `") == 1 and "| `mobilenet_v2` | 2.0% |" in table
+def test_confidence_and_calibration_are_of_the_last_stage():
+    head, _, *rows = cells(gap_tables.gap_calibration(made_up_results.domain_gap(), {}))
+    assert head == ["confidence, calibration error", "`mobilenet_v2`"]
+    assert [row[0] for row in rows] == list(gap_tables.UPLOADS)
+    assert all(row[1] == "98.0%, 2.0%" for row in rows)
 
 
 def test_scores_are_averaged_over_the_sets_of_a_kind():

@@ -2,16 +2,20 @@
 
 import json
 import re
+from pathlib import Path
 
 import made_up_results
 import numpy as np
 import pytest
+from browser import DESKTOP, PHONE, overflows
 from PIL import Image
 
 from deploy import demo_results
 from training.comparison_tables import comparison, costs, finding, latency, pairs, surprise
-from training.readme import BEGIN, END, rendered
-from training.report import report_text, write_report
+from training.readme import BEGIN, END, read_results, rendered
+from training.report import as_page, report_text, write_report
+
+A4 = {"width": 688, "height": 1017}  # inside its margins, in CSS pixels
 
 
 @pytest.fixture
@@ -36,6 +40,26 @@ def test_the_page_holds_its_pictures_and_asks_for_nothing_else(results):
     assert "{{" not in text and "{%" not in text
 
 
+def test_the_page_is_whole_on_a_desktop_a_phone_and_paper(results, page):
+    write_report(results)
+    page.goto((results / "report.html").as_uri())
+    assert all(page.evaluate("[...document.images].map(image => image.naturalWidth)"))
+    for size, medium in ((DESKTOP, "screen"), (PHONE, "screen"), (A4, "print")):
+        page.set_viewport_size(size)
+        page.emulate_media(media=medium)
+        assert not overflows(page), medium
+        assert page.locator("h2").last.inner_text() == "10. Limits"
+    assert page.problems == []
+
+
+def test_the_report_in_the_repository_is_current():
+    results = Path(__file__).parents[2] / "results"
+    text = report_text(read_results(results))
+    again = "run `python benchmark.py --report`"
+    assert (results / "REPORT.md").read_text(encoding="utf-8") == text, again
+    assert (results / "report.html").read_text(encoding="utf-8") == as_page(text, results), again
+
+
 def test_a_changed_result_changes_readme_report_and_demo(results):
     def shown():
         write_report(results)
@@ -57,7 +81,8 @@ def test_a_changed_result_changes_readme_report_and_demo(results):
 
 def test_what_is_not_measured_says_how_to():
     text = report_text({})
-    for command in ("--budget controlled", "--accuracy", "--evaluation", "--domain-gap before", "--novelty"):
+    commands = ("--budget controlled", "--accuracy", "--evaluation", "--domain-gap before", "--novelty", "--serving")
+    for command in (*commands, "--latency", "--training-cost"):
         assert f"Not measured yet: `python benchmark.py {command}`" in text
     assert "Nothing measured yet" in text
 
@@ -90,9 +115,13 @@ def test_tables_of_the_comparison():
     table = comparison(result, stored)
     assert "| `mobilenet_v2` | frozen ImageNet backbone | live | **88.00%** ± 0.12 | 3 | 87.0% – 89.0% |" in table
     assert "| `speedrun_cnn` | from scratch | live | **90.00%** | 1 |" in table
-    assert "| `mobilenet_v2` | 32 | 1.2 MB | 300 M | 1.5, 2.5 ms; 700 | 11.5, 2.5 ms; 700 | 333 s | 2 |" in costs(
-        result, stored
-    )
+    costly = costs(result, stored)
+    assert "| `mobilenet_v2` | 32 | 1.2 MB | 300 M | 1.5, 2.5 ms; 700 | 11.5, 2.5 ms; 700 | 333 s | 2 |" in costly
+    assert "(not measured yet: `python benchmark.py --latency`)" in costs(result, {})
+    assert "(not measured yet" not in costly
+    assert "One run alone, for its length, of `speedrun_cnn`. The" in table
+    result["models"][0]["epochs_to_converge"] = 3
+    assert "| 333 s | not before the last, 3 |" in costs(result, stored)
     assert "| `vgg16` | 32 | 1.2 MB | 300 M | – | – |" in costs(result, stored)
     compared = pairs(result, stored)
     assert "| `speedrun_cnn` | `mobilenet_v2` | 500 | 300 | 0.2 | not told apart |" in compared
@@ -104,27 +133,37 @@ def test_tables_of_the_comparison():
 
 def test_the_finding_says_which_way_it_went():
     result = made_up_results.comparison()
-    start = "`mobilenet_v2`, reaches 88.00% on CIFAR-10, "
-    assert f"{start}which is not told apart from the best network from scratch" in finding(result)
-    assert "with 0.5% of its trainable parameters and 3.00 times its training time" in finding(result)
+    start, end = (
+        "`mobilenet_v2`, reaches 88.00% (3 runs) on CIFAR-10, ",
+        " the 90.00% (1 run) of the best network from scratch",
+    )
+    untold = f"{start}which McNemar's test does not tell apart from{end}"
+    assert untold in finding(result)
+    assert "it trains 0.5% as many parameters and takes 3.00 times as long, frozen layers included." in finding(result)
     assert "past 1 of 2 frozen backbones: `vgg16`." in surprise(result)
     result["pairs"][0]["p_holm"] = 1e-9
-    assert f"{start}2.0 points below the best network from scratch" in finding(result)
+    assert f"{start}2.0 points below{end}" in finding(result)
     assert "past 2 of 2 frozen backbones: `mobilenet_v2`, `vgg16`" in surprise(result)
-    result["models"][0]["accuracy_mean"] = 0.80
     for pair in result["pairs"][:2]:
-        pair |= {"only_first": 300, "only_second": 500}
-    assert f"{start}8.0 points above the best network from scratch" in finding(result)
+        pair |= {"only_first": 300, "only_second": 500}  # ahead in the first seed, behind in the mean
+    assert untold in finding(result)
+    result["models"][0]["accuracy_mean"] = 0.80
+    assert f"{start}8.0 points above{end.replace('90', '80')}" in finding(result)
     assert surprise(result) == "No network from scratch overtakes any of the frozen backbones."
 
 
 def test_times_are_compared_on_one_machine_alone():
     result = made_up_results.comparison()
-    assert "parameters and 3.00 times its training time" in finding(result)
-    assert "the first seed's, on an abacus. Live" in comparison(result, {})
-    result["models"][1]["runs"][0]["hardware"] = "a slide rule"
-    assert finding(result).endswith("with 0.5% of its trainable parameters.")
-    assert "the first seed's, on an abacus or a slide rule. Live" in comparison(result, {})
+    assert "as many parameters and takes" in finding(result)
+    assert "times are those of one run, on an abacus. Live" in comparison(result, {})
+    runs = result["models"][1]["runs"]
+    runs[1]["hardware"] = "a slide rule"
+    assert "as many parameters and takes" in finding(result), "its times are of the run that filled the cache"
+    runs[0]["seconds"], runs[1]["seconds"] = runs[1]["seconds"], runs[0]["seconds"]
+    assert finding(result).endswith("it trains 0.5% as many parameters.")
+    assert "times are those of one run. Live" in comparison(result, {})
+    assert "2.0 + 1.0 min <sub>a slide rule</sub> |" in comparison(result, {})
+    assert "| 333 s <sub>an abacus</sub> | 2 |" in costs(result, {})
 
 
 @pytest.mark.parametrize(("same", "words"), [(None, ""), (True, "the same way"), (False, "some of them otherwise")])
