@@ -123,7 +123,7 @@ def serving_result(model: Path | None, seconds: float) -> dict:
 
 def latency_result() -> dict:
     """Time the networks of the comparison, with random weights, and return the result."""
-    from deploy.measure.latency import measure_latency, same_ranking
+    from deploy.measure.latency import measure_latency, same_ranking, ties
     from training.comparison import COMPARED, save_untrained
     from training.measure import record
     from training.provenance import describe_hardware
@@ -133,7 +133,7 @@ def latency_result() -> dict:
     earlier = before["runs"] if before.get("hardware") == describe_hardware() else []
     with tempfile.TemporaryDirectory() as untrained:
         rows = measure_latency({name: save_untrained(name, Path(untrained, name)) for name in COMPARED})
-    return record(path, {"runs": rows, "same_ranking": same_ranking(earlier, rows)})
+    return record(path, {"runs": rows, "ties": ties(rows), "same_ranking": same_ranking(earlier, rows)})
 
 
 def seed_numbers(given: Sequence[int]) -> Sequence[int]:

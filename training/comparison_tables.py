@@ -102,15 +102,17 @@ def latency(result: dict, stored: dict) -> str:
     ]
     again = {
         None: "",
-        True: " The measurement before this one ranked them the same way.",
+        True: " The measurement before this one ranked them the same way, as far as both tell them apart.",
         False: " The measurement before this one ranked some of them otherwise.",
     }[result["same_ranking"]]
+    ties = ", ".join(f"`{one}` and `{other}` under {engine}" for engine, one, other in result["ties"])
+    told = f" Its rounds do not tell apart, by a sign test at 1 %: {ties}." if ties else ""
     head = "| network | engine | input | one image, median | 95th percentile | images/s, 32 at a time |\n|" + "---|" * 6
     return (
         f"{head}\n"
         + "\n".join(rows)
         + f"\n\nAll take turns in one process, with random weights, and compute what Grad-CAM needs too, as they are served."
-        f"{again} {origin(result)}"
+        f"{told}{again} {origin(result)}"
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.stats import binomtest
 from tqdm import tqdm
 
 from inference.classifier import Classifier, load_classifier
@@ -18,9 +19,10 @@ from models.card import read_card
 
 ENGINES = ("onnxruntime", "keras")
 BATCH = 32
+SIGNIFICANT = 0.01
 
 
-def measure_latency(folders: Mapping[str, Path], rounds: int = 10, singles: int = 20) -> list[dict]:
+def measure_latency(folders: Mapping[str, Path], rounds: int = 60, singles: int = 10) -> list[dict]:
     """Time every model under onnxruntime and under Keras (`predict_on_batch`), on all cores.
 
     The models take turns, round after round, so that what disturbs the machine disturbs all of them alike.
@@ -31,8 +33,8 @@ def measure_latency(folders: Mapping[str, Path], rounds: int = 10, singles: int 
         singles: images that are answered one by one in a turn; then comes one batch of 32.
 
     Returns:
-        A row a model and engine: `model`, `engine`, `input_size`, of one image `median_ms` and `p95_ms`, of a batch
-        `images_per_second` (the median over rounds).
+        A row a model and engine: `model`, `engine`, `input_size`, of one image `median_ms`, `p95_ms` and `rounds_ms`, the
+        median of each round, of a batch `images_per_second` (the median over rounds).
     """
     images = np.random.default_rng(0)
     turns = list(itertools.product(folders, ENGINES))
@@ -49,6 +51,10 @@ def measure_latency(folders: Mapping[str, Path], rounds: int = 10, singles: int 
             one = inputs[turn[0]][:1]
             single[turn] += [_seconds(engines[turn], one) for _ in range(singles)]
             batch[turn].append(_seconds(engines[turn], inputs[turn[0]]))
+
+    def by_round(times: list[float]) -> np.ndarray:
+        return np.reshape(times, (rounds, singles))
+
     return [
         {
             "model": name,
@@ -56,21 +62,41 @@ def measure_latency(folders: Mapping[str, Path], rounds: int = 10, singles: int 
             "input_size": inputs[name].shape[1],
             "median_ms": round(1000 * statistics.median(single[name, engine]), 3),
             "p95_ms": round(1000 * float(np.percentile(single[name, engine], 95)), 3),
+            "rounds_ms": [round(1000 * float(each), 3) for each in np.median(by_round(single[name, engine]), axis=1)],
             "images_per_second": round(BATCH / statistics.median(batch[name, engine]), 1),
         }
         for name, engine in turns
     ]
 
 
+def quicker(rows: Sequence[Mapping]) -> set[tuple[str, str, str]]:
+    """Return (engine, one model, a slower one) for all that a measurement tells apart.
+
+    Two models are told apart where one is quicker in so many of the rounds, in which they took turns, that chance does that
+    less than once in a hundred times (sign test).
+    """
+    found = set()
+    for one, other in itertools.permutations(rows, 2):
+        if one["engine"] == other["engine"]:
+            ahead = int(np.sum(np.less(one["rounds_ms"], other["rounds_ms"])))
+            if binomtest(ahead, len(one["rounds_ms"]), alternative="greater").pvalue < SIGNIFICANT / 2:
+                found.add((one["engine"], one["model"], other["model"]))
+    return found
+
+
+def ties(rows: Sequence[Mapping]) -> list[tuple[str, str, str]]:
+    """Return (engine, one model, another one) for all that a measurement does not tell apart."""
+    told = {(engine, frozenset(pair)) for engine, *pair in quicker(rows)}
+    pairs = [(one["engine"], one["model"], other["model"]) for one, other in itertools.combinations(rows, 2)
+             if one["engine"] == other["engine"]]  # fmt: skip
+    return [(engine, *pair) for engine, *pair in pairs if (engine, frozenset(pair)) not in told]
+
+
 def same_ranking(before: Sequence[Mapping], after: Sequence[Mapping]) -> bool | None:
-    """Return whether two measurements rank the models of both alike, by the median of one image; None where none is in both."""
-    shared = {(row["model"], row["engine"]) for row in before} & {(row["model"], row["engine"]) for row in after}
-
-    def ranked(rows: Sequence[Mapping], engine: str) -> list[str]:
-        ordered = sorted(rows, key=lambda row: row["median_ms"])
-        return [row["model"] for row in ordered if row["engine"] == engine and (row["model"], engine) in shared]
-
-    return all(ranked(before, engine) == ranked(after, engine) for engine in ENGINES) if shared else None
+    """Return whether no two models changed places that both measurements tell apart; None where nothing is in both."""
+    if not {(row["model"], row["engine"]) for row in before} & {(row["model"], row["engine"]) for row in after}:
+        return None
+    return not quicker(before) & {(engine, slower, model) for engine, model, slower in quicker(after)}
 
 
 def measure_uploads(folders: Mapping[str, Path], photograph: Path, rounds: int = 200) -> list[dict]:

@@ -24,7 +24,7 @@ def test_each_model_has_its_turn_under_each_engine(saved_models, monkeypatch):
     for row in rows:
         assert row["input_size"] == 16
         assert 0 < row["median_ms"] <= row["p95_ms"]
-        assert row["images_per_second"] > 0
+        assert row["images_per_second"] > 0 and len(row["rounds_ms"]) == 2
 
 
 def test_uploads_are_timed_as_shipped_and_the_plain_way(saved_models, tmp_path, monkeypatch):
@@ -48,16 +48,26 @@ def test_uploads_are_timed_as_shipped_and_the_plain_way(saved_models, tmp_path, 
     assert [one[2] for one in asked] == 4 * [b"\x89PNG"] + 4 * [b"\xff\xd8\xff\xe0"]
 
 
-def test_a_ranking_is_the_same_where_the_models_of_both_follow_in_the_same_order():
-    def rows(**times):
-        return [
-            {"model": model, "engine": engine, "median_ms": median}
-            for model, both in times.items()
-            for engine, median in zip(latency.ENGINES, both, strict=True)
-        ]
+def timed(**rounds):
+    return [
+        {"model": model, "engine": engine, "rounds_ms": times}
+        for model, both in rounds.items()
+        for engine, times in zip(latency.ENGINES, both, strict=True)
+    ]
 
-    before = rows(a=(3.0, 1.0), b=(2.0, 5.0))
-    assert latency.same_ranking(before, rows(a=(9.0, 1.0), b=(8.0, 2.0))) is True
-    assert latency.same_ranking(before, rows(a=(9.0, 1.0), new=(8.5, 0.5), b=(8.0, 2.0))) is True
-    assert latency.same_ranking(before, rows(a=(9.0, 3.0), b=(8.0, 2.0))) is False, "under Keras they changed places"
-    assert latency.same_ranking(before, rows(new=(1.0, 1.0))) is None
+
+STEADY, SLOWER, AS_SLOW = [1.0] * 20, [1.1] * 20, [1.0, 1.2] * 10
+
+
+def test_models_are_ranked_where_the_rounds_tell_them_apart():
+    rows = timed(a=(STEADY, SLOWER), b=(SLOWER, AS_SLOW))
+    assert latency.quicker(rows) == {("onnxruntime", "a", "b")}
+    assert latency.ties(rows) == [("keras", "a", "b")]
+
+
+def test_a_ranking_is_the_same_unless_models_that_are_told_apart_changed_places():
+    before = timed(a=(STEADY, SLOWER), b=(SLOWER, AS_SLOW))
+    assert latency.same_ranking(before, timed(a=(STEADY, STEADY), b=(SLOWER, SLOWER))) is True
+    assert latency.same_ranking(before, timed(a=(AS_SLOW, STEADY), new=(STEADY, STEADY), b=(SLOWER, SLOWER))) is True
+    assert latency.same_ranking(before, timed(a=(SLOWER, STEADY), b=(STEADY, SLOWER))) is False
+    assert latency.same_ranking(before, timed(new=(STEADY, STEADY))) is None

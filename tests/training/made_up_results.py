@@ -48,7 +48,7 @@ def latency() -> dict:
         {"model": "mobilenet_v2", "engine": engine, "median_ms": median, **times}
         for engine, median in (("onnxruntime", 1.5), ("keras", 11.5))
     ]
-    return {**ORIGIN, "date": "2026-01-03", "runs": rows, "same_ranking": True}
+    return {**ORIGIN, "date": "2026-01-03", "runs": rows, "ties": [], "same_ranking": True}
 
 
 def evaluation() -> dict:

@@ -166,6 +166,13 @@ def test_times_are_compared_on_one_machine_alone():
     assert "| 333 s <sub>an abacus</sub> | 2 |" in costs(result, {})
 
 
+def test_models_that_are_as_quick_are_named():
+    result = made_up_results.latency()
+    assert "tell apart" not in latency({**result, "same_ranking": None}, {})
+    result["ties"] = [("keras", "alexnet", "vgg16")]
+    assert "do not tell apart, by a sign test at 1 %: `alexnet` and `vgg16` under keras." in latency(result, {})
+
+
 @pytest.mark.parametrize(("same", "words"), [(None, ""), (True, "the same way"), (False, "some of them otherwise")])
 def test_a_second_measurement_of_latency_says_whether_the_ranking_held(same, words):
     table = latency({**made_up_results.latency(), "same_ranking": same}, {})
