@@ -106,7 +106,7 @@ def latency(result: dict, stored: dict) -> str:
         False: " The measurement before this one ranked some of them otherwise.",
     }[result["same_ranking"]]
     ties = ", ".join(f"`{one}` and `{other}` under {engine}" for engine, one, other in result["ties"])
-    told = f" Its rounds do not tell apart, by a sign test at 1 %: {ties}." if ties else ""
+    told = f" The rounds do not tell apart, by a sign test at 1 %: {ties}." if ties else ""
     head = "| network | engine | input | one image, median | 95th percentile | images/s, 32 at a time |\n|" + "---|" * 6
     return (
         f"{head}\n"
@@ -161,7 +161,9 @@ def per_class(result: dict, stored: dict) -> str:
         f"| {label} | " + " | ".join(_three(result["models"][name]["per_class"][label]) for name in models) + " |"
         for label in result["class_names"]
     ]
-    head = f"| precision / recall / F1 | {' | '.join(f'`{name}`' for name in models)} |\n|" + "---|" * (1 + len(models))
+    head = f"| precision / recall / F1, percent | {' | '.join(f'`{name}`' for name in models)} |\n|" + "---|" * (
+        1 + len(models)
+    )
     return f"{head}\n" + "\n".join(rows) + f"\n\n{origin(result)}"
 
 
@@ -272,4 +274,4 @@ def _times(row: Mapping | None) -> str:
 
 
 def _three(row: Mapping[str, float]) -> str:
-    return f"{row['precision']:.2f} / {row['recall']:.2f} / {row['f1']:.2f}"
+    return " / ".join(f"{100 * row[name]:.0f}" for name in ("precision", "recall", "f1"))

@@ -37,7 +37,7 @@ def plot_confusion_matrix(
     """Draw counts (classes, classes), rows true and columns predicted; the colour is the share of the true class.
 
     The colour scale is that of the square root, because mistakes of a good model would all look white on a linear one.
-    `shares` writes the share of the true class in percent into each cell, instead of the count.
+    `shares` writes the share of the true class in percent under each count.
     """
     matrix = np.asarray(matrix)
     classes = len(class_names)
@@ -45,6 +45,8 @@ def plot_confusion_matrix(
         raise ValueError(f"matrix must have the shape ({classes}, {classes}). Received: {matrix.shape}")
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)  # a class without images stays 0
     counted = classes <= MOST_COUNTED_CLASSES
+    written = [[f"{count}\n{part:.1%}" if shares else f"{count}" for count, part in zip(*row, strict=True)]
+               for row in zip(matrix, share, strict=True)]  # fmt: skip
     cell = 0.62 if counted else 0.2
     side = max(4.5, cell * classes + 2.2)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
@@ -52,8 +54,8 @@ def plot_confusion_matrix(
     seaborn.heatmap(
         share,
         ax=axes,
-        annot=(100 * share if shares else matrix) if counted else None,
-        fmt=".1f" if shares else "d",
+        annot=written if counted else None,
+        fmt="",
         annot_kws={"fontsize": 9 if matrix.max() < 10_000 else 7},
         norm=PowerNorm(0.5, 0, 1),
         cmap="Blues",

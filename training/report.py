@@ -132,13 +132,10 @@ def _draw(stored: dict[str, dict], folder: Path) -> None:
             {name: model["coverage"] for name, model in models.items()}, folder / "coverage.png"
         )
         for which in ("from", "to"):
-            matrix = models[found[which]]["confusion_matrix"]
-            for cells in ("counts", "shares"):
-                plot_confusion_matrix(
-                    matrix, evaluated["class_names"], folder / f"confusion_{which}_{cells}.png",
-                    title=f"{found[which]}: {'images' if cells == 'counts' else 'percent of the true class'}",
-                    shares=cells == "shares",
-                )  # fmt: skip
+            plot_confusion_matrix(
+                models[found[which]]["confusion_matrix"], evaluated["class_names"], folder / f"confusion_{which}.png",
+                title=f"{found[which]}: images, and percent of the true class", shares=True,
+            )  # fmt: skip
         report_figures.plot_confusion_pairs(found["rows"], found["from"], found["to"], folder / "confusion_pairs.png")
     if gap := stored.get("domain_gap"):
         report_figures.plot_domain_gap(*gap_tables.by_kind(gap), folder / "domain_gap.png")

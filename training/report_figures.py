@@ -96,18 +96,19 @@ def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> Non
             axes.plot(
                 [point["confidence"] for point in points],
                 [point["accuracy"] for point in points],
-                label=f"{when} scaling: error {model['calibration'][f'ece_{when}']:.1%}",
+                label=f"{when} scaling" if axes is grid[0, 0] else None,
                 linestyle="--" if when == "before" else "-",
                 markersize=4,
                 clip_on=False,
                 **style,
             )
-        axes.set_title(name, fontsize=10)
+        errors = model["calibration"]
+        axes.set_title(f"{name}\nerror {errors['ece_before']:.1%} → {errors['ece_after']:.1%}", fontsize=10)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.tick_params(labelbottom=True)  # the panel below may be empty
         _finish(axes)
-        axes.legend(loc="upper left", fontsize=7.5, framealpha=0.9)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     figure.supxlabel("confidence", fontsize=10)
     figure.supylabel("accuracy", fontsize=10)
     save(figure, path)

@@ -102,9 +102,9 @@ class TestConfusionMatrix:
         drawn = figure(plots.plot_confusion_matrix, matrix(10), NAMES)
         assert [int(text.get_text()) for text in drawn.axes[0].texts] == matrix(10).ravel().tolist()
 
-    def test_shares_are_percent_of_the_true_class(self, figure):
+    def test_shares_are_percent_of_the_true_class_under_the_counts(self, figure):
         drawn = figure(plots.plot_confusion_matrix, [[30, 10], [0, 5]], ["a", "b"], shares=True)
-        assert [text.get_text() for text in drawn.axes[0].texts] == ["75.0", "25.0", "0.0", "100.0"]
+        assert [text.get_text() for text in drawn.axes[0].texts] == ["30\n75.0%", "10\n25.0%", "0\n0.0%", "5\n100.0%"]
 
     def test_many_classes_get_colours_alone(self, figure):
         names = [str(i) for i in range(60)]

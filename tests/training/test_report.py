@@ -31,7 +31,7 @@ def test_the_page_holds_its_pictures_and_asks_for_nothing_else(results):
     write_report(results)
     text, page = (results / "REPORT.md").read_text(), (results / "report.html").read_text()
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
-    assert len(pictures) == 12
+    assert len(pictures) == 10
     assert all((results / picture).stat().st_size for picture in pictures)
     assert page.count('src="data:image/png;base64,') == len(pictures)
     assert not re.search(r'(src|href)="(?!data:)', page)

@@ -101,9 +101,8 @@ def test_reliability_of_some_models(drawn, count):
     model = {"reliability": {"before": rows, "after": rows}, "calibration": {"ece_before": 0.055, "ece_after": 0.01}}
     figure = drawn(plot_reliability, dict.fromkeys(NAMES[:count], model))
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == NAMES[:count]
-    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert texts == ["before scaling: error 5.5%", "after scaling: error 1.0%"]
+    assert titles == [f"{name}\nerror 5.5% → 1.0%" for name in NAMES[:count]]
+    assert legend(figure) == ["before scaling", "after scaling"]
 
 
 def test_coverage(drawn):
