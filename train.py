@@ -40,7 +40,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         help="the last phase to run; finetune runs head first (default: the model's last)")  # fmt: skip
     add("--model", default="mobilenet_v2", help="name of the network; --list shows them (default: %(default)s)")
     add("--recipe", choices=RECIPES, help="optimizer, learning rates, epochs, views and more; strong takes pretrained networks "
-        "furthest (default: the one made for the network, else reference)")  # fmt: skip
+        "furthest, robust readies them for uploads (default: the one made for the network, else reference)")  # fmt: skip
     add(
         "--head",
         help="the layers behind the backbone, such as linear; a wrong one lists the model's (default: the model's first)",
@@ -54,8 +54,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--augment", help="comma-separated: flip, crop, translate, shift, rotate, cutout, mixup, cutmix, or none; flip alone, "
         "and with no views, keeps the cache (default: the recipe's)")  # fmt: skip
     add("--views", help="comma-separated fixed views that images show in turn, one an epoch: identity first, then mirror, "
-        "shift_DOWN_RIGHT in pixels, jpeg_30 or another corruption, or several joined as in mirror+shift_2_-2; they keep the "
-        "cache (default: the recipe's)")  # fmt: skip
+        "shift_DOWN_RIGHT in pixels, jpeg_30 or another corruption, or several joined as in mirror+shift_2_-2; or robust, a "
+        "set for uploads; they keep the cache (default: the recipe's)")  # fmt: skip
     add("--validation", type=int, help="training images held back for validation (default: the recipe's, a tenth)")
     add("--precision", choices=("float32", "mixed_bfloat16"),
         help="of the arithmetic in training; the saved model is float32 always (default: the recipe's, and float32 where the "

@@ -8,7 +8,7 @@ from training.evaluation import predict_probabilities
 from training.measure import empty_boundary_cache, origin, record
 from training.measure_recipes import known_runs, shortened_strong
 from training.run import Run
-from training.views import apply_view
+from training.views import VIEW_SETS, apply_view
 
 CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "as it is, mirrored, shifted": ("identity", "mirror+shift_2_2", "mirror", "shift_-2_2"),
@@ -16,9 +16,7 @@ CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "and JPEG": ("identity", "mirror+shift_2_2", "jpeg_10", "mirror", "shift_-2_2", "mirror+jpeg_30"),
     "and both": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+jpeg_20"),
     "and both, stronger": ("identity", "mirror+shift_2_2", "pixels_8", "mirror", "shift_-2_2", "mirror+jpeg_10"),
-    "and both twice": (
-        "identity", "mirror+shift_2_2", "pixels_8", "mirror+jpeg_20", "shift_-2_2", "mirror", "jpeg_10", "mirror+pixels_12",
-    ),
+    "and both twice": VIEW_SETS["robust"],
     "and both and blur": (
         "identity", "mirror+shift_2_2", "pixels_12", "mirror+jpeg_20", "shift_-2_2", "mirror", "blur_1", "mirror+jpeg_10",
     ),

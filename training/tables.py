@@ -121,12 +121,12 @@ def _accuracy(result: dict, stored: dict) -> str:
 
     rows = []
     machines = {run["hardware"] for run in result["runs"]}
-    for (model, recipe, machine), group in itertools.groupby(
-        result["runs"], key=lambda run: (run["model"], run["recipe"], run["hardware"])
+    for (model, recipe, options, machine), group in itertools.groupby(
+        result["runs"], key=lambda run: (run["model"], run["recipe"], changed_options(run), run["hardware"])
     ):
         run = _mean_run(list(group))
         where = f" on {machine}" if len(machines) > 1 else ""
-        changed = f" `{changes}`" if (changes := _changes(run)) else ""
+        changed = f" `{options}`" if options else ""
         spread = f" ± {100 * run['deviation']:.2f}" if run["n"] > 1 else ""
         rows.append(
             f"| `{model}`, {recipe}{changed}{where} | {run['image_size']} | {run['parameters']['total']:,} | "
@@ -144,7 +144,7 @@ def _accuracy(result: dict, stored: dict) -> str:
     )
 
 
-def _changes(run: dict) -> str:
+def changed_options(run: dict) -> str:
     """Return the options of a run's command that change its recipe."""
     options = shlex.split(run["command"])[2:]
     told = {"--model", "--recipe", "--seed", "--precision"}

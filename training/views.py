@@ -19,6 +19,13 @@ VIEWS: dict[str, View] = {
 }
 """The views without a parameter. `shift_{dy}_{dx}` names one for every pair of integers but (0, 0): see `find_view`."""
 
+VIEW_SETS: dict[str, tuple[str, ...]] = {
+    "robust": (
+        "identity", "mirror+shift_2_2", "pixels_8", "mirror+jpeg_20", "shift_-2_2", "mirror", "jpeg_10", "mirror+pixels_12",
+    ),
+}  # fmt: skip
+"""Views under one name. `robust` is for models that answer uploads: every other one is small or heavily compressed."""
+
 # One spelling for each shift, because caches are keyed by the name: no "+", no leading zeros, no "-0".
 _INTEGER = r"(0|-?[1-9][0-9]*)"
 _SHIFT = re.compile(rf"shift_{_INTEGER}_{_INTEGER}")
@@ -103,9 +110,13 @@ def views_of(augment: tuple[str, ...]) -> tuple[str, ...] | None:
 def parse_views(text: str) -> tuple[str, ...]:
     """Return the views that `text` names, such as "identity,mirror", in its order; "none" and "" name none.
 
+    A name of `VIEW_SETS` stands for its views.
+
     Raises:
         ValueError: no view has one of these names.
     """
+    if text.strip() in VIEW_SETS:
+        return VIEW_SETS[text.strip()]
     if text.strip() in ("", "none"):
         return ()
     names = tuple(name.strip() for name in text.split(","))

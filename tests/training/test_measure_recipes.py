@@ -16,18 +16,25 @@ from training.run import Run
 
 
 def test_each_goal_is_trained_once_and_other_rows_stay(tiny_recipes, tmp_path, monkeypatch):
-    goals = (Goal(tiny_recipes, {"recipe": "reference"}), Goal(tiny_recipes, {"recipe": "strong"}, 0.3, 0.4))
+    goals = (
+        Goal(tiny_recipes, {"recipe": "reference"}),
+        Goal(tiny_recipes, {"recipe": "reference", "views": "identity,mirror"}),
+        Goal(tiny_recipes, {"recipe": "strong"}, 0.3, 0.4),
+    )
     monkeypatch.setattr(measure_recipes, "GOALS", goals)
     measure_recipes.accuracy(tmp_path / "runs", tmp_path)
-    monkeypatch.setattr(measure_recipes, "GOALS", goals[1:])
+    monkeypatch.setattr(measure_recipes, "GOALS", goals[2:])
     result = measure_recipes.accuracy(tmp_path / "runs", tmp_path, seeds=[1])
-    assert [(row["recipe"], row["seed"]) for row in result["runs"]] == [("reference", 0), ("strong", 0), ("strong", 1)]
-    reference, strong, other = result["runs"]
+    recipes = [(row["recipe"], row["seed"]) for row in result["runs"]]
+    assert recipes == [("reference", 0), ("reference", 0), ("strong", 0), ("strong", 1)]
+    reference, changed, strong, other = result["runs"]
+    assert changed["command"] == f"{reference['command']} --views identity,mirror"
     assert reference["accuracy_tta"] is None
     assert 0.3 < strong["accuracy_tta"] <= 1
     assert strong["command"] == f"python train.py --model {tiny_recipes} --recipe strong"
     assert json.loads((tmp_path / "accuracy.json").read_text()) == result
     table = tables._accuracy(result, {})
+    assert f"| `{tiny_recipes}`, reference `--views identity,mirror` |" in table
     mean = {**strong, **{name: (strong[name] + other[name]) / 2 for name in ("accuracy", "accuracy_tta")}}
     spread = 100 * statistics.stdev((strong["accuracy"], other["accuracy"]))
     assert (

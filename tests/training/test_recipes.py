@@ -1,5 +1,6 @@
 """Recipes are complete, fit the networks that they name, and hold the numbers that their sources state."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -12,6 +13,7 @@ from training.config import make_config, with_precision
 from training.freeze import resolve_unfreeze
 from training.recipes import MADE_FOR, RECIPES, PhaseConfig, find_recipe
 from training.run import Run
+from training.views import VIEW_SETS
 
 
 @pytest.mark.parametrize("network", list_models())
@@ -58,6 +60,15 @@ def test_validation_sees_the_first_view():
         make_config(views="mirror,identity")
     assert make_config(views="identity, mirror").views == ("identity", "mirror")
     assert make_config(recipe="strong", views="none").views == ()
+
+
+def test_robust_is_strong_on_other_views_and_hard_labels():
+    strong, robust = (make_config(model="efficientnet_lite0", recipe=name) for name in ("strong", "robust"))
+    assert robust.views == VIEW_SETS["robust"]
+    assert [phase.label_smoothing for phase in robust.phases] == [0.0, 0.0]
+    finetune = dataclasses.replace(robust.phases[-1], label_smoothing=0.1)
+    same = dataclasses.replace(robust, recipe="strong", views=strong.views, phases=(robust.phases[0], finetune))
+    assert same == strong
 
 
 def test_a_choice_overrules_the_recipe():

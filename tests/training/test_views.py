@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from training.corruptions import corrupt_batch
-from training.views import apply_view, find_view, views_of
+from training.views import VIEW_SETS, apply_view, find_view, parse_views, views_of
 
 
 def images_of(size):
@@ -16,6 +16,15 @@ def test_views_of_enumerates_what_can_be_enumerated():
         assert views_of(augment) is None
     with pytest.raises(ValueError, match=r"Known:"):
         views_of(("blur",))
+
+
+def test_a_set_of_views_has_a_name():
+    views = parse_views(" robust ")
+    assert views == VIEW_SETS["robust"] and views[0] == "identity" and len(set(views)) == len(views)
+    for name in views:
+        find_view(name)
+    with pytest.raises(ValueError, match="Unknown view"):
+        parse_views("identity,robust")
 
 
 def test_identity_and_mirror():
