@@ -220,7 +220,7 @@ def plot_domain_gap(groups: Sequence[str], stages: Mapping[str, Mapping[str, Seq
         axes.set(ylim=(0, 1.12), ylabel="accuracy")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_xticks(places, groups)
+        axes.set_xticks(places, groups, fontsize=9)
     figure.legend(
         [bars[name] for name in names], list(names), loc="outside upper right", ncols=len(names), frameon=False
     )
