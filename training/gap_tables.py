@@ -1,7 +1,7 @@
 """Markdown tables of what people upload and of pictures of other things; functions as in `training.tables`."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from training.corruptions import CLEAN, CONDITIONS
 from training.photographs import HALVES
@@ -51,18 +51,18 @@ def robust_views(result: dict, stored: dict) -> str:
 
 
 def fits(result: dict, stored: dict) -> str:
-    """Return validation accuracy by how an upload is fitted, one row a way and a mean over models."""
+    """Return validation accuracy by condition and how an upload is fitted, means over models: one row a condition."""
     models = list(result["models"].values())
-    conditions = list(next(iter(models[0]["fits"].values()))["conditions"])
-    rows = [
-        f"| {name} | "
-        + " | ".join(
-            _share(statistics.mean(model["fits"][name]["conditions"][each] for model in models)) for each in conditions
-        )
-        + f" | {_share(statistics.mean(model['fits'][name]['photographs'] for model in models))} |"
-        for name in models[0]["fits"]
-    ]
-    head = f"| fitted | {' | '.join(conditions)} | photographs |\n|{'---|' * (2 + len(conditions))}"
+    ways = list(models[0]["fits"])
+
+    def row(name: str, accuracy: Callable[[Mapping], float]) -> str:
+        means = [statistics.mean(accuracy(model["fits"][way]) for model in models) for way in ways]
+        return f"| {name} | {' | '.join(map(_share, means))} |"
+
+    conditions = models[0]["fits"][ways[0]]["conditions"]
+    rows = [row(name, lambda fit, name=name: fit["conditions"][name]) for name in conditions]
+    rows.append(row("photographs", lambda fit: fit["photographs"]))
+    head = f"| fitted | {' | '.join(ways)} |\n|{'---|' * (1 + len(ways))}"
     return (
         f"{head}\n" + "\n".join(rows) + f"\n\nMean accuracy of {', '.join(f'`{name}`' for name in result['models'])} on "
         f"{models[0]['images']:,} validation images each, and on the half of the photographs to choose by. "

@@ -70,5 +70,7 @@ def test_the_best_fit_weighs_photographs_as_much_as_images():
     fits["five pieces, thumbnails"]["conditions"] = {"as it is": 0.95, "jpeg_30": 0.8}
     result = {"models": {"net": {"images": 500, "fits": fits, "hardware": "an abacus", "date": "2026-01-02"}}}
     table = gap_tables.fits(result, {})
-    assert "| middle, thumbnail | 90.0% | 70.0% | 90.0% |" in table
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
+    assert rows[0] == ["fitted", *CANDIDATES] and [row[0] for row in rows[2:]] == ["as it is", "jpeg_30", "photographs"]
+    assert [row[1 + list(CANDIDATES).index("middle, thumbnail")] for row in rows[2:]] == ["90.0%", "70.0%", "90.0%"]
     assert "`middle, thumbnail` is right most often" in table and "an abacus, 2026-01-02" in table
