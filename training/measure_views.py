@@ -15,8 +15,8 @@ CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "and pixels": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+pixels_16"),
     "and JPEG": ("identity", "mirror+shift_2_2", "jpeg_10", "mirror", "shift_-2_2", "mirror+jpeg_30"),
     "and both": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+jpeg_20"),
-    "and both, JPEG stronger": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+jpeg_10"),
-    "and both, stronger": VIEW_SETS["robust"],
+    "and both, JPEG stronger": VIEW_SETS["robust"],
+    "and both, stronger": ("identity", "mirror+shift_2_2", "pixels_8", "mirror", "shift_-2_2", "mirror+jpeg_10"),
     "and both twice": (
         "identity", "mirror+shift_2_2", "pixels_8", "mirror+jpeg_20", "shift_-2_2", "mirror", "jpeg_10", "mirror+pixels_12",
     ),

@@ -20,7 +20,7 @@ VIEWS: dict[str, View] = {
 """The views without a parameter. `shift_{dy}_{dx}` names one for every pair of integers but (0, 0): see `find_view`."""
 
 VIEW_SETS: dict[str, tuple[str, ...]] = {
-    "robust": ("identity", "mirror+shift_2_2", "pixels_8", "mirror", "shift_-2_2", "mirror+jpeg_10"),
+    "robust": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+jpeg_10"),
 }
 """Views under one name. `robust` is for models that answer uploads: of three views one is small or heavily compressed."""
 
