@@ -14,16 +14,15 @@ UPLOADS = (CLEAN, *CONDITIONS, *SHOWN, "photographs")
 
 def domain_gap(result: dict, stored: dict) -> str:
     """Return accuracy by kind of upload and model, from stage to stage: one row a kind."""
-    models: dict[str, list[dict]] = {}
-    for name, _, model in _by_model(result):
-        models.setdefault(name, []).append(model)
-    rows = [f"| fit | {' | '.join(' → '.join(model['fit'] for model in each) for each in models.values())} |"]
-    rows += [
-        f"| {kind} | "
-        + " | ".join(" → ".join(_share(_mean(model, kind, "accuracy")) for model in each) for each in models.values())
-        + " |"
-        for kind in UPLOADS
-    ]
+    models = list(dict.fromkeys(name for name, *_ in _by_model(result)))
+
+    def row(head: str, cell: Callable[[Mapping], str]) -> str:
+        found = [[stage["models"].get(name) for stage in result["stages"].values()] for name in models]
+        cells = [" → ".join(cell(model) if model else "–" for model in each) for each in found]
+        return f"| {head} | {' | '.join(cells)} |"
+
+    rows = [row("fit", lambda model: model["fit"])]
+    rows += [row(kind, lambda model, kind=kind: _share(_mean(model, kind, "accuracy"))) for kind in UPLOADS]
     stage = next(iter(result["stages"].values()))
     stages = " → ".join(result["stages"])
     return (
