@@ -3,7 +3,7 @@
 python benchmark.py --reference        accuracy of the reference recipe over seeds (several hours; finished runs are kept)
 python benchmark.py --training-cost    the boundary cache against the plain way, side by side (about 30 minutes)
 python benchmark.py --networks         every network whose weights can be had, by the reference recipe (about an hour)
-python benchmark.py --accuracy         every network by the recipe that takes it furthest (hours; --models picks some)
+python benchmark.py --accuracy         every network by the recipe that takes it furthest (hours; --models, --word)
 python benchmark.py --ablation         the strong recipe with one thing changed at a time, on validation (an hour; --changes)
 python benchmark.py --time-to-accuracy strong, reference and plain Keras: minutes until 90, 92 and 94 % (two hours)
 python benchmark.py --step-cost        training steps of speedrun_cnn by batch size, precision and oneDNN (four minutes)
@@ -89,6 +89,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         nargs="+",
         default=(),
         help="names of networks for --accuracy, --budget, --domain-gap, --fits or --novelty (default: all)",
+    )
+    parser.add_argument(
+        "--word", default="", help='one of a command line, such as "robust": --accuracy runs only commands that hold it'
     )
     parser.add_argument(
         "--changes", nargs="+", default=(), help='words of the changes in --ablation, such as "EMA" (default: all)'
@@ -253,7 +256,9 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.networks:
         result = measure_networks.networks(RUNS, RESULTS)
     elif options.accuracy:
-        result = measure_recipes.accuracy(RUNS, RESULTS, options.models, seed_numbers(options.seeds or [1]))
+        result = measure_recipes.accuracy(
+            RUNS, RESULTS, options.models, seed_numbers(options.seeds or [1]), options.word
+        )
     elif options.ablation:
         result = measure_recipes.ablation(RUNS, RESULTS, options.changes)
     elif options.time_to_accuracy:

@@ -36,6 +36,14 @@ def squeezed(image: Image.Image) -> list[Image.Image]:
     return [image.resize((max(image.size),) * 2, Image.Resampling.BICUBIC)]
 
 
+def between(image: Image.Image) -> list[Image.Image]:
+    """Cut off a part of the longer side and squeeze the rest into a square: by the same factor both."""
+    side = round((image.width * image.height) ** 0.5)
+    width, height = min(side, image.width), min(side, image.height)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return squeezed(image.crop((left, top, left + width, top + height)))
+
+
 def letterboxed(image: Image.Image) -> list[Image.Image]:
     """Fill it up to a square with grey."""
     return [ImageOps.pad(image, (max(image.size),) * 2, color="#808080")]
@@ -54,6 +62,7 @@ CANDIDATES: Mapping[str, tuple[Look, ...]] = {
     "middle": ((middle, "bilinear"),),
     "middle, thumbnail": ((middle, "thumbnail"),),
     "squeezed, thumbnail": ((squeezed, "thumbnail"),),
+    "between middle and squeezed, thumbnail": ((between, "thumbnail"),),
     "letterbox, thumbnail": ((letterboxed, "thumbnail"),),
     "middle, with and without thumbnail": ((middle, "bilinear"), (middle, "thumbnail")),
     "middle and squeezed, thumbnails": ((middle, "thumbnail"), (squeezed, "thumbnail")),

@@ -38,6 +38,11 @@ class Goal:
     target: float | None = None
     minutes: float | None = None
 
+    def command(self, seed: int = 0) -> str:
+        """Return the command line that trains it."""
+        shown = {"model": self.model, **self.options} | ({"seed": seed} if seed else {})
+        return "python train.py " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in shown.items())
+
 
 GOALS = (
     Goal("custom_cnn", {"epochs": 15, "augment": "flip"}),
@@ -56,7 +61,9 @@ GOALS = (
 )
 
 
-def accuracy(runs: Path, results: Path, models: Sequence[str] = (), seeds: Sequence[int] = (0,)) -> dict:
+def accuracy(
+    runs: Path, results: Path, models: Sequence[str] = (), seeds: Sequence[int] = (0,), word: str = ""
+) -> dict:
     """Train each network as far as its recipe goes, where that is not done yet, and record what it reaches.
 
     Args:
@@ -64,20 +71,23 @@ def accuracy(runs: Path, results: Path, models: Sequence[str] = (), seeds: Seque
         results: where `accuracy.json` goes; rows of other networks and other seeds in it stay.
         models: names of networks; empty for all of `GOALS`.
         seeds: of the runs of each.
+        word: one of the command line, such as "robust": only commands that hold it are run.
 
     Raises:
-        ValueError: if no goal is set for a name, or there are no seeds.
+        ValueError: if no goal is set for a name, no goal of these has the word, or there are no seeds.
     """
     known = [goal.model for goal in GOALS]
     for name in models:
         if name not in known:
             raise ValueError(f"models must be of {', '.join(dict.fromkeys(known))}. Received: {name!r}")
     require(len(seeds) > 0, "at least one seed is needed", seeds=seeds)
+    goals = [goal for goal in GOALS if not models or goal.model in models]
+    chosen = [goal for goal in goals if not word or word in goal.command().split()]
+    commands = "; ".join(goal.command() for goal in goals)
+    require(bool(chosen), f"the word must be one of a command: {commands}", word=word)
     path = results / "accuracy.json"
     rows = json.loads(path.read_text())["runs"] if path.exists() else []
-    for goal in GOALS:
-        if models and goal.model not in models:
-            continue
+    for goal in chosen:
         for seed in seeds:
             row = _reached(goal, seed, runs)
             same = ("command", "hardware")
@@ -89,8 +99,7 @@ def accuracy(runs: Path, results: Path, models: Sequence[str] = (), seeds: Seque
 
 def _reached(goal: Goal, seed: int, runs: Path) -> dict:
     config = make_config(model=goal.model, seed=seed, **goal.options)
-    shown = {"model": goal.model, **goal.options} | ({"seed": seed} if seed else {})
-    command = "python train.py " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in shown.items())
+    command = goal.command(seed)
     changed = [f"{name}-{value}" for name, value in goal.options.items() if name != "recipe"]
     folder = runs / "accuracy" / "-".join([config.name, *changed])
     with empty_boundary_cache(cache := folder.with_name(f".{folder.name}-cache")):  # the frozen layers are in its time

@@ -46,6 +46,12 @@ def test_each_goal_is_trained_once_and_other_rows_stay(tiny_recipes, tmp_path, m
     assert measure_recipes.accuracy(tmp_path / "runs", tmp_path, [tiny_recipes])["runs"] == result["runs"]
     with pytest.raises(ValueError, match="models must be of tiny. Received: 'vgg61'"):
         measure_recipes.accuracy(tmp_path / "runs", tmp_path, ["vgg61"])
+    only = measure_recipes.accuracy(tmp_path / "runs", tmp_path / "only", word="strong")["runs"]
+    assert [row["command"] for row in only] == [strong["command"]]
+    with pytest.raises(
+        ValueError, match="word must be one of a command: python train.py .*strong. Received: word='str"
+    ):
+        measure_recipes.accuracy(tmp_path / "runs", tmp_path, word="stro")
     with pytest.raises(ValueError, match="at least one seed is needed"):
         measure_recipes.accuracy(tmp_path / "runs", tmp_path, seeds=())
 
