@@ -278,8 +278,8 @@ Networks trained on CIFAR-10, 50,000 pictures of 32×32 pixels in ten classes: {
 learned ImageNet: its layers are frozen while a new head learns; then, in phase finetune, the last of them are thawed. What
 answers here is an ONNX file on a CPU.
 
-A picture is cut to its middle square and brought to the model's size: some models are shown a thumbnail, as small as the
-pictures that they learned from, enlarged. **What the model sees** is the outcome. Its probabilities are calibrated:
+A picture becomes a thumbnail as small as those that the model learned from, and is enlarged to the model's size. Of the longer
+side a part is cut off, and the rest squeezed into a square. **What the model sees** is the outcome. Its probabilities are calibrated:
 their logarithms are divided by a temperature, so that of the answers given with 80% about 80% are right, on pictures like
 those of CIFAR-10.
 
@@ -292,7 +292,7 @@ map speaks for a class. It is coarse, a few spots across, and says where, not wh
   Where a model finds it unlike what it learned from, the answer is marked as uncertain; that too is sometimes wrong.
 * The accuracy holds for CIFAR-10's test images. On pictures collected later in the same way, such models lose several
   points ([Recht et al. 2018](https://arxiv.org/abs/1806.00451)); your own photographs differ more.
-* One thing in the middle of the picture is what the models know. What lies outside the middle square is not seen.
+* One thing in the middle of the picture is what the models know. What lies far from the middle of the longer side is not seen.
 * Learned from pictures found on the web: kinds of animals and vehicles that were rare there are recognised less well.
 * Not for decisions about people, and not where a wrong answer does harm.
 

@@ -142,11 +142,12 @@ def fit(image: Image.Image, size: int, how: str = "bilinear", resolution: int | 
     Args:
         image: of mode RGB.
         size: S, in pixels.
-        how: the card's `fit`. Either takes the largest square in the middle. "bilinear" resizes it bilinearly, and smooths
-            first where it shrinks. "thumbnail" shrinks it to `resolution` by averaging, and enlarges that bilinearly, so that
-            a photograph shows the model no more than the images that it learned from. An image that is no larger than
-            `resolution` comes out as in training either way, to float32's precision, where S is at least as large; training
-            shrinks without smoothing.
+        how: the card's `fit`. "bilinear" takes the largest square in the middle, resizes it bilinearly, and smooths first
+            where it shrinks. "thumbnail" shows a picture as the images that were learned from show theirs: it takes the middle
+            of the longer side, as much as the geometric mean of both sides, squeezes that into a square, shrinks it to
+            `resolution` by averaging, and enlarges that bilinearly. A square image that is no larger than `resolution` comes
+            out as in training either way, to float32's precision, where S is at least as large; training shrinks without
+            smoothing.
         resolution: side of the images that the model learned from, in pixels; "thumbnail" needs it.
 
     Raises:
@@ -154,31 +155,38 @@ def fit(image: Image.Image, size: int, how: str = "bilinear", resolution: int | 
     """
     if how not in FITS:
         raise ValueError(f"fit must be one of {', '.join(FITS)}. Received: fit={how!r}")
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = (left, top, left + side, top + side)
-    if how == "thumbnail":
-        if resolution is None:
-            raise ValueError(
-                "fit='thumbnail' needs the resolution of the images that were learned from. Received: None"
-            )
-        if side > resolution:
-            image = image.resize((resolution, resolution), Image.Resampling.BOX, square)
-            square = (0, 0, resolution, resolution)
-    return _bilinear(image, square, size)
+    if how == "bilinear":
+        return _bilinear(image, _middle(image, min(image.size)), size)
+    if resolution is None:
+        raise ValueError("fit='thumbnail' needs the resolution of the images that were learned from. Received: None")
+    box = left, top, right, bottom = _middle(image, round((image.width * image.height) ** 0.5))
+    small = (min(right - left, resolution), min(bottom - top, resolution))
+    return _bilinear(image.resize(small, Image.Resampling.BOX, box), (0, 0, *small), size)
 
 
-def _bilinear(image: Image.Image, square: tuple[int, int, int, int], size: int) -> np.ndarray:
-    side = square[2] - square[0]
-    factor = side // (2 * size)
+Box = tuple[int, int, int, int]
+
+
+def _middle(image: Image.Image, side: int) -> Box:
+    """Return the box in the middle of an image that is at most `side` wide and high."""
+    width, height = min(side, image.width), min(side, image.height)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return left, top, left + width, top + height
+
+
+def _bilinear(image: Image.Image, box: Box, size: int) -> np.ndarray:
+    width, height = box[2] - box[0], box[3] - box[1]
+    factor = min(width, height) // (2 * size)
     # Blocks are averaged first while two pixels are left for each that is wanted: quicker, and a photograph is not copied.
-    image = image.reduce(factor, square) if factor > 1 else image.crop(square)
-    extent = side / max(factor, 1)  # of the square in `image`, whose last blocks may be partial
-    if side == size:
+    image = image.reduce(factor, box) if factor > 1 else image.crop(box)
+    extent = tuple(
+        side / max(factor, 1) for side in (width, height)
+    )  # of the box in `image`; last blocks may be partial
+    if extent == (size, size):
         return np.asarray(image, np.float32)
     # Channel by channel as floats: as bytes, Pillow would round to whole grey levels between its two passes.
     channels = (
-        channel.convert("F").resize((size, size), Image.Resampling.BILINEAR, (0, 0, extent, extent))
+        channel.convert("F").resize((size, size), Image.Resampling.BILINEAR, (0, 0, *extent))
         for channel in image.split()
     )
     return np.stack([np.asarray(channel) for channel in channels], axis=-1)

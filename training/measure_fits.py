@@ -26,22 +26,21 @@ CONDITIONS = (
 )  # fmt: skip
 
 
-def middle(image: Image.Image) -> list[Image.Image]:
-    """Leave it to the model's `fit`, which takes the largest square in the middle."""
+def as_fitted(image: Image.Image) -> list[Image.Image]:
+    """Leave it to the model's `fit`."""
     return [image]
+
+
+def middle(image: Image.Image) -> list[Image.Image]:
+    """Take the largest square in the middle."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return [image.crop((left, top, left + side, top + side))]
 
 
 def squeezed(image: Image.Image) -> list[Image.Image]:
     """Squeeze all of it into a square."""
     return [image.resize((max(image.size),) * 2, Image.Resampling.BICUBIC)]
-
-
-def between(image: Image.Image) -> list[Image.Image]:
-    """Cut off a part of the longer side and squeeze the rest into a square: by the same factor both."""
-    side = round((image.width * image.height) ** 0.5)
-    width, height = min(side, image.width), min(side, image.height)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return squeezed(image.crop((left, top, left + width, top + height)))
 
 
 def letterboxed(image: Image.Image) -> list[Image.Image]:
@@ -62,7 +61,7 @@ CANDIDATES: Mapping[str, tuple[Look, ...]] = {
     "middle": ((middle, "bilinear"),),
     "middle, thumbnail": ((middle, "thumbnail"),),
     "squeezed, thumbnail": ((squeezed, "thumbnail"),),
-    "between middle and squeezed, thumbnail": ((between, "thumbnail"),),
+    "half cut, half squeezed, thumbnail": ((as_fitted, "thumbnail"),),
     "letterbox, thumbnail": ((letterboxed, "thumbnail"),),
     "middle, with and without thumbnail": ((middle, "bilinear"), (middle, "thumbnail")),
     "middle and squeezed, thumbnails": ((middle, "thumbnail"), (squeezed, "thumbnail")),
