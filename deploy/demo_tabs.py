@@ -279,9 +279,9 @@ learned ImageNet: its layers are frozen while a new head learns; then, in phase 
 answers here is an ONNX file on a CPU.
 
 A picture becomes a thumbnail as small as those that the model learned from, and is enlarged to the model's size. Of the longer
-side a part is cut off, and the rest squeezed into a square. **What the model sees** is the outcome. Its probabilities are calibrated:
-their logarithms are divided by a temperature, so that of the answers given with 80% about 80% are right, on pictures like
-those of CIFAR-10.
+side a part is cut off, and the rest squeezed into a square. **What the model sees** is the outcome. Its probabilities are
+calibrated: their logarithms are divided by a temperature, so that of the answers given with 80% about 80% are right, on
+pictures like those of CIFAR-10.
 
 **Where it looked** is coloured by [Grad-CAM](https://arxiv.org/abs/1610.02391): how much each spot of the last feature
 map speaks for a class. It is coarse, a few spots across, and says where, not why.

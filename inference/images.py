@@ -179,9 +179,8 @@ def _bilinear(image: Image.Image, box: Box, size: int) -> np.ndarray:
     factor = min(width, height) // (2 * size)
     # Blocks are averaged first while two pixels are left for each that is wanted: quicker, and a photograph is not copied.
     image = image.reduce(factor, box) if factor > 1 else image.crop(box)
-    extent = tuple(
-        side / max(factor, 1) for side in (width, height)
-    )  # of the box in `image`; last blocks may be partial
+    # Of the box in `image`, whose last blocks may be partial.
+    extent = tuple(side / max(factor, 1) for side in (width, height))
     if extent == (size, size):
         return np.asarray(image, np.float32)
     # Channel by channel as floats: as bytes, Pillow would round to whole grey levels between its two passes.
