@@ -33,6 +33,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from training.domain_gap import Answer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -144,14 +148,18 @@ def seed_numbers(given: Sequence[int]) -> Sequence[int]:
     return range(given[0]) if len(given) == 1 else given
 
 
+def open_model(folder: Path, **changes) -> "Answer":
+    """Return what answers uploads by a saved model, as the API does, with changes of its card if there are any."""
+    from inference.classifier import Classifier, load_classifier
+
+    shipped = load_classifier(folder)
+    classifier = Classifier(dataclasses.replace(shipped.card, **changes), shipped.engine)
+    return lambda sources: classifier.probabilities([classifier.view(source) for source in sources])
+
+
 def domain_gap_result(stage: str, models: Sequence[str]) -> dict:
     """Ask the shipped models what people upload, and return the result."""
-    from inference.classifier import load_classifier
-    from training.domain_gap import MODELS, Answer, domain_gap
-
-    def open_model(folder: Path) -> Answer:
-        classifier = load_classifier(folder)
-        return lambda sources: classifier.probabilities([classifier.view(source) for source in sources])
+    from training.domain_gap import MODELS, domain_gap
 
     return domain_gap(open_model, Path("saved_models"), RESULTS, stage, models or MODELS)
 
@@ -167,19 +175,16 @@ def novelty_result(models: Sequence[str], folder: Path | None) -> dict:
 
 def fits_result(models: Sequence[str]) -> dict:
     """Ask the shipped models validation images fitted in each way, and return the result."""
-    from inference.classifier import load_classifier
     from training.cifar10 import load_cifar10
-    from training.domain_gap import MODELS, Answer
+    from training.domain_gap import MODELS
     from training.measure_fits import measure_fits
 
     resolution = load_cifar10().x_train.shape[1]
 
-    def open_model(folder: Path, how: str) -> Answer:
-        classifier = load_classifier(folder)
-        classifier.card = dataclasses.replace(classifier.card, fit=how, resolution=resolution)
-        return lambda sources: classifier.probabilities([classifier.view(source) for source in sources])
+    def fitted(folder: Path, how: str) -> "Answer":
+        return open_model(folder, fit=how, resolution=resolution)
 
-    return measure_fits(open_model, Path("saved_models"), RESULTS, models or MODELS)
+    return measure_fits(fitted, Path("saved_models"), RESULTS, models or MODELS)
 
 
 def upload_cost_result() -> dict:

@@ -121,8 +121,8 @@ def compare(shelf: ModelShelf, path: str, progress: Callable[[Iterable], Iterabl
             answers.append(Answer(name, problem=str(error)))
             continue
         prediction, milliseconds = answer(classifier, path, repeats=3)  # the first one after loading is slow
-        picture = seen(classifier, path, side=160).heat
-        answers.append(Answer(name, prediction, milliseconds, picture))
+        view = seen(classifier, path, side=160)
+        answers.append(Answer(name, prediction, milliseconds, view.heat or view.pixels))
     return answers
 
 

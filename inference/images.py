@@ -136,19 +136,18 @@ def from_array(array: np.ndarray) -> Image.Image:
     return to_rgb(Image.fromarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array))
 
 
-def fit(image: Image.Image, size: int, how: str = "bilinear", resolution: int | None = None) -> np.ndarray:
+def fit(image: Image.Image, size: int, how: str = "thumbnail", resolution: int | None = 32) -> np.ndarray:
     """Bring an RGB image to the model's input: (size, size, 3), float32 in 0..255.
 
     Args:
         image: of mode RGB.
         size: S, in pixels.
-        how: the card's `fit`. "bilinear" takes the largest square in the middle, resizes it bilinearly, and smooths first
-            where it shrinks. "thumbnail" shows a picture as the images that were learned from show theirs: it takes the middle
+        how: the card's `fit`. "thumbnail" shows a picture as the images that were learned from show theirs: it takes the middle
             of the longer side, as much as the geometric mean of both sides, squeezes that into a square, shrinks it to
-            `resolution` by averaging, and enlarges that bilinearly. A square image that is no larger than `resolution` comes
-            out as in training either way, to float32's precision, where S is at least as large; training shrinks without
-            smoothing.
-        resolution: side of the images that the model learned from, in pixels; "thumbnail" needs it.
+            `resolution` by averaging, and enlarges that bilinearly. "bilinear" takes the largest square in the middle, resizes
+            it bilinearly, and smooths first where it shrinks. A square image that is no larger than `resolution` comes out as
+            in training either way, to float32's precision, where S is at least as large; training shrinks without smoothing.
+        resolution: side of the images that the model learned from, in pixels, by default CIFAR-10's; "thumbnail" needs it.
 
     Raises:
         ValueError: an unknown `how`, or a thumbnail of no resolution.
@@ -191,4 +190,4 @@ def _bilinear(image: Image.Image, box: Box, size: int) -> np.ndarray:
     return np.stack([np.asarray(channel) for channel in channels], axis=-1)
 
 
-FITS = ("bilinear", "thumbnail")
+FITS = ("thumbnail", "bilinear")

@@ -116,7 +116,7 @@ CONDITIONS = {
     "blur": ("blur_0.5", "blur_1", "blur_2"),
     "noise": ("noise_8", "noise_16", "noise_32"),
     "light": ("brightness_0.5", "brightness_1.5", "contrast_0.5", "contrast_0.25"),
-    "pixels": ("pixelate_16", "pixelate_8"),
+    "pixelation": ("pixelate_16", "pixelate_8"),
     "resolution": ("bicubic_8", "bicubic_16", "bicubic_24", "bicubic_64", "bicubic_128", "bicubic_512"),
     "shape": ("crop_0.75", "corner_0.75", "stretch_1.5", "stretch_0.67", "bars_1.5", "screenshot_0.25"),
     "enlarged": tuple(

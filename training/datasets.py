@@ -1,9 +1,13 @@
 """What a labelled image data set is to everything downstream: arrays, class names, sums and splits."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 class DataUnavailableError(RuntimeError):
@@ -131,3 +135,9 @@ def _shares(counts: np.ndarray, total: int) -> np.ndarray:
         missing = np.where(shares < counts - 1, counts * total - shares * counts.sum(), np.iinfo(np.int64).min)
         shares[np.argmax(missing)] += 1
     return shares
+
+
+def spread(items: Sequence[T], most: int) -> Sequence[T]:
+    """Return at most so many of the items, evenly spread over them; of an array an array."""
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return items[places] if isinstance(items, np.ndarray) else [items[place] for place in places]

@@ -1,7 +1,7 @@
 """How far a model's accuracy carries from the test set to what people upload."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from training.evaluation import expected_calibration_error
 from training.measure import origin, record
 from training.photographs import HALVES, photographs
 from training.recipes import require
+from training.report_figures import plot_photographs
 
 Answer = Callable[[Sequence[Image.Image | Path]], np.ndarray]
 """From images as they are uploaded to calibrated probabilities (n, classes), in the order of the card's labels."""
@@ -37,13 +38,15 @@ def domain_gap(
     Args:
         open_model: from a saved model's folder to what answers with it, the way that uploads are answered.
         shelf: the folder of saved models.
-        results: where `domain_gap.json` goes; other stages in it, and other models of this one, stay.
+        results: where `domain_gap.json` goes; other stages in it, and other models of this one, stay. Of each model
+            `figures/photographs-STAGE-MODEL.png` shows the photographs to report by that are answered wrongly.
         stage: the name that the result gets, such as "before" and "after".
         models: names of folders on the shelf.
         images: how many test images are asked in every condition.
 
     Raises:
-        ValueError: if there are rows of this stage that were asked another number of images.
+        ValueError: if there are rows of this stage that were asked another number of images, or that are of a model of one of
+            these names that was trained otherwise.
         FileNotFoundError: if there is no model of a name.
         FileUnavailableError: a photograph can neither be found in the cache nor downloaded.
     """
@@ -53,6 +56,10 @@ def domain_gap(
     require(stages[stage]["test_images"] == images, f"stage {stage!r} was asked {stages[stage]['test_images']} images",
             images=images)  # fmt: skip
     cards = {model: read_card(shelf / model / "card.json") for model in models}  # a wrong name is told now
+    for model in set(rows) & set(cards):
+        same = rows[model]["command"] == cards[model].command
+        require(same, f"stage {stage!r} holds {model} as another command trained it, and would lose that: name another stage",
+                command=cards[model].command)  # fmt: skip
     photographs()  # fetched now: what cannot be had is told before anything is asked
     dataset = load_cifar10()
     pictures = [Image.fromarray(image) for image in dataset.x_test[:images]]
@@ -75,6 +82,9 @@ def domain_gap(
                 row["conditions"][name] = summary(in_batches(answer, changed), labels)
                 bar.update()
             row["photographs"] = {half: ask_photographs(answer, half, card.labels) for half in HALVES}
+            if wrong := row["photographs"]["report"]["wrong"]:
+                row["picture"] = f"figures/photographs-{stage}-{model}.png"
+                _draw_wrong(wrong, results / row["picture"])
             rows[model] = row
             result = record(path, {"stages": stages})  # after each, so that an interruption loses none
     return result
@@ -91,6 +101,13 @@ def ask_photographs(answer: Answer, half: str, labels: Sequence[str]) -> dict:
         for i in np.flatnonzero(answers != true)
     ]  # fmt: skip
     return {"images": len(asked), **summary(probabilities, true), "wrong": wrong}
+
+
+def _draw_wrong(wrong: Sequence[Mapping], path: Path) -> None:
+    known = {each.file: each for each in photographs("report")}
+    shown = [(known[row["file"]], row) for row in wrong]
+    captions = [f"{each.label}: {row['answer']}, {row['confidence']:.0%}" for each, row in shown]
+    plot_photographs([each.path for each, _ in shown], captions, path)
 
 
 def in_batches(answer: Answer, pictures: Iterable[Image.Image | Path]) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from models.card import ONNX_FILE
 from training.artifacts import load_saved
 from training.cifar10 import load_cifar10
 from training.corruptions import CLEAN, find_corruption
+from training.datasets import spread
 from training.domain_gap import MODELS, Answer, in_batches
 from training.measure import origin, record
-from training.novelty import spread
 from training.photographs import photographs
 
 PIECE = 0.75  # side of a piece, of the image's shorter side
@@ -84,7 +85,7 @@ def measure_fits(
     Args:
         open_model: from a saved model's folder and a `fit` to what answers with it.
         shelf: the folder of saved models.
-        results: where `fits.json` goes; other models in it stay.
+        results: where `fits.json` goes; other models in it stay, if they were asked in the same ways.
         models: names of folders on the shelf.
         images: how many validation images are asked in every condition.
 
@@ -93,7 +94,8 @@ def measure_fits(
         FileUnavailableError: a photograph can neither be found in the cache nor downloaded.
     """
     path = results / "fits.json"
-    rows = json.loads(path.read_text())["models"] if path.exists() else {}
+    stored = json.loads(path.read_text())["models"] if path.exists() else {}
+    rows = {name: row for name, row in stored.items() if list(row["fits"]) == list(CANDIDATES)}
     shelved = {model: load_saved(shelf / model / ONNX_FILE) for model in models}  # a wrong name is told now
     photographs("choice")  # fetched now: what cannot be had is told before anything is asked
     dataset = load_cifar10()
@@ -111,9 +113,35 @@ def measure_fits(
                 bar.set_description(f"{model}, {name}")
                 found[name] = _accuracies(looks, answers, pictures, labels, names)
                 bar.update()
-            rows[model] = {**origin(), "images": len(pictures), "fits": found}
-            result = record(path, {"models": rows})  # after each, so that an interruption loses none
+            rows[model] = {**origin(), "command": saved.card.command, "images": len(pictures), "fits": found}
+            once = [name for name, looks in CANDIDATES.items() if passes(looks) == 1]
+            result = record(
+                path,
+                {
+                    "models": rows,
+                    "passes": {name: passes(looks) for name, looks in CANDIDATES.items()},
+                    "best": best(rows.values(), CANDIDATES),
+                    "best_at_once": best(rows.values(), once),
+                },
+            )  # after each, so that an interruption loses none
     return result
+
+
+def passes(looks: Sequence[Look]) -> int:
+    """Return how many answers of a model a picture takes."""
+    return sum(len(prepare(Image.new("RGB", (2, 1)))) for prepare, _ in looks)
+
+
+def best(models: Iterable[Mapping], ways: Iterable[str]) -> str:
+    """Return the way to fit that is right most often: the mean over models, of images and photographs alike."""
+    models = list(models)
+
+    def accuracy(name: str) -> float:
+        found = [model["fits"][name] for model in models]
+        images = statistics.mean(statistics.mean(each["conditions"].values()) for each in found)
+        return (images + statistics.mean(each["photographs"] for each in found)) / 2
+
+    return max(ways, key=accuracy)
 
 
 def _accuracies(

@@ -18,10 +18,12 @@ from models.novelty import UNLIKE, read_novelty
 from models.onnx_model import OnnxModel
 from training.artifacts import load_saved
 from training.cifar10 import load_cifar10
+from training.corruptions import CLEAN, find_corruption
+from training.datasets import spread
 from training.measure import origin, record
-from training.novelty import BATCH, averaged_maps, learn_novelty, pooled_features, spread
-from training.novelty_scores import SCORES, Learned, Score, auroc
-from training.outside import outside_sets
+from training.novelty import BATCH, averaged_maps, learn_novelty, pooled_features
+from training.novelty_scores import SCORES, SHIPPED, Learned, Score, auroc
+from training.outside import outside_sets, source_of
 from training.photographs import HALVES, photographs
 
 log = logging.getLogger(__name__)
@@ -36,12 +38,13 @@ class Answering(Protocol):
         """Return what the model sees, with `pixels`: (S, S, 3) float32 in 0..255."""
 
     def classify(self, source: list[Upload]) -> list[Any]:
-        """Return the answers, each with a `warning`, which may be empty."""
+        """Return the answers, each with `top`, pairs of label and probability, and `in_distribution`, which may be None."""
 
 
 LEARNED = 10_000  # training images that the scores know; what ships keeps fewer
 TESTED = 2000  # test images, the first ones
-SHIPPED = "nearest neighbours, as shipped"
+UPLOADED = 500  # of these, in each of
+CONDITIONS = (CLEAN, "jpeg_30", "jpeg_10", "bicubic_16", "bicubic_224+jpeg_90", "stretch_1.5", "screenshot_0.25")
 # Kept sizes that are tried beside the one that ships: (images, directions, neighbour).
 SIZES = ((10_000, 128, 10), (5000, 128, 5), (2000, 128, 5), (2000, 64, 5), (2000, 64, 1), (1000, 64, 1), (2000, 32, 5))
 
@@ -56,7 +59,8 @@ def measure_novelty(
     """Compare scores on pictures of other things, and record how often each ranks them below pictures of the ten classes.
 
     One half of the pictures stands against validation images: by that half a score may be chosen. The other half stands
-    against test images.
+    against test images. Test images are also asked as people would upload them: how many of those are called unlike, and how
+    many of the answers are right that are called so and that are not.
 
     Args:
         open_model: from a saved model's folder to what answers with it.
@@ -74,9 +78,12 @@ def measure_novelty(
     sets = {half: outside_sets(half, folder) for half in HALVES}
     path = results / "novelty.json"
     shown = {
-        "learned_images": LEARNED, "test_images": TESTED, "unlike": UNLIKE,
+        "learned_images": LEARNED, "test_images": TESTED, "upload_images": UPLOADED, "unlike": UNLIKE,
         "sets": {
-            each: {half: len(sets[half][each]) for half in HALVES} | {"sha256": _digest(sets[half][each] for half in HALVES)}
+            each: {
+                **{half: len(sets[half][each]) for half in HALVES}, "source": source_of(each, folder),
+                "sha256": _digest(sets[half][each] for half in HALVES),
+            }
             for each in sets[HALVES[0]]
         },
     }  # fmt: skip
@@ -145,18 +152,41 @@ def _compared(folder: Path, model: OnnxModel, opened: Answering, sets: Mapping[s
             for name, score in scores.items()
         }
 
-    asked = {"choice": dataset.x_train[validation[:TESTED]], "report": dataset.x_test[:TESTED]}
+    asked = {
+        "of the ten classes": dataset.x_test[:TESTED], "photographs": own["report"], **sets["report"],
+    }  # fmt: skip
+    answers = {name: opened.classify(list(pictures)) for name, pictures in asked.items()}
+    images = [Image.fromarray(image) for image in dataset.x_test[:UPLOADED]]
+    names = [dataset.class_names[label] for label in dataset.y_test[:UPLOADED]]
     return {
+        "test_accuracy": saved.card.test_accuracy,
         "scores": ranked(inside),
         "scores_of_photographs": ranked(of_own),
-        "warned": {
-            half: {
-                each: float(np.mean([bool(answer.warning) for answer in opened.classify(list(pictures))]))
-                for each, pictures in {"of the ten classes": asked[half], "photographs": own[half], **sets[half]}.items()
-            }
-            for half in HALVES
+        "unlike": {name: float(_unlike(found).mean()) for name, found in answers.items()},
+        "uploads": {
+            name: _doubted(opened, images if name == CLEAN else list(map(find_corruption(name), images)), names)
+            for name in CONDITIONS
         },
     }  # fmt: skip
+
+
+def _unlike(answers: Iterable[Any]) -> np.ndarray:
+    return np.array([each.in_distribution is not None and each.in_distribution < UNLIKE for each in answers])
+
+
+def _doubted(opened: Answering, pictures: list[Image.Image], labels: Sequence[str]) -> dict[str, float | None]:
+    answers = opened.classify(pictures)
+    unlike = _unlike(answers)
+    right = np.array([each.top[0][0] for each in answers]) == np.array(labels)
+
+    def share(which: np.ndarray) -> float | None:
+        return float(right[which].mean()) if which.any() else None
+
+    return {
+        "unlike": float(unlike.mean()),
+        "accuracy_of_unlike": share(unlike),
+        "accuracy_of_others": share(~unlike),
+    }
 
 
 def _scores(folder: Path, features: np.ndarray, labels: np.ndarray) -> dict[str, Score]:

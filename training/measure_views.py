@@ -12,16 +12,11 @@ from training.views import VIEW_SETS, apply_view
 
 CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "as it is, mirrored, shifted": ("identity", "mirror+shift_2_2", "mirror", "shift_-2_2"),
-    "and pixels": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+pixels_16"),
-    "and JPEG": ("identity", "mirror+shift_2_2", "jpeg_10", "mirror", "shift_-2_2", "mirror+jpeg_30"),
     "and both": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+jpeg_20"),
     "and both, JPEG stronger": VIEW_SETS["robust"],
     "and both, stronger": ("identity", "mirror+shift_2_2", "pixels_8", "mirror", "shift_-2_2", "mirror+jpeg_10"),
     "and both twice": (
         "identity", "mirror+shift_2_2", "pixels_8", "mirror+jpeg_20", "shift_-2_2", "mirror", "jpeg_10", "mirror+pixels_12",
-    ),
-    "and both and blur": (
-        "identity", "mirror+shift_2_2", "pixels_12", "mirror+jpeg_20", "shift_-2_2", "mirror", "blur_1", "mirror+jpeg_10",
     ),
 }  # fmt: skip
 """Sets of views by what they add to the first; those of a set are cached, and shown in turn."""

@@ -1,14 +1,15 @@
 """What a saved model needs to tell images that are unlike its training images: `novelty.npz` beside it.
 
 python -m training.novelty saved_models/mobilenet_v2     make it anew; several folders may be named
+
+Their cards also get the resolution that was learned from and the default fit of uploads, where they are older than those.
 """
 
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -19,7 +20,7 @@ from models.onnx_model import OnnxModel
 from models.storage import sha256_of, written_whole
 from training.artifacts import FIT, load_saved, write_json
 from training.cifar10 import load_cifar10
-from training.datasets import ImageDataset
+from training.datasets import ImageDataset, spread
 from training.novelty_scores import on_sphere, principal
 from training.pipeline import resize
 
@@ -27,8 +28,6 @@ from training.pipeline import resize
 BANK, DIMENSIONS, NEIGHBOUR = 2000, 64, 5
 LEVELS = 1001
 BATCH = 64
-
-T = TypeVar("T")
 
 
 def learn_novelty(
@@ -100,12 +99,6 @@ def averaged_maps(model: OnnxModel, batches: Iterable[np.ndarray], images: int) 
     """Return the averages of the last feature map, (n, C), for batches of a model's inputs."""
     shown = tqdm(batches, desc="features", unit=" batches", total=-(-images // BATCH), leave=False, disable=None)
     return np.concatenate([model.outputs(batch)[1].mean(axis=(1, 2)) for batch in shown])
-
-
-def spread(items: Sequence[T], most: int) -> Sequence[T]:
-    """Return at most so many of the items, evenly spread over them; of an array an array."""
-    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
-    return items[places] if isinstance(items, np.ndarray) else [items[place] for place in places]
 
 
 def _batches(images: np.ndarray) -> Iterator[np.ndarray]:

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from training.novelty import spread
+from training.datasets import spread
 from training.photographs import HALVES
 
+SOURCE = "SOURCE.txt"
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 NOISES = 400  # of each half
 MOST = 1000  # of one half of a folder
-# In scikit-image and scikit-learn: none of these shows one of the ten classes.
-PICTURES = ("astronaut", "camera", "coffee", "coins", "colorwheel", "hubble_deep_field", "immunohistochemistry", "moon", "page",
+LEAST = 64  # side of a picture, in pixels: none of them is to be told by its size alone
+# In scikit-image: none of these shows one of the ten classes.
+PICTURES = ("camera", "astronaut", "coffee", "coins", "colorwheel", "hubble_deep_field", "immunohistochemistry", "moon", "page",
             "retina", "text")  # fmt: skip
 TEXTURES = ("brick", "grass", "gravel")
 
@@ -32,7 +34,8 @@ def outside_sets(half: str, folder: Path | None = None) -> dict[str, list[Image.
 
     Args:
         half: "choice" to choose by, "report" to state.
-        folder: with folders of pictures in it, each a set of its own, named `near-...` or `far-...`; None for none.
+        folder: with folders of pictures in it, each a set of its own, named `near-...` or `far-...`; None for none. See
+            `source_of` for where such a set is from.
 
     Raises:
         ValueError: an unknown half, or a folder in which there is no such set, or an empty one.
@@ -54,6 +57,14 @@ def outside_sets(half: str, folder: Path | None = None) -> dict[str, list[Image.
     return sets
 
 
+def source_of(name: str, folder: Path | None = None) -> str:
+    """Return where a set is from: the first line of SOURCE.txt in its folder, "" where none says so or it needs no saying."""
+    if folder is None:
+        return ""
+    file = folder / name.replace(" ", "-", 1) / SOURCE
+    return file.read_text(encoding="utf-8").strip().splitlines()[0] if file.is_file() else ""
+
+
 def write_cifar100(folder: Path) -> Path:
     """Write every fifth test image of CIFAR-100 (Krizhevsky 2009) as a PNG into `folder`/near-cifar100, and return that.
 
@@ -69,13 +80,14 @@ def write_cifar100(folder: Path) -> Path:
     partial.mkdir(parents=True)
     for number, image in enumerate(images[::5]):
         Image.fromarray(image).save(partial / f"{number:04d}.png")
+    (partial / SOURCE).write_text("every fifth test image of CIFAR-100\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
     return target
 
 
 def _of_packages(every_second: slice) -> dict[str, list[Image.Image]]:
-    """Return the sets of installed packages. A half's tiles are of pictures of which the other half shows none."""
+    """Return the sets of installed packages. Tiles of one picture are in one half, those of a texture in either part of it."""
     from skimage import data
     from sklearn.datasets import load_digits
 
@@ -83,10 +95,9 @@ def _of_packages(every_second: slice) -> dict[str, list[Image.Image]]:
     textures = [getattr(data, name)() for name in TEXTURES]
     halves = [np.array_split(texture, len(HALVES))[every_second.start] for texture in textures]
     return {
-        "digits": [_rgb(digit * (255 / 16)) for digit in load_digits().images[every_second]],  # 8×8, 0..16
-        "faces": [
-            _rgb(face * 255) for face in data.lfw_subset()[:100][every_second]
-        ],  # 25×25, 0..1; the rest are no faces
+        "digits": [_enlarged(digit * (255 / 16)) for digit in load_digits().images[every_second]],  # 8×8, 0..16
+        # 25×25, 0..1; the rest are no faces
+        "faces": [_enlarged(face * 255) for face in data.lfw_subset()[:100][every_second]],
         "textures": [_rgb(tile) for texture in halves for tile in _tiles(texture, 64)],
         "pictures": [_rgb(tile) for picture in pictures for tile in _tiles(picture, min(picture.shape[:2]) // 2)],
     }
@@ -111,6 +122,10 @@ def _tiles(picture: np.ndarray, side: int) -> list[np.ndarray]:
 
 def _rgb(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array.round().clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _enlarged(array: np.ndarray) -> Image.Image:
+    return _rgb(array).resize((LEAST, LEAST), Image.Resampling.BICUBIC)
 
 
 def main(arguments: list[str] | None = None) -> int:

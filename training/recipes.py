@@ -165,7 +165,7 @@ _STRONG = Recipe(
 
 # `strong` for models that are to answer uploads. A third of the views are small or compressed pictures; half of them cost more
 # than a point on clean images (results/robust_views.json). Labels are not smoothed: that gained no accuracy in
-# results/recipes.json, and left networks less sure than they are right, in a way that no temperature mends.
+# results/recipes.json, and left some networks less sure than they are right, in a way that no temperature mends.
 _ROBUST = Recipe(
     {**_STRONG.phases, "finetune": dataclasses.replace(_STRONG.phases["finetune"], label_smoothing=0.0)},
     settings={**_STRONG.settings, "views": "robust"},

@@ -10,8 +10,8 @@ import jinja2
 from markdown_it import MarkdownIt
 
 from models.storage import written_whole
-from training import comparison_tables, gap_tables, report_figures, tables
-from training.photographs import Photograph, listed_photographs
+from training import comparison_tables, gap_tables, novelty_tables, report_figures, tables
+from training.photographs import listed_photographs
 from training.plots import plot_confusion_matrix
 from training.readme import read_results
 
@@ -29,8 +29,8 @@ _MORE_TABLES = {  # beside those of the README, by the result that each is made 
     "domain_gap": (gap_tables.domain_gap, gap_tables.gap_calibration),
     "fits": (gap_tables.fits,),
     "robust_views": (gap_tables.robust_views,),
-    "upload_cost": (gap_tables.upload_cost,),
-    "novelty": (gap_tables.novelty, gap_tables.warnings),
+    "upload_cost": (novelty_tables.upload_cost,),
+    "novelty": (novelty_tables.novelty, novelty_tables.shipped_novelty, novelty_tables.doubted_uploads),
 }
 
 
@@ -139,24 +139,18 @@ def _draw(stored: dict[str, dict], folder: Path) -> None:
         report_figures.plot_confusion_pairs(found["rows"], found["from"], found["to"], folder / "confusion_pairs.png")
     if gap := stored.get("domain_gap"):
         report_figures.plot_domain_gap(*gap_tables.by_kind(gap), folder / "domain_gap.png")
-        if shown := [(each, row) for each, row in _wrong_photographs(gap) if each.remote is None]:
-            captions = [f"{each.label}: {row['answer']}, {row['confidence']:.0%}" for each, row in shown]
-            report_figures.plot_photographs([each.path for each, _ in shown], captions, folder / "photographs.png")
 
 
 def _failures(stored: dict[str, dict]) -> dict:
-    """Return which photographs a model is wrong about, whose work they are, and whether `photographs.png` shows any."""
-    if "domain_gap" not in stored or not (wrong := _wrong_photographs(stored["domain_gap"])):
+    """Return which photographs a model is wrong about, whose work they are, and which file shows them."""
+    if "domain_gap" not in stored:
         return {}
+    model, wrong, picture = gap_tables.failures(stored["domain_gap"], stored)
+    known = {each.file: each for each in listed_photographs()}
+    shown = [(known[row["file"]], row) for row in wrong]
     rows = [
         f"| {f'[{each.file}]({each.address})' if each.address else each.file} | {row['answer']}, {row['confidence']:.0%} | "
         f"{each.author} ({each.licence}) |"
-        for each, row in wrong
+        for each, row in shown
     ]
-    model = gap_tables.failures(stored["domain_gap"])[0]
-    return {"model": model, "rows": "\n".join(rows), "shown": any(each.remote is None for each, _ in wrong)}
-
-
-def _wrong_photographs(gap: dict) -> list[tuple[Photograph, dict]]:
-    known = {each.file: each for each in listed_photographs()}
-    return [(known[row["file"]], row) for row in gap_tables.failures(gap)[1]]
+    return {"model": model, "rows": "\n".join(rows), "picture": picture} if rows else {}

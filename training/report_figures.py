@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
-from PIL import Image
+from PIL import Image, ImageOps
 
 from training.plots import BLUE, GREY, VERMILION, save
 
@@ -237,7 +237,7 @@ def plot_photographs(files: Sequence[Path], captions: Sequence[str], path: Path)
         axes.set_axis_off()
     for axes, file, caption in zip(grid, files, captions, strict=False):
         with Image.open(file) as image:
-            axes.imshow(np.asarray(image.convert("RGB")))
+            axes.imshow(np.asarray(ImageOps.exif_transpose(image).convert("RGB")))
         axes.set_title(caption, fontsize=8.5)
     save(figure, path)
 

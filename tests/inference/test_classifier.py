@@ -256,7 +256,7 @@ def test_a_folder_without_a_model(folder):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"fit": "stretch"}, "fit must be one of bilinear, thumbnail. Received: 'stretch'"),
+        ({"fit": "stretch"}, "fit must be one of thumbnail, bilinear. Received: 'stretch'"),
         ({"fit": "thumbnail", "resolution": None}, "fit 'thumbnail' needs a resolution"),
         ({"resolution": 0}, "resolution"),
         ({"temperature": 0}, "temperature"),

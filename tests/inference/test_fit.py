@@ -9,11 +9,12 @@ from inference.images import FITS, ImageError, decode, fit, from_array
 from training.pipeline import resize
 
 
+@pytest.mark.parametrize("how", FITS)
 @pytest.mark.parametrize("size", [32, 96, 160, 224])
-def test_an_enlarged_image_is_what_training_saw(size):
+def test_an_enlarged_image_is_what_training_saw(size, how):
     random = np.random.default_rng(size)
     for image in (random.integers(0, 256, (32, 32, 3), dtype=np.uint8), np.asarray(photograph(32, 32))):
-        fitted = fit(Image.fromarray(image), size)
+        fitted = fit(Image.fromarray(image), size, how)
         assert fitted.shape == (size, size, 3) and fitted.dtype == np.float32
         np.testing.assert_allclose(fitted, np.asarray(resize(image[None], size))[0], atol=1e-3)
 
@@ -30,7 +31,7 @@ def test_the_square_in_the_middle_is_what_is_seen(size, scale):
     image[:, : 20 * scale] = image[:, 80 * scale :] = (255, 0, 0)  # what is cut off may not bleed into the square
     image[:, 20 * scale : 80 * scale] = (0, 100, 200)
     for wide in (image, image.swapaxes(0, 1)):
-        fitted = fit(Image.fromarray(np.ascontiguousarray(wide)), size)
+        fitted = fit(Image.fromarray(np.ascontiguousarray(wide)), size, "bilinear")
         np.testing.assert_allclose(fitted, np.broadcast_to((0, 100, 200), (size, size, 3)), atol=1e-3)
 
 
@@ -38,34 +39,34 @@ def test_the_square_in_the_middle_is_what_is_seen(size, scale):
 def test_a_shrunk_image_is_smoothed_and_keeps_its_geometry(side):
     ramp = np.linspace(0, 255, side)
     image = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], 127), axis=-1)  # rows in red, columns in green
-    fitted = fit(Image.fromarray(image.round().astype(np.uint8)), 64)
+    fitted = fit(Image.fromarray(image.round().astype(np.uint8)), 64, "bilinear")
     centres = (np.arange(64) + 0.5) / 64 * 255
     inside = slice(2, -2)  # at the rim the filter has only one side to average
     np.testing.assert_allclose(fitted[inside, 32, 0], centres[inside], atol=1)
     np.testing.assert_allclose(fitted[32, inside, 1], centres[inside], atol=1)
     stripes = np.zeros((side, side, 3), np.uint8)
     stripes[::2] = 255
-    smooth = fit(Image.fromarray(stripes), 64)
+    smooth = fit(Image.fromarray(stripes), 64, "bilinear")
     assert np.abs(smooth - 127.5).max() < 30, "stripes of one pixel become grey, not a pattern"
 
 
 def test_shrinking_by_blocks_is_as_good_as_shrinking_at_once():
     image = photograph(1203, 1203)
     at_once = np.asarray(image.resize((96, 96), Image.Resampling.BILINEAR), np.float32)
-    assert np.abs(fit(image, 96) - at_once).max() < 2
+    assert np.abs(fit(image, 96, "bilinear") - at_once).max() < 2
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 20_000), (20_000, 1), (3, 2), (97, 13)])
 @pytest.mark.parametrize("size", [1, 32])
 @pytest.mark.parametrize("how", FITS)
 def test_any_shape_fits(shape, size, how):
-    fitted = fit(Image.new("RGB", shape, (10, 20, 30)), size, how, resolution=32)
+    fitted = fit(Image.new("RGB", shape, (10, 20, 30)), size, how)
     assert fitted.shape == (size, size, 3)
     np.testing.assert_allclose(fitted, np.broadcast_to((10, 20, 30), fitted.shape), atol=1e-3)
 
 
 def test_an_unknown_way_to_fit_names_the_known_ones():
-    with pytest.raises(ValueError, match="fit must be one of bilinear, thumbnail. Received: fit='nearest'"):
+    with pytest.raises(ValueError, match="fit must be one of thumbnail, bilinear. Received: fit='nearest'"):
         fit(Image.new("RGB", (4, 4)), 4, "nearest")
 
 
@@ -76,18 +77,18 @@ def test_a_thumbnail_shows_no_more_than_training_did(size, shape):
     middle = photo.crop({(640, 360): (80, 0, 560, 360), (360, 640): (0, 80, 360, 560)}.get(shape))  # 480² = 640 · 360
     small = np.asarray(middle.resize((32, 32), Image.Resampling.BOX))
     expected = np.asarray(resize(small[None], size))[0]
-    np.testing.assert_allclose(fit(photo, size, "thumbnail", 32), expected, atol=1e-3)
+    np.testing.assert_allclose(fit(photo, size), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("side", [8, 20, 32])
 def test_a_thumbnail_of_a_small_image_is_the_image(side):
     image = photograph(side, side)
-    np.testing.assert_array_equal(fit(image, 96, "thumbnail", 32), fit(image, 96))
+    np.testing.assert_array_equal(fit(image, 96), fit(image, 96, "bilinear"))
 
 
 def test_a_thumbnail_of_an_image_that_is_small_one_way_squeezes_the_other():
     image = photograph(50, 18)
-    fitted = fit(image, 32, "thumbnail", 32)
+    fitted = fit(image, 32)
     middle = image.crop((10, 0, 40, 18))  # 30² = 50 · 18
     expected = np.asarray(middle.resize((32, 32), Image.Resampling.BILINEAR), np.float32)
     np.testing.assert_allclose(fitted, expected, atol=1.01)  # as bytes, Pillow rounds between its two passes
@@ -95,7 +96,7 @@ def test_a_thumbnail_of_an_image_that_is_small_one_way_squeezes_the_other():
 
 def test_a_thumbnail_needs_the_resolution():
     with pytest.raises(ValueError, match="needs the resolution"):
-        fit(Image.new("RGB", (4, 4)), 4, "thumbnail")
+        fit(Image.new("RGB", (4, 4)), 4, resolution=None)
 
 
 @pytest.mark.parametrize(
@@ -106,11 +107,13 @@ def test_a_jpeg_is_decoded_no_larger_than_it_is_needed(hint, size):
     assert decode(data, size_hint=hint).size == size
 
 
+@pytest.mark.parametrize("how", FITS)
 @pytest.mark.parametrize("size", [32, 96, 160])
-def test_a_jpeg_decoded_smaller_looks_the_same(size):
+def test_a_jpeg_decoded_smaller_looks_the_same(size, how):
+    needed = 32 if how == "thumbnail" else size
     detailed = Image.blend(photograph(1600, 1200), Image.effect_noise((1600, 1200), 60).convert("RGB"), 0.3)
     data = encoded(detailed, "JPEG", quality=90)
-    difference = np.abs(fit(decode(data, size_hint=size), size) - fit(decode(data), size))
+    difference = np.abs(fit(decode(data, size_hint=needed), size, how) - fit(decode(data), size, how))
     assert difference.mean() < 1
     assert difference.max() < 8
 

@@ -87,9 +87,12 @@ def domain_gap() -> dict:
         conditions = {name: {**summary, "accuracy": accuracy if name == CLEAN else accuracy - 0.2} for name in names}
         wrong = [{"file": "cat/gcompris-kitten.jpg", "answer": "frog", "confidence": 0.61}]
         halves = {half: {"images": 47, **summary, "wrong": wrong} for half in ("choice", "report")}
-        return {**ORIGIN, "fit": "bilinear", "input_size": 32, "conditions": conditions, "photographs": halves}
+        command = "python train.py --model mobilenet_v2 --recipe strong"
+        row = {"command": command, "fit": "bilinear", "input_size": 32, "conditions": conditions, "photographs": halves}
+        return ORIGIN | row
 
-    stages = {"before": {"small_cnn": model(0.75), "mobilenet_v2": model(0.95)}, "after": {"mobilenet_v2": model(0.96)}}
+    after = model(0.96) | {"picture": "figures/photographs-after-mobilenet_v2.png"}
+    stages = {"before": {"small_cnn": model(0.75), "mobilenet_v2": model(0.95)}, "after": {"mobilenet_v2": after}}
     return {
         **ORIGIN,
         "stages": {name: {"test_images": 2000, "models": models} for name, models in stages.items()},
@@ -102,14 +105,53 @@ def novelty() -> dict:
     def halves():
         return {half: {"near cars": 0.875, "near birds": 0.925, "far noise": 0.99} for half in ("choice", "report")}
 
-    warned = {
-        half: {"of the ten classes": 0.01, "photographs": 0.04, "far noise": 0.9} for half in ("choice", "report")
+    unlike = {"of the ten classes": 0.01, "photographs": 0.04, "far noise": 0.9}
+    uploads = {
+        "as it is": {"unlike": 0.05, "accuracy_of_unlike": 0.7, "accuracy_of_others": 0.97},
+        "jpeg_30": {"unlike": 0.0, "accuracy_of_unlike": None, "accuracy_of_others": 0.8},
     }
-    nothing = {half: dict.fromkeys(found, 0.0) for half, found in warned.items()}
     both = {"energy": halves(), "nearest neighbours, as shipped": halves()}
+    measured = {**ORIGIN, "scores": both, "scores_of_photographs": both, "uploads": uploads}
     models = {
-        "mobilenet_v2": {**ORIGIN, "scores": both, "scores_of_photographs": both, "warned": warned},
-        "small_cnn": {**ORIGIN, "scores": both, "scores_of_photographs": both, "warned": nothing},
+        "small_cnn": {**measured, "test_accuracy": 0.8, "unlike": dict.fromkeys(unlike, 0.0)},
+        "mobilenet_v2": {**measured, "test_accuracy": 0.9, "unlike": unlike},
     }
-    sets = {name: {"choice": 40, "report": 40, "sha256": "0"} for name in halves()["report"]}
-    return {**ORIGIN, "learned_images": 10_000, "test_images": 2000, "unlike": 0.05, "sets": sets, "models": models}
+    sets = {name: {"choice": 40, "report": 40, "source": "", "sha256": "0"} for name in halves()["report"]}
+    sets["near birds"]["source"] = "a garden"
+    counts = {"learned_images": 10_000, "test_images": 2000, "upload_images": 500, "unlike": 0.05}
+    return {**ORIGIN, **counts, "sets": sets, "models": models}
+
+
+def fits() -> dict:
+    """Return `fits.json` of a model that was asked in two ways, of which the better one takes two answers."""
+    ways = {"middle": 0.8, "middle and squeezed": 0.9}
+    found = {
+        way: {"conditions": {"as it is": share, "jpeg_30": share}, "photographs": share} for way, share in ways.items()
+    }
+    row = {**ORIGIN, "command": "python train.py", "images": 500, "fits": found}
+    passes = {"middle": 1, "middle and squeezed": 2}
+    best = {"best": "middle and squeezed", "best_at_once": "middle"}
+    return {**ORIGIN, "models": {"mobilenet_v2": row}, "passes": passes, **best}
+
+
+def robust_views() -> dict:
+    """Return `robust_views.json` of one set of views."""
+    run = {
+        **ORIGIN, "views": "and both", "set": ["identity", "jpeg_10"], "accuracy": {"identity": 0.9, "jpeg_10": 0.7},
+        "seconds": {"cache": 60.0, "finetune": 60.0},
+    }  # fmt: skip
+    how = {
+        "model": "mobilenet_v2",
+        "recipe": "strong",
+        "image_size": 96,
+        "epochs": 4,
+        "seed": 0,
+        "validation_images": 500,
+    }
+    return {**ORIGIN, **how, "runs": [run]}
+
+
+def upload_cost() -> dict:
+    """Return `upload_cost.json` of one model and image."""
+    row = {"model": "mobilenet_v2", "image": "32×32 PNG", "plain_ms": 4.0, "shipped_ms": 4.4}
+    return {**ORIGIN, "runs": [row]}

@@ -13,16 +13,35 @@ def cells(table):
 
 
 def test_a_model_has_a_column_that_goes_from_stage_to_stage():
-    table = gap_tables.domain_gap(made_up_results.domain_gap(), {})
-    head, _, fit, clean, *others, photographs = cells(table)
+    result = made_up_results.domain_gap()
+    after = result["stages"]["after"]["models"]["mobilenet_v2"]
+    after |= {"fit": "thumbnail", "command": "python train.py --model mobilenet_v2 --views robust"}
+    tested = {"accuracy": {"runs": [{"command": after["command"], "accuracy": 0.9512}]}}
+    table = gap_tables.domain_gap(result, tested)
+    head, _, trained, fit, tested, clean, *others, photographs = cells(table)
     assert head == ["", "`small_cnn`", "`mobilenet_v2`"]
-    assert fit == ["fit", "bilinear → –", "bilinear → bilinear"]
+    assert trained == ["trained by", "strong → –", "strong → its default --views robust"]
+    assert fit == ["fit", "bilinear → –", "bilinear → thumbnail"]
+    assert tested == ["whole test set, by training", "– → –", "– → 95.12%"]
     assert clean == ["as it is", "75.0% → –", "95.0% → 96.0%"]
     assert [row[0] for row in others] == [*CONDITIONS, *gap_tables.SHOWN]
-    assert all(row[1:] == ["55.0% → –", "75.0% → 76.0%"] for row in others)
+    assert all(row[1:] == ["55.0% → –", "75.0% → 76.0% (5%)"] for row in others), "1 of 20 points"
     assert photographs == ["photographs", "75.0% → –", "95.0% → 96.0%"]
     assert "Accuracy, before → after, on 2,000 test images" in table and "(47 of them)" in table
+    assert "Of these conditions jpeg_10 is a view that `robust` trains on." in table
     assert "Before: <sub>an abacus, 2026-01-02</sub>. After: <sub>an abacus, 2026-01-02</sub>." in table
+
+
+def test_what_was_not_lost_cannot_be_recovered():
+    result = made_up_results.domain_gap()
+    for stage in result["stages"].values():
+        for row in stage["models"].values():
+            row["conditions"]["jpeg_30"]["accuracy"] = 0.99
+    rows = {row[0]: row[2] for row in cells(gap_tables.domain_gap(result, {}))}
+    assert rows["jpeg_30"] == "99.0% → 99.0%"
+    del result["stages"]["after"]
+    table = gap_tables.domain_gap(result, {})
+    assert "%)" not in table and "In brackets" not in table and "Accuracy on 2,000" in table
 
 
 def test_the_means_of_a_group_are_over_its_conditions():
@@ -38,31 +57,35 @@ def test_the_means_of_a_group_are_over_its_conditions():
 def test_the_failures_are_of_the_best_model_of_the_last_stage():
     result = made_up_results.domain_gap()
     result["stages"]["after"]["models"]["mobilenet_v2"]["photographs"]["report"]["wrong"] = []
-    assert gap_tables.failures(result) == ("mobilenet_v2", [])
+    assert gap_tables.failures(result, {}) == ("mobilenet_v2", [], "figures/photographs-after-mobilenet_v2.png")
     del result["stages"]["after"]
-    model, rows = gap_tables.failures(result)
+    small = result["stages"]["before"]["models"]["small_cnn"]
+    model, rows, _ = gap_tables.failures(result, {})
     assert model == "mobilenet_v2" and [row["answer"] for row in rows] == ["frog"]
+    small |= {"command": "python train.py --model small_cnn", "picture": "figures/a.png"}
+    tested = {"accuracy": {"runs": [{"command": small["command"], "accuracy": 0.99}]}}
+    assert gap_tables.failures(result, tested) == (
+        "small_cnn",
+        small["photographs"]["report"]["wrong"],
+        "figures/a.png",
+    )
 
 
-def test_confidence_and_calibration_are_of_the_last_stage():
-    head, _, *rows = cells(gap_tables.gap_calibration(made_up_results.domain_gap(), {}))
-    assert head == ["confidence, calibration error", "`mobilenet_v2`"]
-    assert [row[0] for row in rows] == list(gap_tables.UPLOADS)
-    assert all(row[1] == "98.0%, 2.0%" for row in rows)
+def test_confidence_and_calibration_go_from_stage_to_stage():
+    head, _, *rows, photographs = cells(gap_tables.gap_calibration(made_up_results.domain_gap(), {}))
+    assert head == ["confidence, calibration error", "`small_cnn`", "`mobilenet_v2`"]
+    assert [row[0] for row in rows] == list(gap_tables.UPLOADS[:-1])
+    assert all(row[1:] == ["77.0%, 2.0% → –", "97.0%, 2.0% → 98.0%, 2.0%"] for row in rows)
+    assert photographs == ["photographs", "77.0% → –", "97.0% → 98.0%"], "too few for a calibration error"
 
 
-def test_scores_are_averaged_over_the_sets_of_a_kind():
-    result = made_up_results.novelty()
-    table = gap_tables.novelty(result, {})
-    assert "| energy | 90.0 | 99.0 | 90.0 | 99.0 | 90.0 | 99.0 |" in table
-    assert "near cars (40), near birds (40), far noise (40)" in table
-    for halves in result["models"]["mobilenet_v2"]["scores"].values():
-        for found in halves.values():
-            del found["near cars"], found["near birds"]
-    assert "| energy | – | 99.0 | – | 99.0 | – | 99.0 |" in gap_tables.novelty(result, {})
+def test_the_fits_say_which_is_best_and_which_is_best_for_one_answer():
+    result = made_up_results.fits()
+    table = gap_tables.fits(result, {})
+    assert "| photographs | 80.0% | 90.0% |\n| answers a picture | 1 | 2 |" in table
+    assert "is `middle and squeezed`; of those that ask the model once, `middle`." in table
+    assert "is `middle`. <sub>" in gap_tables.fits({**result, "best": "middle"}, {})
 
 
-def test_warnings_are_counted_for_every_model():
-    table = gap_tables.warnings(made_up_results.novelty(), {})
-    assert "| `mobilenet_v2` | 1.0% | 4.0% | 90.0% |" in table and "| `small_cnn` | 0.0% | 0.0% | 0.0% |" in table
-    assert "less than 5% of held-back images" in table
+def test_views_are_told_with_what_they_give():
+    assert "| and both | 2 | 90.0% | 70.0% | 2 min |" in gap_tables.robust_views(made_up_results.robust_views(), {})

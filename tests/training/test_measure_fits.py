@@ -9,7 +9,7 @@ from PIL import Image
 from tiny import tiny_dataset
 
 from inference.classifier import load_classifier
-from training import gap_tables, measure_fits
+from training import measure_fits
 from training.cifar10 import CLASS_NAMES
 from training.measure_fits import CANDIDATES, as_fitted, letterboxed, middle, pieces, squeezed
 
@@ -61,20 +61,23 @@ def test_every_fit_is_asked_and_the_test_set_is_not(saved_models, tmp_path, monk
     assert set(result["models"]) == {"tiny_a", "tiny_b"}
     for row in result["models"].values():
         assert list(row["fits"]) == list(CANDIDATES) and row["images"] == 20
+        assert row["command"] == "python train.py --model tiny"
         plain, boxed = row["fits"]["middle, thumbnail"], row["fits"]["letterbox, thumbnail"]
         assert plain["conditions"] == boxed["conditions"], "square images have no border to fill"
     assert sum(size == (6, 6) for _, size in asked) == 2 * 5 * 20, "five pieces of each image"
+    several = {name: count for name, count in result["passes"].items() if count > 1}
+    assert set(several.values()) == {2, 5} and several["five pieces, thumbnails"] == 5
+    assert result["best"] in CANDIDATES and result["best_at_once"] in set(CANDIDATES) - set(several)
     with pytest.raises(ValueError, match="tiny_c"):
         measure_fits.measure_fits(open_model, saved_models, tmp_path, ["tiny_a", "tiny_c"], images=20)
+    monkeypatch.setattr(measure_fits, "CANDIDATES", dict(list(CANDIDATES.items())[:2]))
+    fewer = measure_fits.measure_fits(open_model, saved_models, tmp_path, ["tiny_b"], images=20)
+    assert set(fewer["models"]) == {"tiny_b"}, "who was asked in other ways cannot stand beside it"
 
 
 def test_the_best_fit_weighs_photographs_as_much_as_images():
-    fits = {name: {"conditions": {"as it is": 0.9, "jpeg_30": 0.7}, "photographs": 0.8} for name in CANDIDATES}
-    fits["middle, thumbnail"]["photographs"] = 0.9
-    fits["five pieces, thumbnails"]["conditions"] = {"as it is": 0.95, "jpeg_30": 0.8}
-    result = {"models": {"net": {"images": 500, "fits": fits, "hardware": "an abacus", "date": "2026-01-02"}}}
-    table = gap_tables.fits(result, {})
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
-    assert rows[0] == ["fitted", *CANDIDATES] and [row[0] for row in rows[2:]] == ["as it is", "jpeg_30", "photographs"]
-    assert [row[1 + list(CANDIDATES).index("middle, thumbnail")] for row in rows[2:]] == ["90.0%", "70.0%", "90.0%"]
-    assert "`middle, thumbnail` is right most often" in table and "an abacus, 2026-01-02" in table
+    fits = {name: {"conditions": {"as it is": 0.9, "jpeg_30": 0.7}, "photographs": 0.8} for name in "abc"}
+    fits["b"]["photographs"] = 0.9
+    fits["c"]["conditions"] = {"as it is": 0.95, "jpeg_30": 0.8}
+    assert measure_fits.best([{"fits": fits}], "abc") == "b"
+    assert measure_fits.best([{"fits": fits}], "ac") == "c"

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from tiny import tiny_dataset
 
-from inference.classifier import load_classifier
+from inference.classifier import Classifier, load_classifier
+from models.card import read_card
 from training import measure_novelty
 from training.cifar10 import CLASS_NAMES
-from training.measure_novelty import SHIPPED
-from training.novelty_scores import SCORES
+from training.novelty_scores import SCORES, SHIPPED
 
 pytestmark = pytest.mark.usefixtures("own_photographs")
 
@@ -34,6 +34,7 @@ def small_world(monkeypatch):
 
     monkeypatch.setattr(measure_novelty, "outside_sets", outside_sets)
     monkeypatch.setattr(measure_novelty, "SIZES", ((50, 4, 2),))
+    return dataset
 
 
 def test_every_score_is_asked_about_every_set(small_world, saved_models, tmp_path):
@@ -50,22 +51,39 @@ def test_every_score_is_asked_about_every_set(small_world, saved_models, tmp_pat
     for half in ("choice", "report"):
         assert deep["scores"][SHIPPED][half]["far stripes"] > 0.95
         assert 0.3 < deep["scores"][SHIPPED][half]["near same"] < 0.7
-        warned = deep["warned"][half]
-        assert warned["far stripes"] > 0.5 and warned["of the ten classes"] < 0.2
-        assert set(warned) == {"of the ten classes", "photographs", "near same", "far stripes"}
         assert 0 <= deep["scores_of_photographs"][SHIPPED][half]["far stripes"] <= 1
-    assert set(linear["warned"]["report"].values()) == {0.0}, "it has nothing to warn by"
+    unlike = deep["unlike"]
+    assert unlike["far stripes"] > 0.5 and unlike["of the ten classes"] < 0.2
+    assert set(unlike) == {"of the ten classes", "photographs", "near same", "far stripes"}
+    assert set(linear["unlike"].values()) == {0.0}, "it has nothing to tell it by"
+    assert deep["test_accuracy"] == read_card(saved_models / "tiny_a" / "card.json").test_accuracy
 
 
-def test_a_small_picture_counts_as_one_with_a_warning(small_world, saved_models, tmp_path):
+def test_uploads_are_doubted_apart_from_whether_they_are_right(small_world, saved_models, tmp_path, monkeypatch):
+    monkeypatch.setattr(measure_novelty, "CONDITIONS", ("as it is", "brightness_0.5"))
+    asked = []
+
+    class EveryFourthIsUnlike(Classifier):
+        def classify(self, source, *arguments, **named):
+            answers = super().classify(source, *arguments, **named)
+            asked.append(answers)
+            return [dataclasses.replace(each, in_distribution=float(n % 4 > 0)) for n, each in enumerate(answers)]
+
     def open_model(folder):
-        classifier = load_classifier(folder)
-        classifier.card = dataclasses.replace(classifier.card, resolution=16)
-        return classifier
+        opened = load_classifier(folder)
+        return EveryFourthIsUnlike(opened.card, opened.engine, opened.novelty)
 
-    result = measure_novelty.measure_novelty(open_model, saved_models, tmp_path, ["tiny_b"])
-    warned = result["models"]["tiny_b"]["warned"]["report"]
-    assert warned == {"of the ten classes": 1.0, "photographs": 0.0, "near same": 1.0, "far stripes": 0.0}
+    result = measure_novelty.measure_novelty(open_model, saved_models, tmp_path, ["tiny_a"])
+    found = result["models"]["tiny_a"]["uploads"]
+    labels = [CLASS_NAMES[label] for label in small_world.y_test]
+    for answers, row in zip(asked[-2:], (found["as it is"], found["brightness_0.5"]), strict=True):
+        right = np.array([each.top[0][0] for each in answers]) == labels
+        assert row["unlike"] == 0.25
+        assert row["accuracy_of_unlike"] == pytest.approx(right[::4].mean())
+        others = np.arange(len(right)) % 4 > 0
+        assert row["accuracy_of_others"] == pytest.approx(right[others].mean())
+    plain = measure_novelty.measure_novelty(load_classifier, saved_models, tmp_path, ["tiny_b"])["models"]["tiny_b"]
+    assert plain["uploads"]["as it is"]["unlike"] == 0 and plain["uploads"]["as it is"]["accuracy_of_unlike"] is None
 
 
 def test_rows_of_other_sets_are_not_mixed_in(small_world, saved_models, tmp_path, monkeypatch):

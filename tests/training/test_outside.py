@@ -23,6 +23,7 @@ def test_every_set_has_two_halves_that_share_no_picture(halves):
         assert len(pictures) >= 20 and len(seen) > 0.9 * len(pictures), name
         assert not seen & {(each.size, each.tobytes()) for each in report[name]}, name
         assert {each.mode for each in pictures} == {"RGB"}
+        assert min(min(each.size) for each in pictures) >= 32, "no fewer pixels than the images that were learned from"
         assert np.mean([np.asarray(each).std() for each in pictures]) > 10, f"{name} is not blank"
 
 
@@ -35,6 +36,7 @@ def test_folders_add_sets(tmp_path):
     assert [path.stem for path in choice["near cifar100"]] == ["0", "2", "4"]
     assert [path.stem for path in report["far stones"]] == ["1", "3"]
     assert not any("photographs" in name for name in choice)
+    assert outside.source_of("far stones", tmp_path) == outside.source_of("far noise") == ""
 
 
 def test_a_folder_without_sets_and_an_unknown_half_are_told(tmp_path):
@@ -51,6 +53,7 @@ def test_cifar100_becomes_a_set(tmp_path, monkeypatch, capsys):
     assert outside.main([str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "near-cifar100")
     choice, report = (outside_sets(half, tmp_path)["near cifar100"] for half in ("choice", "report"))
+    assert outside.source_of("near cifar100", tmp_path) == "every fifth test image of CIFAR-100"
     files = sorted([*choice, *report])
     assert len(files) == 4 and len(choice) == 2
     for file, image in zip(files, images[::5], strict=True):

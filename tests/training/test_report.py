@@ -21,9 +21,14 @@ A4 = {"width": 688, "height": 1017}  # inside its margins, in CSS pixels
 @pytest.fixture
 def results(tmp_path):
     """A folder of made-up results of the comparison, the shelf and latency."""
-    for name in ("comparison", "evaluation", "latency", "domain_gap", "novelty"):
+    for name in (
+        "comparison", "evaluation", "latency", "domain_gap", "novelty", "fits", "robust_views", "upload_cost",
+    ):  # fmt: skip
         (tmp_path / f"{name}.json").write_text(json.dumps(getattr(made_up_results, name)()))
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "mistakes.png")
+    pictures = ("mistakes.png", "figures/photographs-after-mobilenet_v2.png")
+    (tmp_path / "figures").mkdir()
+    for picture in pictures:
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / picture)
     return tmp_path
 
 

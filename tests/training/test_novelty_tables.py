@@ -1,0 +1,58 @@
+"""The tables of pictures of other things."""
+
+import made_up_results
+import pytest
+
+from training import novelty_tables
+
+
+def test_scores_are_averaged_over_the_sets_of_a_kind():
+    result = made_up_results.novelty()
+    table = novelty_tables.novelty(result, {})
+    assert table.startswith("| `mobilenet_v2`: score |"), "the model of the highest test accuracy"
+    assert "| energy | 90.0 | 99.0 | 90.0 | 99.0 | 90.0 | 99.0 |" in table
+    assert "near cars (40); near birds (40; a garden); far noise (40)" in table
+    for halves in result["models"]["mobilenet_v2"]["scores"].values():
+        for found in halves.values():
+            del found["near cars"], found["near birds"]
+    assert "| energy | – | 99.0 | – | 99.0 | – | 99.0 |" in novelty_tables.novelty(result, {})
+
+
+def test_the_choice_is_told_by_what_may_be_chosen_by():
+    result = made_up_results.novelty()
+    scores = result["models"]["mobilenet_v2"]["scores"]
+    scores["energy"]["report"]["far noise"] = 0.1  # may change nothing
+    scores["maximum logit"] = {
+        "choice": {"near cars": 0.9, "far noise": 0.97},
+        "report": {"near cars": 1.0, "far noise": 1.0},
+    }
+    assert (
+        "energy is the best of the published scores at 94.5; what ships keeps few images and directions and has 94.5."
+        in (novelty_tables.novelty(result, {}))
+    )
+    scores["maximum logit"]["choice"]["near cars"] = 0.95
+    assert "maximum logit is the best of the published scores at 96.0" in novelty_tables.novelty(result, {})
+    del scores["nearest neighbours, as shipped"]
+    assert "is the best" not in novelty_tables.novelty(result, {})
+
+
+def test_what_ships_has_a_row_for_every_model():
+    table = novelty_tables.shipped_novelty(made_up_results.novelty(), {})
+    assert "| `mobilenet_v2` | 90.0 | 99.0 | 1.0% | 4.0% | 90.0% |" in table
+    assert "| `small_cnn` | 90.0 | 99.0 | 0.0% | 0.0% | 0.0% |" in table
+    assert "less than 5% of held-back images" in table
+
+
+def test_doubted_uploads_are_told_with_how_often_they_are_right():
+    table = novelty_tables.doubted_uploads(made_up_results.novelty(), {})
+    assert "| `mobilenet_v2` | called unlike |" in table
+    assert "| as it is | 5.0% | 70.0% | 97.0% |" in table and "| jpeg_30 | 0.0% | – | 80.0% |" in table
+
+
+@pytest.mark.parametrize(("shipped", "more"), [(4.4, "+10.0%"), (3.8, "-5.0%")])
+def test_the_cost_is_told_as_a_share(shipped, more):
+    result = made_up_results.upload_cost()
+    result["runs"][0]["shipped_ms"] = shipped
+    assert f"| `mobilenet_v2` | 32×32 PNG | 4.00 ms | {shipped:.2f} ms | {more} |" in novelty_tables.upload_cost(
+        result, {}
+    )

@@ -1,0 +1,119 @@
+"""Markdown tables of pictures of other things, and of what looking for them costs; functions as in `training.tables`."""
+
+import statistics
+from collections.abc import Mapping
+
+from training.gap_tables import percent
+from training.novelty_scores import SCORES, SHIPPED
+from training.photographs import HALVES
+from training.tables import origin, origins
+
+
+def novelty(result: dict, stored: dict) -> str:
+    """Return how well each score tells pictures of other things, for the model of the highest test accuracy."""
+    name, model = _best(result)
+    columns = [("scores", half, kind) for half in HALVES for kind in ("near", "far")]
+    columns += [("scores_of_photographs", HALVES[-1], kind) for kind in ("near", "far")]
+    rows = [
+        f"| {score} | {' | '.join(_auroc(model[inside][score][half], kind) for inside, half, kind in columns)} |"
+        for score in model["scores"]
+    ]
+    head = f"| `{name}`: score | near, to choose by | far, to choose by | near | far | photographs: near | far |\n|{'---|' * 7}"
+    return (
+        f"{head}\n"
+        + "\n".join(rows)
+        + "\n\nAUROC, mean over sets: how often a picture of the ten classes is ranked above one of "
+        f"something else. To choose by: validation images against one half of each set; then {result['test_images']:,} test "
+        f"images, and photographs of the ten classes, against the other half.{_chosen(model)} The sets: {_sets(result)}. "
+        f"{origin(model)}"
+    )
+
+
+def _chosen(model: Mapping) -> str:
+    """Return which of the published scores is best on what may be chosen by, and what ships in its stead."""
+
+    def value(score: str) -> float:
+        found = model["scores"][score]["choice"]
+        return statistics.mean(
+            statistics.mean(area for name, area in found.items() if name.startswith(kind)) for kind in ("near", "far")
+            if any(name.startswith(kind) for name in found)
+        )  # fmt: skip
+
+    tried = [score for score in SCORES if score in model["scores"]]
+    if SHIPPED not in model["scores"] or not tried:
+        return ""
+    best = max(tried, key=value)
+    return (
+        f" By those, near and far weighed alike, {best} is the best of the published scores at {100 * value(best):.1f}; what "
+        f"ships keeps few images and directions and has {100 * value(SHIPPED):.1f}."
+    )
+
+
+def _sets(result: Mapping) -> str:
+    return "; ".join(
+        f"{name} ({counts['report']:,}{'; ' + counts['source'] if counts.get('source') else ''})"
+        for name, counts in result["sets"].items()
+    )
+
+
+def shipped_novelty(result: dict, stored: dict) -> str:
+    """Return by model how well what ships tells pictures of other things, and how many of each set it calls unlike."""
+    models = result["models"]
+    sets = list(next(iter(models.values()))["unlike"])
+    rows = []
+    for name, model in models.items():
+        found = model["scores"].get(SHIPPED, {}).get("report", {})
+        shares = " | ".join(percent(model["unlike"][each]) for each in sets)
+        rows.append(f"| `{name}` | {_auroc(found, 'near')} | {_auroc(found, 'far')} | {shares} |")
+    head = f"| model | AUROC near | far | called unlike: {' | '.join(sets)} |\n|{'---|' * (3 + len(sets))}"
+    return (
+        f"{head}\n" + "\n".join(rows) + "\n\nOn the half that nothing was chosen by. A picture is called unlike what was "
+        f"learned where less than {result['unlike']:.0%} of held-back images are as unlike. "
+        f"<sub>{_origins_of_models(result)}</sub>"
+    )  # fmt: skip
+
+
+def doubted_uploads(result: dict, stored: dict) -> str:
+    """Return how often test images are called unlike as people upload them, and whether those answers are worse."""
+    name, model = _best(result)
+    rows = [
+        f"| {condition} | {percent(found['unlike'])} | {_percent_or_dash(found['accuracy_of_unlike'])} | "
+        f"{_percent_or_dash(found['accuracy_of_others'])} |"
+        for condition, found in model["uploads"].items()
+    ]
+    head = f"| `{name}` | called unlike | right about those | right about the others |\n|{'---|' * 4}"
+    return (
+        f"{head}\n" + "\n".join(rows) + f"\n\n{result['upload_images']:,} test images as people would upload them. "
+        f"{origin(model)}"
+    )  # fmt: skip
+
+
+def upload_cost(result: dict, stored: dict) -> str:
+    """Return what an answer takes as shipped, beside one of the plainest fit and without a look at what is unlike."""
+    rows = [
+        f"| `{row['model']}` | {row['image']} | {row['plain_ms']:.2f} ms | {row['shipped_ms']:.2f} ms | "
+        f"{row['shipped_ms'] / row['plain_ms'] - 1:+.1%} |"
+        for row in result["runs"]
+    ]
+    head = "| model | image | plain | as shipped | more |\n|---|---|---|---|---|"
+    return (
+        f"{head}\n" + "\n".join(rows) + "\n\nMedian time of an answer from the file's bytes, in turns in one process. Plain: "
+        f"fit `bilinear`, nothing told of pictures of other things. {origin(result)}"
+    )  # fmt: skip
+
+
+def _best(result: Mapping) -> tuple[str, Mapping]:
+    return max(result["models"].items(), key=lambda item: item[1]["test_accuracy"])
+
+
+def _origins_of_models(result: Mapping) -> str:
+    return origins(list(result["models"].values()))
+
+
+def _auroc(found: Mapping[str, float], kind: str) -> str:
+    values = [value for name, value in found.items() if name.startswith(kind)]
+    return f"{100 * statistics.mean(values):.1f}" if values else "–"
+
+
+def _percent_or_dash(value: float | None) -> str:
+    return "–" if value is None else percent(value)
