@@ -1,13 +1,17 @@
-"""The cards of the shipped models: the command of each trains what it describes, and stands in the measured accuracies."""
+"""The shipped models: the command of each trains what its card describes, uploads are fitted alike, strange ones doubted."""
 
 import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import train
-from models.card import read_card
+from inference.classifier import load_classifier
+from inference.shelf import ModelShelf
+from models.card import NOVELTY_FILE, read_card
+from training.artifacts import FIT
 from training.config import make_config
 
 ROOT = Path(__file__).parents[2]
@@ -31,3 +35,18 @@ def test_the_command_of_a_card_trains_what_it_describes(path):
     runs = json.loads((ROOT / "results" / "accuracy.json").read_text())["runs"]
     (row,) = (run for run in runs if run["command"] == card.command and run["hardware"] == card.hardware)
     assert (row["accuracy"], row["parameters"]) == (card.test_accuracy, card.parameters)
+
+
+@pytest.mark.parametrize("path", CARDS, ids=[path.parent.name for path in CARDS])
+def test_uploads_are_fitted_as_was_found_best_and_strange_ones_can_be_told(path):
+    card = read_card(path)
+    assert (card.fit, card.resolution) == (FIT, 32)
+    assert (NOVELTY_FILE in card.sha256) == load_classifier(path.parent).engine.explains
+
+
+def test_the_default_doubts_noise_and_not_a_cat():
+    classifier = ModelShelf().get()
+    noise = np.random.default_rng(0).integers(0, 256, (10, 64, 64, 3), np.uint8)
+    assert sum(bool(answer.warning) for answer in classifier.classify(list(noise))) >= 8
+    cat = classifier.classify(ROOT / "deploy" / "examples" / "cat.jpg")
+    assert (cat.top[0][0], cat.warning) == ("cat", "")
