@@ -46,7 +46,7 @@ def domain_gap(
 
     Raises:
         ValueError: if there are rows of this stage that were asked another number of images, or that are of a model of one of
-            these names that was trained otherwise.
+            these names that was trained or shown uploads otherwise.
         FileNotFoundError: if there is no model of a name.
         FileUnavailableError: a photograph can neither be found in the cache nor downloaded.
     """
@@ -57,9 +57,9 @@ def domain_gap(
             images=images)  # fmt: skip
     cards = {model: read_card(shelf / model / "card.json") for model in models}  # a wrong name is told now
     for model in set(rows) & set(cards):
-        same = rows[model]["command"] == cards[model].command
-        require(same, f"stage {stage!r} holds {model} as another command trained it, and would lose that: name another stage",
-                command=cards[model].command)  # fmt: skip
+        stored, shipped = ({key: of[key] for key in ("command", "fit")} for of in (rows[model], cards[model].as_dict()))
+        require(stored == shipped, f"stage {stage!r} holds {model} as it was before, {stored}, and would lose that: name another "
+                "stage", shipped=shipped)  # fmt: skip
     photographs()  # fetched now: what cannot be had is told before anything is asked
     dataset = load_cifar10()
     pictures = [Image.fromarray(image) for image in dataset.x_test[:images]]

@@ -2,7 +2,7 @@
 
 python -m training.novelty saved_models/mobilenet_v2     make it anew; several folders may be named
 
-Their cards also get the resolution that was learned from and the default fit of uploads, where they are older than those.
+Their cards also get the resolution that was learned from, and the default fit of uploads.
 """
 
 import argparse

@@ -62,7 +62,8 @@ def source_of(name: str, folder: Path | None = None) -> str:
     if folder is None:
         return ""
     file = folder / name.replace(" ", "-", 1) / SOURCE
-    return file.read_text(encoding="utf-8").strip().splitlines()[0] if file.is_file() else ""
+    lines = file.read_text(encoding="utf-8").strip().splitlines() if file.is_file() else []
+    return lines[0] if lines else ""
 
 
 def write_cifar100(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from PIL import Image
 from tiny import tiny_dataset
 
 from inference.classifier import load_classifier
+from models.card import read_card
 from training import domain_gap
 from training import photographs as photographs_module
 from training.cifar10 import CLASS_NAMES
@@ -61,13 +62,15 @@ def test_what_cannot_be_asked_is_told_before_anything_is(saved_models, dataset, 
     (tmp_path / "domain_gap.json").write_text(json.dumps(stored))
     with pytest.raises(ValueError, match="stage 'before' was asked 10 images. Received: images=20"):
         domain_gap.domain_gap(never, saved_models, tmp_path, "before", ["tiny_a"], images=20)
-    row = {"command": "python train.py --model other"}
-    stored = {"stages": {"before": {"test_images": 20, "models": {"tiny_a": row}}}}
-    (tmp_path / "domain_gap.json").write_text(json.dumps(stored))
-    with pytest.raises(
-        ValueError, match="holds tiny_a as another command trained it, and would lose that: name another"
-    ):
-        domain_gap.domain_gap(never, saved_models, tmp_path, "before", ["tiny_b", "tiny_a"], images=20)
+    card = read_card(saved_models / "tiny_a" / "card.json")
+    for other in ({"command": "python train.py --model other"}, {"fit": "thumbnail"}):
+        row = {"command": card.command, "fit": card.fit} | other
+        stored = {"stages": {"before": {"test_images": 20, "models": {"tiny_a": row}}}}
+        (tmp_path / "domain_gap.json").write_text(json.dumps(stored))
+        with pytest.raises(
+            ValueError, match="holds tiny_a as it was before, .* and would lose that: name another stage"
+        ):
+            domain_gap.domain_gap(never, saved_models, tmp_path, "before", ["tiny_b", "tiny_a"], images=20)
     missing = Photograph("cat/gone.jpg", "choice", "scene", "A", "CC0", "a place", "http://127.0.0.1:9/a.jpg", "0" * 64)
     monkeypatch.setattr(photographs_module, "listed_photographs", lambda: [missing])
     with pytest.raises(FileUnavailableError, match="cat/gone.jpg"):

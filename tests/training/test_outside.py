@@ -36,6 +36,7 @@ def test_folders_add_sets(tmp_path):
     assert [path.stem for path in choice["near cifar100"]] == ["0", "2", "4"]
     assert [path.stem for path in report["far stones"]] == ["1", "3"]
     assert not any("photographs" in name for name in choice)
+    (tmp_path / "far-stones" / "SOURCE.txt").write_text("\n")
     assert outside.source_of("far stones", tmp_path) == outside.source_of("far noise") == ""
 
 
