@@ -58,8 +58,8 @@ def domain_gap(
     cards = {model: read_card(shelf / model / "card.json") for model in models}  # a wrong name is told now
     for model in set(rows) & set(cards):
         stored, shipped = ({key: of[key] for key in ("command", "fit")} for of in (rows[model], cards[model].as_dict()))
-        require(stored == shipped, f"stage {stage!r} holds {model} as it was before, {stored}, and would lose that: name another "
-                "stage", shipped=shipped)  # fmt: skip
+        require(stored == shipped, f"stage {stage!r} holds {model} as it was before, {stored}, and would lose that: "
+                "name another stage", shipped=shipped)  # fmt: skip
     photographs()  # fetched now: what cannot be had is told before anything is asked
     dataset = load_cifar10()
     pictures = [Image.fromarray(image) for image in dataset.x_test[:images]]
