@@ -8,12 +8,12 @@ from training.evaluation import predict_probabilities
 from training.measure import empty_boundary_cache, origin, record
 from training.measure_recipes import known_runs, shortened_strong
 from training.run import Run
-from training.views import VIEW_SETS, apply_view
+from training.views import apply_view
 
 CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "as it is, mirrored, shifted": ("identity", "mirror+shift_2_2", "mirror", "shift_-2_2"),
     "and both": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+jpeg_20"),
-    "and both, JPEG stronger": VIEW_SETS["robust"],
+    "and both, JPEG stronger": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+jpeg_10"),
     "and both, stronger": ("identity", "mirror+shift_2_2", "pixels_8", "mirror", "shift_-2_2", "mirror+jpeg_10"),
     "and both twice": (
         "identity", "mirror+shift_2_2", "pixels_8", "mirror+jpeg_20", "shift_-2_2", "mirror", "jpeg_10", "mirror+pixels_12",

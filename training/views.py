@@ -20,9 +20,12 @@ VIEWS: dict[str, View] = {
 """The views without a parameter. `shift_{dy}_{dx}` names one for every pair of integers but (0, 0): see `find_view`."""
 
 VIEW_SETS: dict[str, tuple[str, ...]] = {
-    "robust": ("identity", "mirror+shift_2_2", "pixels_12", "mirror", "shift_-2_2", "mirror+jpeg_10"),
-}
-"""Views under one name. `robust` is for models that answer uploads: of three views one is small or heavily compressed."""
+    "robust": (
+        "identity", "mirror+shift_2_2", "shift_-2_2", "pixels_12",
+        "mirror", "shift_2_-2", "mirror+shift_-2_-2", "mirror+jpeg_10",
+    ),
+}  # fmt: skip
+"""Views under one name. `robust` is for models that answer uploads: of four views one is small or heavily compressed."""
 
 # One spelling for each shift, because caches are keyed by the name: no "+", no leading zeros, no "-0".
 _INTEGER = r"(0|-?[1-9][0-9]*)"
