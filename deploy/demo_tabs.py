@@ -258,7 +258,7 @@ def _card(name: str, card: Card, is_open: bool) -> str:
         "Parameters": f"{card.parameters['total']:,}, of them trained {card.parameters['trainable']:,}",
         "Input": f"{card.input_size}×{card.input_size} pixels, RGB; fit: {card.fit}"
         + (f" of {card.resolution}×{card.resolution}" if card.fit == "thumbnail" else ""),
-        "Temperature": f"{card.temperature:.3f}, fitted on the validation images",
+        "Calibration": f"temperature {card.temperature:.3f}, exponent {card.exponent:.3f}, fitted on the validation images",
         "Initial weights": card.weights,
         "Data": card.data,
         "Recipe": f"{card.recipe}, seed {card.seed}",
@@ -280,8 +280,8 @@ answers here is an ONNX file on a CPU.
 
 A picture becomes a thumbnail as small as those that the model learned from, and is enlarged to the model's size. Of the longer
 side a part is cut off, and the rest squeezed into a square. **What the model sees** is the outcome. Its probabilities are
-calibrated: their logarithms are divided by a temperature, so that of the answers given with 80% about 80% are right, on
-pictures like those of CIFAR-10.
+calibrated: the distances between their logarithms are stretched or shrunk, so that of the answers given with 80% about 80% are
+right, on pictures like those of CIFAR-10.
 
 **Where it looked** is coloured by [Grad-CAM](https://arxiv.org/abs/1610.02391): how much each spot of the last feature
 map speaks for a class. It is coarse, a few spots across, and says where, not why.

@@ -134,7 +134,7 @@ class Classifier:
         if not 1 <= top_k <= len(labels):
             raise ValueError(f"top_k must be from 1 to {len(labels)}. Received: top_k={top_k}")
         outputs = self.engine.outputs(np.stack([view.pixels for view in views]))
-        probabilities = temper(outputs[0], self.card.temperature)
+        probabilities = self.card.calibration(outputs[0])
         near = (
             [None] * len(views)
             if self.novelty is None
@@ -147,7 +147,7 @@ class Classifier:
 
     def probabilities(self, views: Sequence[View]) -> np.ndarray:
         """Return calibrated probabilities (b, classes) for fitted images; at least one."""
-        return temper(self.engine.outputs(np.stack([view.pixels for view in views]))[0], self.card.temperature)
+        return self.card.calibration(self.engine.outputs(np.stack([view.pixels for view in views]))[0])
 
     def explain(self, view: View, label: str | None = None) -> Explanation:
         """Return the Grad-CAM heat map of a fitted image for a class, by default the most probable one.
@@ -210,16 +210,6 @@ def load_classifier(folder: str | os.PathLike, engine: str = "auto", *, threads:
     if card.fit == "thumbnail" and card.resolution is None:
         raise ModelFileError(f"{folder / CARD_FILE}: fit 'thumbnail' needs a resolution.")
     return Classifier(card, open_engine(folder, card, engine, threads), read_novelty(folder, card))
-
-
-def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return softmax(log p / T), (b, classes): temperature scaling (Guo et al. 2017, arXiv 1706.04599).
-
-    In float64, and with the smallest positive float32 in the place of 0, which has no logarithm.
-    """
-    logits = np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _batches(views: Iterator[View]) -> Iterator[Sequence[View]]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from models.calibration import Calibration
+
 KERAS_FILE, ONNX_FILE, CARD_FILE, NOVELTY_FILE = "model.keras", "model.onnx", "card.json", "novelty.npz"
 
 
@@ -27,7 +29,7 @@ class Card:
         labels: Class names in output order.
         input_size: S, the side of the input in pixels.
         fit: How an uploaded image becomes S×S: "bilinear" or "thumbnail", see `inference.images.fit`.
-        temperature: What divides the log-probabilities before they are shown; 1 changes nothing.
+        temperature: Of `Calibration`, by which the probabilities that are shown are calibrated.
         test_accuracy: 0..1, one forward pass on the test split.
         val_accuracy: 0..1, the same on the validation split.
         parameters: Numbers `total` and `trainable`.
@@ -43,6 +45,7 @@ class Card:
         test_accuracy_tta: 0..1, averaged over views; absent from the file where it was not measured.
         validation_images: How many training images the validation split holds; absent where it is a tenth of them.
         resolution: Side in pixels of the images that it learned from, before they were resized to S; absent where unknown.
+        exponent: Of `Calibration` too; absent from a card that was written before there was one, and 1 there.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Card:
     test_accuracy_tta: float | None = None
     validation_images: int | None = None
     resolution: int | None = None
+    exponent: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
@@ -75,12 +79,16 @@ class Card:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ValueError(f"{key} must be at least 1. Received: {key}={value}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be greater than 0. Received: temperature={self.temperature}")
+        Calibration(self.temperature, self.exponent)  # tells which of them is out of range
         for key in ("test_accuracy", "val_accuracy", "test_accuracy_tta"):
             value = getattr(self, key)
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{key} must be a share from 0 to 1. Received: {key}={value}")
+
+    @property
+    def calibration(self) -> Calibration:
+        """What makes the model's probabilities those that are shown."""
+        return Calibration(self.temperature, self.exponent)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the card as it stands in `card.json`."""

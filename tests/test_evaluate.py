@@ -10,6 +10,7 @@ from PIL import Image
 from tiny import tiny_backbone
 
 import evaluate
+from models.calibration import Calibration
 from models.heads import attach_head
 from training import cifar10
 from training.artifacts import save_keras, write_card
@@ -28,7 +29,7 @@ def run(tmp_path, dataset, monkeypatch):
     save_keras(model, folder / "model.keras")
     export_onnx(model, folder / "model.onnx", dataset.x_test[:4])
     write_card(
-        folder, model, name="tiny", version="1", labels=dataset.class_names, fit="bilinear", temperature=1.5,
+        folder, model, name="tiny", version="1", labels=dataset.class_names, fit="bilinear", calibration=Calibration(1.5),
         test_accuracy=0.3, val_accuracy=0.3, command="python train.py", recipe="reference", seed=0, weights="none",
         data="made up", seconds=1,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from tiny import tiny_backbone, tiny_dataset
 
+from models.calibration import Calibration
 from models.grad_cam import with_grad_cam
 from models.heads import attach_head
 from models.onnx_model import OnnxModel
@@ -19,7 +20,7 @@ SIZE = 16
 HEADS = {"tiny_a": "dense", "tiny_b": "linear"}
 ACCURACIES = {"tiny_a": 0.62, "tiny_b": 0.57}
 FITS = {"tiny_a": "bilinear", "tiny_b": "thumbnail"}
-TEMPERATURES = {"tiny_a": 1.5, "tiny_b": 0.8}
+CALIBRATIONS = {"tiny_a": Calibration(1.5), "tiny_b": Calibration(0.8, 1.4)}
 
 
 def settle(model: keras.Model, images: np.ndarray, spread: float = 3.0) -> keras.Model:
@@ -61,7 +62,7 @@ def save_tiny_models(root: Path) -> None:
             write_novelty(folder, OnnxModel(folder / "model.onnx"), dataset, np.arange(160), np.arange(160, 240))
         write_card(
             folder, model, name="tiny", version="1", labels=CLASS_NAMES, fit=FITS[name], resolution=8,
-            temperature=TEMPERATURES[name], test_accuracy=ACCURACIES[name], val_accuracy=0.6,
+            calibration=CALIBRATIONS[name], test_accuracy=ACCURACIES[name], val_accuracy=0.6,
             command="python train.py --model tiny", recipe="reference", seed=seed, weights="none", data="made up",
             seconds=1,
         )  # fmt: skip

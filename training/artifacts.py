@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.calibration import Calibration
 from models.card import CARD_FILE, KERAS_FILE, NOVELTY_FILE, ONNX_FILE, Card, ModelFileError, read_card
 from models.onnx_model import OnnxModel
 from models.storage import sha256_of, written_whole
@@ -30,7 +31,7 @@ def write_card(
     version: str,
     labels: Sequence[str],
     fit: str,
-    temperature: float,
+    calibration: Calibration,
     test_accuracy: float,
     val_accuracy: float,
     command: str,
@@ -56,7 +57,7 @@ def write_card(
         labels=tuple(labels),
         input_size=int(model.input_shape[1]),
         fit=fit,
-        temperature=float(temperature),
+        **dataclasses.asdict(calibration),
         test_accuracy=float(test_accuracy),
         val_accuracy=float(val_accuracy),
         parameters=parameter_counts(model),

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from models.calibration import Calibration
 from models.card import ONNX_FILE, read_card
 from models.registry import create_model, model_spec
 from training.artifacts import PREDICTIONS_FILE, save_keras, write_card
@@ -84,7 +85,7 @@ def save_untrained(name: str, folder: Path) -> Path:
     save_keras(model, folder / "model.keras")
     export_served(model, folder / ONNX_FILE, images)
     write_card(
-        folder, model, name=name, version="0", labels=CLASS_NAMES, fit="bilinear", temperature=1, test_accuracy=0,
+        folder, model, name=name, version="0", labels=CLASS_NAMES, fit="bilinear", calibration=Calibration(), test_accuracy=0,
         val_accuracy=0, command="", recipe="none", seed=0, weights="none", data="none", seconds=0,
     )  # fmt: skip
     return folder

@@ -124,11 +124,13 @@ def shipped(result: dict, stored: dict) -> str:
         rows.append(
             f"| `{folder}` | {model['recipe']} | **{model['accuracy']:.2%}** | {macro['precision']:.4f} | "
             f"{macro['recall']:.4f} | {macro['f1']:.4f} | {errors['ece_before']:.2%} | {errors['ece_after']:.2%} | "
-            f"{errors['temperature']:.2f} |"
+            f"{errors['temperature']:.2f} | {errors['exponent']:.2f} |"
         )
-    head = "| model | recipe | test accuracy | precision | recall | F1 | calibration error | after scaling | temperature |\n|"
-    note = "Precision, recall and F1 are means over the classes; the temperature comes from the validation split."
-    return f"{head}{'---|' * 9}\n" + "\n".join(rows) + f"\n\n{note} {origin(result)}"
+    head = "| model | recipe | test accuracy | precision | recall | F1 | calibration error | mended | temperature | exponent |"
+    note = (
+        "Precision, recall and F1 are means over the classes; temperature and exponent come from the validation split."
+    )
+    return f"{head}\n|{'---|' * 10}\n" + "\n".join(rows) + f"\n\n{note} {origin(result)}"
 
 
 def doubtful(result: dict, stored: dict) -> str:

@@ -41,7 +41,7 @@ class TrainingConfig:
         cache_dtype: "float16" or "float32", of the cached activations.
         precision: of the arithmetic in training: "float32" or "mixed_bfloat16"; the saved model is float32 always.
         validation: how many of the training images are held back for validation; None for a tenth. Settings are chosen
-            with a tenth; a run that chooses nothing (patience None) may hold back fewer, for the temperature and the levels of
+            with a tenth; a run that chooses nothing (patience None) may hold back fewer, for the calibration and the levels of
             novelty alone.
         test_views: the views that a second evaluation averages over, see `training.evaluation`; none skips it.
     """

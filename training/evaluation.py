@@ -1,5 +1,6 @@
 """How good a model is: its probabilities on a split, their metrics by scikit-learn, and their calibration."""
 
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from scipy import optimize, special
 from sklearn import metrics
 from tqdm.auto import tqdm
 
+from models.calibration import Calibration, distances
+
 if TYPE_CHECKING:
     from training.artifacts import SavedModel
     from training.datasets import ImageDataset
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CALIBRATION_BINS = 15
-TEMPERATURE_RANGE = (0.05, 20.0)
+TEMPERATURE_RANGE, EXPONENT_RANGE = (0.05, 20.0), (0.25, 4.0)
+_SIMPLEX = np.log([(1, 1), (2, 1), (1, 1.5)])  # where the search begins: (temperature, exponent)
 
 
 class Predictor(Protocol):
@@ -102,34 +106,30 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequenc
     }
 
 
-def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature T that minimises the cross-entropy of softmax(log p / T), fitted on validation data.
+def fit_calibration(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:
+    """Return the calibration that minimises the cross-entropy of validation data; which class is first never changes.
 
-    `probabilities` (n, classes), `labels` (n,). T > 1 softens an overconfident model; the predicted class never
-    changes. The model ends in softmax, so log-probabilities stand for logits, from which they differ by a constant a row.
-    Guo et al., "On Calibration of Modern Neural Networks", 2017, https://arxiv.org/abs/1706.04599.
+    `probabilities` (n, classes), `labels` (n,). The model ends in softmax, so log-probabilities stand for logits, from which
+    they differ by a constant a row.
     """
     probabilities = _distributions(probabilities)
     labels = _checked_labels(labels, probabilities)
-    logits = _log(probabilities)
-    bounds = np.log(TEMPERATURE_RANGE)
+    distance = distances(probabilities)
+    bounds = np.log([TEMPERATURE_RANGE, EXPONENT_RANGE])
 
-    def loss(log_temperature: float) -> float:
-        return _cross_entropy(logits / np.exp(log_temperature), labels)
+    def loss(logarithms: np.ndarray) -> float:
+        temperature, exponent = np.exp(logarithms)
+        return _cross_entropy(-((distance / temperature) ** exponent), labels)
 
-    found = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-5})
-    if min(abs(found.x - bounds)) < 1e-3:
+    found = optimize.minimize(
+        loss, np.zeros(2), method="Nelder-Mead", bounds=bounds, options={"initial_simplex": _SIMPLEX}
+    )
+    if (abs(found.x[:, np.newaxis] - bounds) < 1e-3).any():
         logger.warning(
-            "The temperature ended at the edge of %s: too few or too uniform predictions.", TEMPERATURE_RANGE
-        )
-    return float(np.exp(found.x))
-
-
-def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return softmax(log p / T), float64, same shape (n, classes)."""
-    if not temperature > 0:
-        raise ValueError(f"temperature must be greater than 0. Received: temperature={temperature}")
-    return special.softmax(_log(_distributions(probabilities)) / temperature, axis=1)
+            "The calibration ended at the edge, temperatures of %s and exponents of %s: too few or too uniform predictions.",
+            TEMPERATURE_RANGE, EXPONENT_RANGE,
+        )  # fmt: skip
+    return Calibration(*map(float, np.exp(found.x)))
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
@@ -151,13 +151,13 @@ def confidence_intervals(confidence: np.ndarray, bins: int = CALIBRATION_BINS) -
     return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
 
 
-def calibration(probabilities: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, float]:
-    """Return `temperature`, and cross-entropy (nats) and expected calibration error before and after it is applied."""
-    calibrated = apply_temperature(probabilities, temperature)
+def calibration(probabilities: np.ndarray, labels: np.ndarray, fitted: Calibration) -> dict[str, float]:
+    """Return the two numbers of a calibration, and cross-entropy (nats) and expected calibration error before and after it."""
     probabilities = _distributions(probabilities)
+    calibrated = fitted(probabilities)
     labels = _checked_labels(labels, probabilities)
     return {
-        "temperature": float(temperature),
+        **dataclasses.asdict(fitted),
         "loss_before": _cross_entropy(_log(probabilities), labels),
         "loss_after": _cross_entropy(_log(calibrated), labels),
         "ece_before": expected_calibration_error(probabilities, labels),
@@ -185,7 +185,7 @@ def evaluate_saved(
     probabilities = predict_probabilities(saved.model, images, saved.image_size, batch_size, progress)[:, order]
     report = evaluate(probabilities, labels, dataset.class_names)
     if saved.card:
-        report["calibration"] = calibration(probabilities, labels, saved.card.temperature)
+        report["calibration"] = calibration(probabilities, labels, saved.card.calibration)
     return {"model": saved.card.name if saved.card else saved.file.stem, "data": dataset.name, "split": split} | report
 
 
@@ -201,8 +201,8 @@ def format_metrics(report: Mapping[str, Any]) -> str:
         )
     lines += ["", f"accuracy {report['accuracy']:.4f}   loss {report['loss']:.4f} nats   images {report['images']}"]
     if found := report.get("calibration"):
-        after = f"at temperature {found['temperature']:.3f}: {found['ece_after']:.4f}"
-        lines.append(f"calibration error {found['ece_before']:.4f}, {after}")
+        fitted = f"temperature {found['temperature']:.3f}, exponent {found['exponent']:.3f}"
+        lines.append(f"calibration error {found['ece_before']:.4f}, at {fitted}: {found['ece_after']:.4f}")
     return "\n".join(lines)
 
 

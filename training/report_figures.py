@@ -77,7 +77,7 @@ def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 
 
 def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Draw accuracy by confidence before and after temperature scaling, a panel a model; the diagonal would be perfect.
+    """Draw accuracy by confidence before and after calibration, a panel a model; the diagonal would be perfect.
 
     Args:
         models: by name: `reliability` with `before` and `after` (rows of `diagnosis.reliability`) and `calibration`.
@@ -96,7 +96,7 @@ def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> Non
             axes.plot(
                 [point["confidence"] for point in points],
                 [point["accuracy"] for point in points],
-                label=f"{when} scaling" if axes is grid[0, 0] else None,
+                label=f"{when} calibration" if axes is grid[0, 0] else None,
                 linestyle="--" if when == "before" else "-",
                 markersize=4,
                 clip_on=False,

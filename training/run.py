@@ -15,6 +15,7 @@ import filelock
 import keras
 import numpy as np
 
+from models.calibration import Calibration
 from models.layers import adapt, adaptable
 from models.onnx_model import OnnxModel
 from models.registry import create_model
@@ -23,7 +24,7 @@ from training.artifacts import FIT, PREDICTIONS_FILE, save_keras, save_predictio
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig, with_precision
-from training.evaluation import Predictor, calibration, evaluate, fit_temperature, predict_probabilities, predict_views
+from training.evaluation import Predictor, calibration, evaluate, fit_calibration, predict_probabilities, predict_views
 from training.feeds import Split, make_feed, prepare_caches, thaw
 from training.freeze import backbone_layers, resolve_unfreeze
 from training.novelty import write_novelty
@@ -279,9 +280,9 @@ class Run:
         }
         write_card(
             folder, model, name=config.model, version="1", labels=dataset.class_names, fit=FIT,
-            temperature=metrics["calibration"]["temperature"], test_accuracy=metrics["accuracy"],
-            val_accuracy=metrics["validation_accuracy"], command=self.command, recipe=config.recipe, seed=config.seed,
-            weights=Path(str(config.weights or "none")).name,
+            calibration=Calibration(*(metrics["calibration"][name] for name in ("temperature", "exponent"))),
+            test_accuracy=metrics["accuracy"], val_accuracy=metrics["validation_accuracy"],
+            command=self.command, recipe=config.recipe, seed=config.seed, weights=Path(str(config.weights or "none")).name,
             data=f"{dataset.name}, {len(split.training)} training images, {len(split.validation)} held back",
             seconds=seconds["total"], test_accuracy_tta=metrics.get("tta", {}).get("accuracy"),
             validation_images=len(split.validation), resolution=dataset.x_train.shape[1],
@@ -291,7 +292,7 @@ class Run:
         return metrics
 
     def _measure(self, served: Predictor, split: Split) -> dict:
-        """Fit the temperature on the validation split, then look at the test set, once."""
+        """Fit the calibration on the validation split, then look at the test set, once."""
         dataset, size, views = split.dataset, self.config.image_size, self.config.test_views
         images, labels = dataset.x_train[split.validation], dataset.y_train[split.validation]
         progress = sys.stderr.isatty()
@@ -304,7 +305,7 @@ class Run:
         save_predictions(self.folder / PREDICTIONS_FILE, test=test, validation=validation)
         metrics = {
             **evaluate(test, dataset.y_test, dataset.class_names),
-            "calibration": calibration(test, dataset.y_test, fit_temperature(validation, labels)),
+            "calibration": calibration(test, dataset.y_test, fit_calibration(validation, labels)),
             "validation_accuracy": accuracy(validation, labels),
         }
         if views:

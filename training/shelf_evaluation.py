@@ -19,7 +19,7 @@ from training.diagnosis import (
     reliability,
     without_doubtful,
 )
-from training.evaluation import apply_temperature, calibration, class_order, evaluate, predict_probabilities
+from training.evaluation import calibration, class_order, evaluate, predict_probabilities
 from training.measure import record
 from training.pipeline import resize
 from training.recipes import require
@@ -35,7 +35,7 @@ MISTAKES = 12  # pictures in the grid
 def evaluate_shelf(shelf: Path, results: Path) -> dict:
     """Measure every model on the shelf, and record what the report shows; draw the surest mistakes of `mobilenet_v2`.
 
-    Nothing is chosen by it: models, temperatures and names are those of the cards.
+    Nothing is chosen by it: models, calibrations and names are those of the cards.
 
     Args:
         shelf: the folder of saved models, with `custom_cnn` and `mobilenet_v2` in it.
@@ -76,12 +76,12 @@ def _review() -> dict:
 
 def _measured(saved: SavedModel, probabilities: np.ndarray, dataset: ImageDataset, review: dict) -> dict:
     labels, card = dataset.y_test, saved.card
-    calibrated = apply_temperature(probabilities, card.temperature)
+    calibrated = card.calibration(probabilities)
     metrics = evaluate(probabilities, labels, dataset.class_names)
     return {
         "network": card.name, "recipe": card.recipe, "command": card.command, "input_size": saved.image_size,
         **{name: metrics[name] for name in ("accuracy", "loss", "macro", "per_class", "confusion_matrix")},
-        "calibration": calibration(probabilities, labels, card.temperature),
+        "calibration": calibration(probabilities, labels, card.calibration),
         "reliability": {"before": reliability(probabilities, labels), "after": reliability(calibrated, labels)},
         "coverage": coverage_curve(calibrated, labels),
         "doubtful": without_doubtful(probabilities.argmax(axis=1) == labels, review),
@@ -91,7 +91,7 @@ def _measured(saved: SavedModel, probabilities: np.ndarray, dataset: ImageDatase
 def _draw_mistakes(
     saved: SavedModel, order: Sequence[int], probabilities: np.ndarray, dataset: ImageDataset, path: Path
 ) -> None:
-    calibrated = apply_temperature(probabilities, saved.card.temperature)
+    calibrated = saved.card.calibration(probabilities)
     rows = confident_mistakes(calibrated, dataset.y_test, MISTAKES)
     answers = calibrated[rows].argmax(axis=1)
     names = dataset.class_names

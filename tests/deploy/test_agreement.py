@@ -12,7 +12,7 @@ import requests
 from PIL import Image
 
 from deploy.measure.server_process import ServerProcess
-from inference.classifier import load_classifier, temper
+from inference.classifier import load_classifier
 from inference.shelf import SAVED_MODELS, ModelShelf
 from training.artifacts import load_saved
 from training.cifar10 import load_cifar10
@@ -37,7 +37,7 @@ def by_keras(pictures):
     """What the shipped model.keras answers under TensorFlow: (IMAGES, 10), calibrated."""
     saved = load_saved(SAVED_MODELS / ModelShelf().default)
     images = np.asarray(resize(pictures[1], saved.image_size))
-    return temper(saved.model.predict(images, verbose=0), saved.card.temperature)
+    return saved.card.calibration(saved.model.predict(images, verbose=0))
 
 
 @pytest.fixture(scope="module")

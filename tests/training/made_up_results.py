@@ -1,5 +1,6 @@
 """Results as the measurements of the comparison write them, made up."""
 
+from models.calibration import Calibration
 from training.diagnosis import confusion_pairs, coverage_curve, reliability
 from training.evaluation import calibration, evaluate
 
@@ -66,7 +67,8 @@ def evaluation() -> dict:
         models[model] = {
             "network": model, "recipe": "strong", "command": "python train.py", "input_size": 32,
             **{name: metrics[name] for name in ("accuracy", "loss", "macro", "per_class", "confusion_matrix")},
-            "calibration": calibration(probabilities, labels, 1.2), "reliability": {"before": rows, "after": rows},
+            "calibration": calibration(probabilities, labels, Calibration(1.2, 1.1)),
+            "reliability": {"before": rows, "after": rows},
             "coverage": coverage_curve(probabilities, labels), "doubtful": {"near_duplicates": doubtful, "all": doubtful},
         }  # fmt: skip
     matrices = [models[name]["confusion_matrix"] for name in ("custom_cnn", "mobilenet_v2")]

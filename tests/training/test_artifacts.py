@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny import tiny_backbone
 
+from models.calibration import Calibration
 from models.card import Card, ModelFileError, read_card
 from models.heads import attach_head
 from models.onnx_model import OnnxModel
@@ -25,7 +26,7 @@ from training.onnx_export import export_onnx
 LABELS = ("colour 0", "colour 1", "colour 2")
 # "The way of an image" in the design: what serving may rely on.
 CARD_KEYS = {
-    "name", "version", "labels", "input_size", "fit", "temperature", "test_accuracy", "val_accuracy", "parameters",
+    "name", "version", "labels", "input_size", "fit", "temperature", "test_accuracy", "val_accuracy", "parameters", "exponent",
     "sha256", "command", "recipe", "seed", "weights", "data", "hardware", "seconds", "date",
 }  # fmt: skip
 
@@ -47,7 +48,7 @@ def folder(tmp_path, model):
 
 def card(folder: Path, model: keras.Model, **changes) -> Card:
     facts = {
-        "name": "tiny", "version": "1", "labels": LABELS, "fit": "bilinear", "temperature": np.float64(1.25),
+        "name": "tiny", "version": "1", "labels": LABELS, "fit": "bilinear", "calibration": Calibration(1.25, 1.5),
         "test_accuracy": np.float32(0.5), "val_accuracy": 0.75, "command": "python train.py --model tiny",
         "recipe": "reference", "seed": 4, "weights": "none", "data": "made up", "seconds": 12.345,
     }  # fmt: skip
@@ -113,7 +114,7 @@ class TestCard:
         assert found.input_size == 16
         assert found.parameters == parameter_counts(model)
         assert found.sha256 == {"model.keras": sha256_of(folder / "model.keras")}
-        assert (found.temperature, found.test_accuracy, found.seconds) == (1.25, 0.5, 12.3)
+        assert (found.calibration, found.test_accuracy, found.seconds) == (Calibration(1.25, 1.5), 0.5, 12.3)
         assert datetime.fromisoformat(found.date).date() == datetime.now(UTC).date()
         assert "core" in found.hardware
 
@@ -131,8 +132,6 @@ class TestCard:
         [
             ({"labels": ("a",)}, "at least two different names"),
             ({"labels": ("a", "a")}, "at least two different names"),
-            ({"temperature": 0}, "temperature must be greater than 0"),
-            ({"temperature": float("nan")}, "temperature must be greater than 0"),
             ({"test_accuracy": 90.6}, r"test_accuracy must be a share from 0 to 1.*90\.6"),
             ({"val_accuracy": -0.1}, "val_accuracy must be a share"),
         ],

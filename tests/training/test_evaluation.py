@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import warnings
 from pathlib import Path
@@ -7,14 +8,14 @@ import keras
 import numpy as np
 import pytest
 
+from models.calibration import Calibration
 from training.artifacts import SavedModel
 from training.evaluation import (
-    apply_temperature,
     calibration,
     evaluate,
     evaluate_saved,
     expected_calibration_error,
-    fit_temperature,
+    fit_calibration,
     format_metrics,
     predict_probabilities,
     predict_views,
@@ -112,34 +113,35 @@ class TestCalibration:
         return softmax(2.5 * logits), labels
 
     def test_finds_the_temperature_that_made_the_answers_overconfident(self, overconfident):
-        assert fit_temperature(*overconfident) == pytest.approx(2.5, rel=0.03)
+        found = fit_calibration(*overconfident)
+        assert (found.temperature, found.exponent) == pytest.approx((2.5, 1), rel=0.05)
 
-    def test_no_temperature_nearby_is_better(self, overconfident):
-        probabilities, labels = overconfident
-        best = fit_temperature(probabilities, labels)
-        losses = [calibration(probabilities, labels, best * factor)["loss_after"] for factor in (0.97, 1, 1.03)]
+    def test_finds_the_exponent_that_bounded_the_distances(self, overconfident):
+        bounded = Calibration(0.8, 0.5)(overconfident[0])
+        found = fit_calibration(bounded, overconfident[1])
+        assert (found.temperature, found.exponent) == pytest.approx(((2.5 / 0.8) ** 0.5, 2), rel=0.05)
+
+    @pytest.mark.parametrize("number", ["temperature", "exponent"])
+    def test_no_number_nearby_is_better(self, overconfident, number):
+        best = fit_calibration(*overconfident)
+        nearby = [dataclasses.replace(best, **{number: getattr(best, number) * factor}) for factor in (0.97, 1, 1.03)]
+        losses = [calibration(*overconfident, each)["loss_after"] for each in nearby]
         assert min(losses) == losses[1]
 
     def test_mends_the_calibration_error_and_no_prediction_changes(self, overconfident):
         probabilities, labels = overconfident
-        found = calibration(probabilities, labels, fit_temperature(probabilities, labels))
+        fitted = fit_calibration(probabilities, labels)
+        found = calibration(probabilities, labels, fitted)
+        assert (found["temperature"], found["exponent"]) == (fitted.temperature, fitted.exponent)
         assert found["ece_before"] > 0.1
         assert found["ece_after"] < 0.015
         assert found["loss_after"] < found["loss_before"]
-        calibrated = apply_temperature(probabilities, found["temperature"])
-        assert (calibrated.argmax(1) == probabilities.argmax(1)).all()
-        np.testing.assert_allclose(calibrated.sum(axis=1), 1)
-
-    def test_temperature_one_changes_nothing(self, answers):
-        np.testing.assert_allclose(apply_temperature(answers[0], 1), answers[0], rtol=1e-5)
+        assert (fitted(probabilities).argmax(1) == probabilities.argmax(1)).all()
 
     def test_survives_a_softmax_that_underflowed(self):
         certain = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
-        assert np.isfinite(fit_temperature(certain, np.array([0, 1, 2, 1])))
-
-    def test_refuses_a_temperature_of_zero(self, answers):
-        with pytest.raises(ValueError, match="greater than 0.*temperature=0"):
-            apply_temperature(answers[0], 0)
+        found = fit_calibration(certain, np.array([0, 1, 2, 1]))
+        assert np.isfinite([found.temperature, found.exponent]).all()
 
     def test_error_by_hand(self):
         # Confidences 0.9, 0.9 (one right) and 0.6 (right): (2/3)|0.5 - 0.9| + (1/3)|1 - 0.6|.
@@ -193,7 +195,7 @@ class TestEvaluateSaved:
             "name": "colours",
             "labels": dataset.class_names,
             "seed": 3,
-            "temperature": 1.5,
+            "calibration": Calibration(1.5, 2.0),
             "validation_images": None,
         }
         return SimpleNamespace(**{**defaults, **facts})
@@ -208,7 +210,7 @@ class TestEvaluateSaved:
 
     def test_reports_the_calibration_that_the_card_claims(self, dataset):
         found = evaluate_saved(self.saved(card=self.card(dataset)), dataset)
-        assert found["calibration"]["temperature"] == 1.5
+        assert (found["calibration"]["temperature"], found["calibration"]["exponent"]) == (1.5, 2)
         assert found["model"] == "colours"
 
     def test_outputs_in_another_order_are_put_right(self, dataset):
@@ -266,10 +268,10 @@ class TestEvaluateSaved:
 
 def test_table_lines_up_and_says_everything(answers):
     found = evaluate(*answers, NAMES)
-    table = format_metrics(found | {"calibration": calibration(*answers, 2.0)})
+    table = format_metrics(found | {"calibration": calibration(*answers, Calibration(2.0, 1.5))})
     lines = table.splitlines()
     rows = [line for line in lines if line.startswith((*NAMES, "macro", " "))]
     assert len({len(line) for line in rows}) == 1
     assert f"{found['per_class']['dog']['f1']:.4f}" in lines[2]
     assert f"accuracy {found['accuracy']:.4f}" in table
-    assert "at temperature 2.000" in table
+    assert "at temperature 2.000, exponent 1.500: " in table

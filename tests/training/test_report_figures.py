@@ -102,7 +102,7 @@ def test_reliability_of_some_models(drawn, count):
     figure = drawn(plot_reliability, dict.fromkeys(NAMES[:count], model))
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == [f"{name}\nerror 5.5% → 1.0%" for name in NAMES[:count]]
-    assert legend(figure) == ["before scaling", "after scaling"]
+    assert legend(figure) == ["before calibration", "after calibration"]
 
 
 def test_coverage(drawn):

@@ -1,0 +1,54 @@
+"""Fit the calibration of saved models anew, each on the images that its run held back, and write it into their cards.
+
+python -m training.calibrate saved_models/*
+"""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from models.calibration import Calibration
+from models.card import CARD_FILE, ONNX_FILE, ModelFileError
+from training.artifacts import load_saved, write_json
+from training.cifar10 import load_cifar10
+from training.datasets import ImageDataset
+from training.evaluation import class_order, fit_calibration, predict_probabilities
+
+
+def calibrate(folder: Path, dataset: ImageDataset) -> Calibration:
+    """Fit the calibration of the model in a folder on its validation split, let its card say so, and return it.
+
+    Raises:
+        ModelFileError: there is no model, or no card that says which images it has not learned from.
+        ValueError: it answers other classes than the data set has.
+    """
+    saved = load_saved(folder / ONNX_FILE)
+    if saved.card is None:
+        raise ModelFileError(f"{folder} holds no {CARD_FILE}.")
+    own, _, held_back = saved.split(dataset)
+    probabilities = predict_probabilities(saved.model, own.x_train[held_back], saved.image_size)
+    fitted = fit_calibration(probabilities[:, class_order(saved, dataset)], own.y_train[held_back])
+    card = dataclasses.replace(saved.card, **dataclasses.asdict(fitted))
+    write_json(folder / CARD_FILE, card.as_dict())
+    return fitted
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Calibrate the models, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a saved model")
+    options = parser.parse_args(arguments)
+    try:
+        dataset = load_cifar10()
+        for folder in options.folders:
+            fitted = calibrate(folder, dataset)
+            print(f"{folder}: temperature {fitted.temperature:.3f}, exponent {fitted.exponent:.3f}")
+    except (OSError, ValueError, RuntimeError) as error:  # ModelFileError and DataUnavailableError among them
+        print(f"calibrate: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
