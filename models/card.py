@@ -29,7 +29,7 @@ class Card:
         labels: Class names in output order.
         input_size: S, the side of the input in pixels.
         fit: How an uploaded image becomes S×S: "bilinear" or "thumbnail", see `inference.images.fit`.
-        temperature: Of `Calibration`, by which the probabilities that are shown are calibrated.
+        temperature: See `Calibration`, which makes the probabilities that are shown.
         test_accuracy: 0..1, one forward pass on the test split.
         val_accuracy: 0..1, the same on the validation split.
         parameters: Numbers `total` and `trainable`.
@@ -45,7 +45,7 @@ class Card:
         test_accuracy_tta: 0..1, averaged over views; absent from the file where it was not measured.
         validation_images: How many training images the validation split holds; absent where it is a tenth of them.
         resolution: Side in pixels of the images that it learned from, before they were resized to S; absent where unknown.
-        exponent: Of `Calibration` too; absent from a card that was written before there was one, and 1 there.
+        exponent: See `Calibration`; a card without it means 1.
     """
 
     name: str

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from models.calibration import Calibration
-from models.card import CARD_FILE, ONNX_FILE, ModelFileError
+from models.card import CARD_FILE, ModelFileError
 from training.artifacts import load_saved, write_json
 from training.cifar10 import load_cifar10
 from training.datasets import ImageDataset
@@ -19,11 +19,13 @@ from training.evaluation import class_order, fit_calibration, predict_probabilit
 def calibrate(folder: Path, dataset: ImageDataset) -> Calibration:
     """Fit the calibration of the model in a folder on its validation split, let its card say so, and return it.
 
+    Other reports of its run stay as they are.
+
     Raises:
         ModelFileError: there is no model, or no card that says which images it has not learned from.
         ValueError: it answers other classes than the data set has.
     """
-    saved = load_saved(folder / ONNX_FILE)
+    saved = load_saved(folder)
     if saved.card is None:
         raise ModelFileError(f"{folder} holds no {CARD_FILE}.")
     own, _, held_back = saved.split(dataset)

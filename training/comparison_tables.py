@@ -126,11 +126,15 @@ def shipped(result: dict, stored: dict) -> str:
             f"{macro['recall']:.4f} | {macro['f1']:.4f} | {errors['ece_before']:.2%} | {errors['ece_after']:.2%} | "
             f"{errors['temperature']:.2f} | {errors['exponent']:.2f} |"
         )
-    head = "| model | recipe | test accuracy | precision | recall | F1 | calibration error | mended | temperature | exponent |"
-    note = (
-        "Precision, recall and F1 are means over the classes; temperature and exponent come from the validation split."
+    head = (
+        "| model | recipe | test accuracy | precision | recall | F1 | calibration error | after calibration | temperature | "
+        f"exponent |\n|{'---|' * 10}\n"
     )
-    return f"{head}\n|{'---|' * 10}\n" + "\n".join(rows) + f"\n\n{note} {origin(result)}"
+    note = (
+        "Precision, recall and F1 are means over the classes. Calibration, fitted on the validation split, puts a class that "
+        "lies d nats below the most probable one (d / temperature)^exponent below it."
+    )
+    return head + "\n".join(rows) + f"\n\n{note} {origin(result)}"
 
 
 def doubtful(result: dict, stored: dict) -> str:

@@ -1,5 +1,6 @@
 """How far a model's accuracy carries from the test set to what people upload."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from models.card import read_card
+from models.card import Card, read_card
 from training.cifar10 import load_cifar10
 from training.corruptions import CLEAN, CONDITIONS, find_corruption
 from training.evaluation import expected_calibration_error
@@ -46,7 +47,7 @@ def domain_gap(
 
     Raises:
         ValueError: if there are rows of this stage that were asked another number of images, or that are of a model of one of
-            these names that was trained or shown uploads otherwise.
+            these names that was trained, shown uploads or calibrated otherwise.
         FileNotFoundError: if there is no model of a name.
         FileUnavailableError: a photograph can neither be found in the cache nor downloaded.
     """
@@ -57,7 +58,8 @@ def domain_gap(
             images=images)  # fmt: skip
     cards = {model: read_card(shelf / model / "card.json") for model in models}  # a wrong name is told now
     for model in set(rows) & set(cards):
-        stored, shipped = ({key: of[key] for key in ("command", "fit")} for of in (rows[model], cards[model].as_dict()))
+        shipped = _shown_by(cards[model])
+        stored = {key: rows[model].get(key) for key in shipped}
         require(stored == shipped, f"stage {stage!r} holds {model} as it was before, {stored}, and would lose that: "
                 "name another stage", shipped=shipped)  # fmt: skip
     photographs()  # fetched now: what cannot be had is told before anything is asked
@@ -72,9 +74,8 @@ def domain_gap(
             labels = np.array([card.labels.index(dataset.class_names[label]) for label in dataset.y_test[:images]])
             row = {
                 **origin(),
-                "fit": card.fit,
+                **_shown_by(card),
                 "input_size": card.input_size,
-                "command": card.command,
                 "conditions": {},
             }
             for name in names:
@@ -88,6 +89,11 @@ def domain_gap(
             rows[model] = row
             result = record(path, {"stages": stages})  # after each, so that an interruption loses none
     return result
+
+
+def _shown_by(card: Card) -> dict:
+    """Return what decides the answers to uploads: which model, how it is shown them, and what is made of its probabilities."""
+    return {"command": card.command, "fit": card.fit, "calibration": dataclasses.asdict(card.calibration)}
 
 
 def ask_photographs(answer: Answer, half: str, labels: Sequence[str]) -> dict:

@@ -11,7 +11,7 @@ from scipy import optimize, special
 from sklearn import metrics
 from tqdm.auto import tqdm
 
-from models.calibration import Calibration, distances
+from models.calibration import Calibration, distances, log_probabilities
 
 if TYPE_CHECKING:
     from training.artifacts import SavedModel
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CALIBRATION_BINS = 15
-TEMPERATURE_RANGE, EXPONENT_RANGE = (0.05, 20.0), (0.25, 4.0)
+TEMPERATURE_RANGE, EXPONENT_RANGE = (0.05, 20.0), (0.5, 3.0)
 _SIMPLEX = np.log([(1, 1), (2, 1), (1, 1.5)])  # where the search begins: (temperature, exponent)
 
 
@@ -64,7 +64,7 @@ def predict_views(
     from training.views import apply_view
 
     logarithms = sum(
-        share * _log(predict_probabilities(model, apply_view(images, view), image_size, progress=progress))
+        share * log_probabilities(predict_probabilities(model, apply_view(images, view), image_size, progress=progress))
         for view, share in Counter(views).items()
     )
     return special.softmax(logarithms / len(views), axis=1).astype(np.float32)
@@ -107,7 +107,7 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequenc
 
 
 def fit_calibration(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:
-    """Return the calibration that minimises the cross-entropy of validation data; which class is first never changes.
+    """Return the calibration that minimises the cross-entropy of validation data; the most probable class stays the same.
 
     `probabilities` (n, classes), `labels` (n,). The model ends in softmax, so log-probabilities stand for logits, from which
     they differ by a constant a row.
@@ -158,8 +158,8 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, fitted: Calibrati
     labels = _checked_labels(labels, probabilities)
     return {
         **dataclasses.asdict(fitted),
-        "loss_before": _cross_entropy(_log(probabilities), labels),
-        "loss_after": _cross_entropy(_log(calibrated), labels),
+        "loss_before": _cross_entropy(log_probabilities(probabilities), labels),
+        "loss_after": _cross_entropy(log_probabilities(calibrated), labels),
         "ece_before": expected_calibration_error(probabilities, labels),
         "ece_after": expected_calibration_error(calibrated, labels),
     }
@@ -263,11 +263,6 @@ def _checked_labels(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
             f"labels must lie in 0..{probabilities.shape[1] - 1}. Received: {labels.min()}..{labels.max()}"
         )
     return labels
-
-
-def _log(probabilities: np.ndarray) -> np.ndarray:
-    # A float32 softmax underflows to 0 below about e-45; the floor keeps its logarithm finite.
-    return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
 
 
 def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:

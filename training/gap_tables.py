@@ -132,7 +132,7 @@ def gap_calibration(result: dict, stored: dict) -> str:
 
     return (
         f"{_head('confidence, calibration error', models)}\n" + "\n".join(map(row, UPLOADS)) + "\n\nMean confidence, and "
-        "expected calibration error, by the calibration of each card, which was fitted on clean validation images. "
+        "expected calibration error, as each stage calibrated, fitted on clean validation images. "
         f"{_origins(result)}"
     )  # fmt: skip
 

@@ -166,7 +166,7 @@ _STRONG = Recipe(
 # `strong` for models that are to answer uploads. A quarter of the views are small or compressed pictures, and half as many
 # epochs more leave no fewer to the others; half of the views cost a point on clean images (results/robust_views.json). Labels
 # are not smoothed: that gained no accuracy in results/recipes.json, and left some networks less sure than they are right, in a
-# way that no temperature mends.
+# way that a temperature alone does not mend.
 _ROBUST = Recipe(
     {**_STRONG.phases, "finetune": dataclasses.replace(_STRONG.phases["finetune"], label_smoothing=0.0, epochs=12)},
     settings={**_STRONG.settings, "views": "robust"},

@@ -280,7 +280,7 @@ class Run:
         }
         write_card(
             folder, model, name=config.model, version="1", labels=dataset.class_names, fit=FIT,
-            calibration=Calibration(*(metrics["calibration"][name] for name in ("temperature", "exponent"))),
+            calibration=Calibration(**{name: metrics["calibration"][name] for name in ("temperature", "exponent")}),
             test_accuracy=metrics["accuracy"], val_accuracy=metrics["validation_accuracy"],
             command=self.command, recipe=config.recipe, seed=config.seed, weights=Path(str(config.weights or "none")).name,
             data=f"{dataset.name}, {len(split.training)} training images, {len(split.validation)} held back",

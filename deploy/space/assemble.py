@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # What the Space needs of the project, as globs: no training, no API, no Keras.
 FILES = (
     "LICENSE", "deploy/__init__.py", "deploy/demo*.py", "deploy/demo.css", "deploy/demo.js", "deploy/examples/*",
-    "inference/*.py", "models/__init__.py", "models/card.py", "models/novelty.py", "models/onnx_model.py", "models/storage.py",
-    "results/*.png",
+    "inference/*.py", "models/__init__.py", "models/calibration.py", "models/card.py", "models/novelty.py",
+    "models/onnx_model.py", "models/storage.py", "results/*.png",
     *(f"results/{name}.json" for name in demo_results.TABLES),
 )  # fmt: skip
 RENAMED = {"gradio_app.py": "app.py", "deploy/space/README.md": "README.md"}

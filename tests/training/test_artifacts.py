@@ -102,6 +102,12 @@ class TestCard:
     def test_has_the_keys_that_serving_reads(self, folder):
         assert set(json.loads((folder / "card.json").read_text())) == CARD_KEYS
 
+    def test_without_an_exponent_it_means_one(self, folder):
+        facts = json.loads((folder / "card.json").read_text())
+        del facts["exponent"]
+        (folder / "card.json").write_text(json.dumps(facts))
+        assert read_card(folder / "card.json").calibration == Calibration(1.25, 1)
+
     def test_averaged_views_have_a_key_only_when_measured(self, tmp_path, model):
         card(tmp_path, model, test_accuracy_tta=0.5625)
         found = json.loads((tmp_path / "card.json").read_text())

@@ -27,7 +27,7 @@ def test_the_card_gets_what_the_held_back_images_say_and_nothing_else_changes(sa
     assert calibrate.main([str(folder)]) == 0
     card = read_card(folder / "card.json")
     _, held_back = dataset.split(card.seed, 60)
-    saved = load_saved(folder / "model.onnx")
+    saved = load_saved(folder)
     probabilities = predict_probabilities(saved.model, dataset.x_train[held_back], saved.image_size)
     order = [card.labels.index(name) for name in dataset.class_names]
     assert card.calibration == fit_calibration(probabilities[:, order], dataset.y_train[held_back])

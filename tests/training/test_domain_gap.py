@@ -63,8 +63,14 @@ def test_what_cannot_be_asked_is_told_before_anything_is(saved_models, dataset, 
     with pytest.raises(ValueError, match="stage 'before' was asked 10 images. Received: images=20"):
         domain_gap.domain_gap(never, saved_models, tmp_path, "before", ["tiny_a"], images=20)
     card = read_card(saved_models / "tiny_a" / "card.json")
-    for other in ({"command": "python train.py --model other"}, {"fit": "thumbnail"}):
-        row = {"command": card.command, "fit": card.fit} | other
+    calibration = {"temperature": card.temperature, "exponent": card.exponent}
+    others = (
+        {"command": "python train.py --model other"},
+        {"fit": "thumbnail"},
+        {"calibration": {"temperature": 9, "exponent": 1}},
+    )
+    for other in others:
+        row = {"command": card.command, "fit": card.fit, "calibration": calibration} | other
         stored = {"stages": {"before": {"test_images": 20, "models": {"tiny_a": row}}}}
         (tmp_path / "domain_gap.json").write_text(json.dumps(stored))
         with pytest.raises(

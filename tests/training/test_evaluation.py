@@ -138,6 +138,12 @@ class TestCalibration:
         assert found["loss_after"] < found["loss_before"]
         assert (fitted(probabilities).argmax(1) == probabilities.argmax(1)).all()
 
+    def test_tells_when_no_numbers_in_reach_are_best(self, overconfident, caplog):
+        probabilities, labels = overconfident
+        found = fit_calibration(probabilities, np.roll(labels, 1))  # the labels say nothing of the images
+        assert found.temperature == pytest.approx(20)
+        assert "ended at the edge" in caplog.text
+
     def test_survives_a_softmax_that_underflowed(self):
         certain = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
         found = fit_calibration(certain, np.array([0, 1, 2, 1]))

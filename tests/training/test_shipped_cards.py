@@ -41,6 +41,7 @@ def test_the_command_of_a_card_trains_what_it_describes(path):
 def test_uploads_are_fitted_as_was_found_best_and_strange_ones_can_be_told(path):
     card = read_card(path)
     assert (card.fit, card.resolution) == (FIT, 32)
+    assert "exponent" in json.loads(path.read_text()), f"python -m training.calibrate {path.parent}"
     assert (NOVELTY_FILE in card.sha256) == load_classifier(path.parent).engine.explains
 
 
