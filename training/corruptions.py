@@ -150,7 +150,7 @@ def is_corruption(name: str) -> bool:
 
 
 def corrupt_batch(images: np.ndarray, name: str) -> np.ndarray:
-    """Return images (n, H, W, 3) uint8 after a corruption that keeps their size, same shape and dtype.
+    """Return images (n, H, W, 3) uint8 after a corruption that keeps their size, same shape and dtype; n may be 0.
 
     Raises:
         ValueError: no corruption has this name, or it is not one of `KEEPING`.
@@ -159,7 +159,10 @@ def corrupt_batch(images: np.ndarray, name: str) -> np.ndarray:
         if part.split("_")[0] not in KEEPING:
             raise ValueError(f"Only {', '.join(KEEPING)} keep an image's size. Received: {part!r}")
     change = find_corruption(name)
-    return np.stack([np.asarray(change(Image.fromarray(image))) for image in images])
+    changed = np.empty_like(images)
+    for image, target in zip(images, changed, strict=True):
+        target[...] = change(Image.fromarray(image))
+    return changed
 
 
 def _single(name: str) -> Corruption | None:

@@ -74,6 +74,12 @@ def test_views_joined_by_plus_are_one_after_the_other():
     assert not np.array_equal(expected, apply_view(images, "shift_1_2+mirror"))
 
 
+@pytest.mark.parametrize("view", VIEW_SETS["robust"])
+def test_a_batch_in_which_no_image_shows_a_view(view):
+    nothing = apply_view(images_of(16)[:0], view)
+    assert (nothing.shape, nothing.dtype) == ((0, 16, 16, 3), np.uint8)
+
+
 def test_a_corruption_that_keeps_the_size_is_a_view():
     images = images_of(16)
     name = "mirror+pixels_8+jpeg_30"
