@@ -14,6 +14,7 @@ python benchmark.py --domain-gap STAGE shipped models on what people upload, rec
 python benchmark.py --fits             how an upload should become the input, on validation images (half an hour; --models)
 python benchmark.py --upload-cost      what the fit and the look for pictures of other things add to an answer (minutes)
 python benchmark.py --robust-views     what views of small and compressed pictures give, on validation (hours; --sets)
+python benchmark.py --blend RUN        how much of each recipe makes the best average of weights, on validation (minutes)
 python benchmark.py --novelty          what tells pictures of other things (--models, --outside; needs requirements-dev.txt)
 python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
 python benchmark.py --parity           each port against its original (about 3 minutes; needs requirements-dev.txt)
@@ -72,6 +73,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     ):
         what.add_argument(f"--{name}", action="store_true")
     what.add_argument("--budget", choices=("controlled",), help="train every network under the same budget")
+    what.add_argument(
+        "--blend", type=Path, metavar="RUN", help="the folder of a run by recipe robust, or another with a blend"
+    )
     what.add_argument("--domain-gap", metavar="STAGE", help="the name that the result gets, such as before or after")
     parser.add_argument(
         "--seeds",
@@ -223,6 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
     from training import (
         comparison,
         measure,
+        measure_blend,
         measure_networks,
         measure_recipes,
         measure_views,
@@ -246,6 +251,8 @@ def main(arguments: list[str] | None = None) -> int:
         result = domain_gap_result(options.domain_gap, options.models)
     elif options.robust_views:
         result = measure_views.measure_views(RUNS, RESULTS, options.sets)
+    elif options.blend:
+        result = measure_blend.measure_blend(options.blend, RESULTS)
     elif options.novelty:
         result = novelty_result(options.models, options.outside)
     elif options.budget:

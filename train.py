@@ -56,6 +56,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--views", help="comma-separated fixed views that images show in turn, one an epoch: identity first, then mirror, "
         "shift_DOWN_RIGHT in pixels, jpeg_30 or another corruption, or several joined as in mirror+shift_2_-2; or robust, a "
         "set for uploads; they keep the cache (default: the recipe's)")  # fmt: skip
+    add("--blend", metavar="RECIPE", help="learn by that recipe too, and average the weights of both; or none (default: the "
+        "recipe's, which is strong for robust, and none for the others)")  # fmt: skip
     add("--validation", type=int, help="training images held back for validation (default: the recipe's, a tenth)")
     add("--precision", choices=("float32", "mixed_bfloat16"),
         help="of the arithmetic in training; the saved model is float32 always (default: the recipe's, and float32 where the "
@@ -92,7 +94,7 @@ def prepare(options: argparse.Namespace, command: str) -> "Run":
         return Run(config, folder, data_dir=options.data_dir, command=command)
 
     names = ("phase", "model", "recipe", "epochs", "learning_rate", "batch_size", "augment", "views", "head", "weights",
-             "unfreeze", "image_size", "seed", "limit", "cache", "cache_dtype", "validation", "precision")  # fmt: skip
+             "unfreeze", "image_size", "seed", "limit", "cache", "cache_dtype", "validation", "precision", "blend")  # fmt: skip
     config = make_config(**{name: getattr(options, name) for name in names})
     folder = options.output or new_folder(config, RUNS)
     if folder.exists() and any(folder.iterdir()):

@@ -11,7 +11,7 @@ from models.registry import model_spec
 from models.storage import written_whole
 from training.augment import parse_augment
 from training.cpu import computes_bfloat16
-from training.recipes import PhaseConfig, find_recipe, require
+from training.recipes import RECIPES, PhaseConfig, find_recipe, require
 from training.views import check_views, parse_views
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,10 @@ class TrainingConfig:
             with a tenth; a run that chooses nothing (patience None) may hold back fewer, for the calibration and the levels of
             novelty alone.
         test_views: the views that a second evaluation averages over, see `training.evaluation`; none skips it.
+        blend: another recipe that the network learns by too, from the same start; the weights are then averaged (Wortsman et
+            al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903, and "Model soups", arXiv 2203.05482). None
+            for no other.
+        blend_share: the share of the other recipe's weights in the average, between 0 and 1.
     """
 
     model: str
@@ -62,6 +66,8 @@ class TrainingConfig:
     precision: str = "float32"
     validation: int | None = None
     test_views: tuple[str, ...] = ()
+    blend: str | None = None
+    blend_share: float = 0.5
 
     def __post_init__(self):
         spec = model_spec(self.model)
@@ -96,6 +102,13 @@ class TrainingConfig:
                 views=self.views)  # fmt: skip
         solved = any(phase.optimizer == "logistic" for phase in self.phases)
         require(not solved or self.head == "linear", "head must be linear to be solved for", head=self.head)
+        others = [name for name in RECIPES if name != self.recipe]
+        require(
+            self.blend is None or self.blend in others,
+            f"blend must be none or one of {', '.join(others)}",
+            blend=self.blend,
+        )
+        require(0 < self.blend_share < 1, "blend_share must be between 0 and 1", blend_share=self.blend_share)
 
     @property
     def name(self) -> str:
@@ -107,7 +120,25 @@ class TrainingConfig:
 
     def head_start(self) -> "TrainingConfig":
         """The run of phase "head" alone that this run begins with."""
-        return dataclasses.replace(self, phases=self.phases[:1], unfreeze=0)
+        return dataclasses.replace(self, phases=self.phases[:1], unfreeze=0, blend=None, blend_share=0.5)
+
+    def parts(self) -> tuple[tuple["TrainingConfig", float], ...]:
+        """The runs whose weights a run with a `blend` averages, and the share of each: the other recipe's, and its own."""
+        shared = (
+            "head",
+            "weights",
+            "image_size",
+            "unfreeze",
+            "seed",
+            "limit",
+            "cache",
+            "cache_dtype",
+            "precision",
+            "validation",
+        )
+        given = {name: getattr(self, name) for name in shared} | {"weights": self.weights or "none"}
+        other = make_config(self.phases[-1].name, self.model, self.blend, **given, blend="none")
+        return (other, self.blend_share), (dataclasses.replace(self, blend=None, blend_share=0.5), 1 - self.blend_share)
 
     def save(self, path: Path, provenance: dict) -> None:
         """Write `{"config": …, "provenance": …}` as JSON; `provenance` says where data, weights and code came from."""
@@ -172,6 +203,8 @@ def make_config(
     if "precision" in settings and "precision" not in given and not computes_bfloat16():
         log.info("Trains in float32: this processor has no AVX-512, without which bfloat16 is slow.")
         fields["precision"] = "float32"
+    if fields.get("blend") == "none" or ("blend" not in given and phase != spec.phases[-1]):
+        fields |= {"blend": None, "blend_share": 0.5}
     changed = {name: fields.pop(name) for name in PHASE_SETTINGS if name in fields}
     if "batch_size" in changed:
         phases = [dataclasses.replace(each, batch_size=changed["batch_size"]) for each in phases]

@@ -95,6 +95,23 @@ def robust_views(result: dict, stored: dict) -> str:
     )  # fmt: skip
 
 
+def blend(result: dict, stored: dict) -> str:
+    """Return validation accuracy by what was done to the images, one row a share of the other recipe's weights."""
+    conditions = list(result["runs"][0]["accuracy"])
+    rows = [
+        f"| {run['share']:.0%} | {run['loss']:.3f} | {' | '.join(percent(run['accuracy'][name]) for name in conditions)} |"
+        for run in result["runs"]
+    ]
+    names = " | ".join(conditions).replace("identity", CLEAN)
+    return (
+        f"| share of `{result['blend']}` | cross-entropy | {names} |\n|{'---|' * (2 + len(conditions))}\n" + "\n".join(rows)
+        + f"\n\n{result['model']} at {result['image_size']}×{result['image_size']}, seed {result['seed']}, n = 1: the average "
+        f"of the weights by `{result['blend']}` and by the views of `{result['recipe']}`. Cross-entropy, in nats, of "
+        f"calibrated answers to clean images; accuracy on {result['validation_images']:,} validation images. "
+        f"<sub>{origins([result])}</sub>"
+    )  # fmt: skip
+
+
 def fits(result: dict, stored: dict) -> str:
     """Return validation accuracy by condition and how an upload is fitted, means over models: one row a condition."""
     models = list(result["models"].values())

@@ -54,6 +54,14 @@ def write_history(path: Path, history: list[dict]) -> None:
         writer.writerows(history)
 
 
+def read_history(path: Path) -> list[dict]:
+    """Return the rows that `write_history` wrote."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = {"phase": str, "epoch": int}
+    return [{key: kinds.get(key, float)(value) for key, value in row.items()} for row in rows]
+
+
 class TensorBoardLog:
     """Scalars for TensorBoard, by phase; silent where TensorFlow is not installed."""
 

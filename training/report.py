@@ -29,6 +29,7 @@ _MORE_TABLES = {  # beside those of the README, by the result that each is made 
     "domain_gap": (gap_tables.domain_gap, gap_tables.gap_calibration),
     "fits": (gap_tables.fits,),
     "robust_views": (gap_tables.robust_views,),
+    "blend": (gap_tables.blend,),
     "upload_cost": (novelty_tables.upload_cost,),
     "novelty": (novelty_tables.novelty, novelty_tables.shipped_novelty, novelty_tables.doubted_uploads),
 }

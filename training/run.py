@@ -32,7 +32,7 @@ from training.onnx_export import OnnxExportError, export_served
 from training.phases import run_phase, solve_phase
 from training.pipeline import image_batches, resize
 from training.precision import in_precision
-from training.progress import TensorBoardLog, write_history
+from training.progress import TensorBoardLog, read_history, write_history
 from training.provenance import git_commit, hardware, peak_memory_mb
 from training.stopwatch import Stopwatch
 
@@ -132,8 +132,25 @@ class Run:
         self._record_provenance(model, split)
         if resumed is None:
             Checkpoint.capture(self.state, model).save(self.checkpoint_path)
-        self._learn(model, split, resumed)
+        if self.config.blend:
+            self._blend(model)
+        else:
+            self._learn(model, split, resumed)
         return model, split
+
+    def _blend(self, model: keras.Model) -> None:
+        """Complete the runs of both recipes, each in a folder inside this one, and give the model their weights' average."""
+        averaged = [np.zeros(weight.shape) for weight in model.weights]
+        for config, share in self.config.parts():
+            part = Run(config, self.folder / config.recipe, data_dir=self.data_dir, command=self.command)
+            seconds = part.complete()["seconds"]
+            self.state.seconds |= {
+                stage: self.state.seconds.get(stage, 0) + seconds[stage] for stage in seconds if stage != "total"
+            }
+            weights = keras.models.load_model(part.folder / "model.keras").weights
+            averaged = [mean + share * value for mean, value in zip(averaged, values(weights), strict=True)]
+        self.state.history = read_history(part.folder / "history.csv")  # its own recipe's
+        assign(model.weights, averaged)
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:

@@ -153,6 +153,16 @@ def robust_views() -> dict:
     return {**ORIGIN, **how, "runs": [run]}
 
 
+def blend() -> dict:
+    """Return `blend.json` of two shares."""
+    rows = [
+        {"share": share, "loss": 0.15, "accuracy": {"identity": 0.95, "jpeg_10": accuracy}}
+        for share, accuracy in ((0.0, 0.75), (0.35, 0.7))
+    ]
+    how = {"model": "mobilenet_v2", "recipe": "robust", "blend": "strong", "image_size": 160, "seed": 0}
+    return {**ORIGIN, **how, "validation_images": 500, "runs": rows}
+
+
 def upload_cost() -> dict:
     """Return `upload_cost.json` of one model and image."""
     row = {"model": "mobilenet_v2", "image": "32×32 PNG", "plain_ms": 4.0, "shipped_ms": 4.4}

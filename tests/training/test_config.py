@@ -31,6 +31,12 @@ def test_an_unknown_schedule_is_told():
         PhaseConfig("head", learning_rate=1e-3, epochs=1, schedule="sine")
 
 
+def test_a_head_alone_is_not_blended():
+    assert make_config("head", recipe="robust").blend is None
+    robust = make_config(recipe="robust")
+    assert (robust.blend, robust.head_start().blend) == ("strong", None)
+
+
 def test_options_override_the_recipe():
     config = make_config("finetune", epochs=2, batch_size=64, augment="flip", unfreeze="block_13", weights="none")
     assert [phase.epochs for phase in config.phases] == [20, 2]
@@ -51,6 +57,8 @@ def test_options_override_the_recipe():
         ({"batch_size": -4}, "batch_size must be at least 1. Received: batch_size=-4"),
         ({"augment": "flip,blur"}, "flip.*crop.*cutmix.*blur"),
         ({"limit": 5}, "limit must be at least 100 images. Received: limit=5"),
+        ({"recipe": "robust", "blend": "robust"}, "blend must be none or one of reference.*Received: blend='robust'"),
+        ({"recipe": "strong", "blend": "robust", "blend_share": 1}, "blend_share must be between 0 and 1"),
         ({"cache_dtype": "int8"}, "cache_dtype must be float16 or float32"),
     ],
 )

@@ -89,3 +89,4 @@ def test_the_fits_say_which_is_best_and_which_is_best_for_one_answer():
 
 def test_views_are_told_with_what_they_give():
     assert "| and both | 2 | 90.0% | 70.0% | 2 min |" in gap_tables.robust_views(made_up_results.robust_views(), {})
+    assert "| 35% | 0.150 | 95.0% | 70.0% |" in gap_tables.blend(made_up_results.blend(), {})

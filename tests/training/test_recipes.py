@@ -67,8 +67,11 @@ def test_robust_is_strong_on_other_views_and_hard_labels():
     assert robust.views == VIEW_SETS["robust"]
     assert [phase.label_smoothing for phase in robust.phases] == [0.0, 0.0]
     finetune = dataclasses.replace(robust.phases[-1], label_smoothing=0.1, epochs=8)
-    same = dataclasses.replace(robust, recipe="strong", views=strong.views, phases=(robust.phases[0], finetune))
-    assert same == strong
+    (other, share), (alone, rest) = robust.parts()
+    same = dataclasses.replace(alone, recipe="strong", views=strong.views, phases=(robust.phases[0], finetune))
+    assert same == strong == other
+    assert (share, rest) == (0.35, 0.65)
+    assert alone == make_config(model="efficientnet_lite0", recipe="robust", blend="none")
 
 
 def test_a_choice_overrules_the_recipe():

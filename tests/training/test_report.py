@@ -22,7 +22,7 @@ A4 = {"width": 688, "height": 1017}  # inside its margins, in CSS pixels
 def results(tmp_path):
     """A folder of made-up results of the comparison, the shelf and latency."""
     for name in (
-        "comparison", "evaluation", "latency", "domain_gap", "novelty", "fits", "robust_views", "upload_cost",
+        "comparison", "evaluation", "latency", "domain_gap", "novelty", "fits", "robust_views", "blend", "upload_cost",
     ):  # fmt: skip
         (tmp_path / f"{name}.json").write_text(json.dumps(getattr(made_up_results, name)()))
     pictures = ("mistakes.png", "figures/photographs-after-mobilenet_v2.png")

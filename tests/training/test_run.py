@@ -69,6 +69,32 @@ def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
     assert metrics["accuracy"] == pytest.approx(accuracy, abs=1 / len(data.x_test))
 
 
+def test_a_blended_run_completes_both_and_averages_their_weights(tiny_network, data, cache, tmp_path, monkeypatch):
+    choices = {
+        "epochs": 2,
+        "weights": "none",
+        "blend": "reference",
+        "blend_share": 0.25,
+        "head": "linear",
+        "validation": 24,
+    }
+    config = make_config("finetune", tiny_network, "strong", **choices)
+    metrics = Run(config, tmp_path / "run", command="python train.py").complete()
+    both, other, own = (tmp_path / "run" / name for name in ("", "reference", "strong"))
+    weights = [keras.models.load_model(folder / "model.keras").get_weights() for folder in (both, other, own)]
+    for averaged, others, owns in zip(*weights, strict=True):
+        np.testing.assert_allclose(averaged, 0.25 * others + 0.75 * owns, atol=1e-6)
+    assert any((others != owns).any() for others, owns in zip(*weights[1:], strict=True))
+    parts = [json.loads((folder / "metrics.json").read_text()) for folder in (other, own)]
+    assert metrics["seconds"]["finetune"] == pytest.approx(sum(part["seconds"]["finetune"] for part in parts), abs=0.1)
+    assert history(both) == history(own)
+    assert read_card(both / "card.json").test_accuracy == metrics["accuracy"]
+    monkeypatch.setattr(run.Run, "_learn", lambda *_: pytest.fail("finished parts are not trained again"))
+    (both / "metrics.json").unlink()
+    again = Run(config, both).complete()
+    assert (again["accuracy"], again["loss"]) == pytest.approx((metrics["accuracy"], metrics["loss"]))
+
+
 def test_a_strong_run_solves_for_its_head_and_averages_views(tiny_network, data, cache, tmp_path):
     config = make_config("finetune", tiny_network, "strong", epochs=2, weights="none", validation=12)
     metrics = Run(config, tmp_path / "run").complete()

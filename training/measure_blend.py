@@ -1,0 +1,59 @@
+"""How much of each of two recipes' weights makes the best average, on validation images in several conditions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from training.artifacts import load_saved
+from training.checkpoint import assign, values
+from training.cifar10 import load_cifar10
+from training.config import TrainingConfig
+from training.evaluation import calibration, fit_calibration, predict_probabilities
+from training.measure import record
+from training.measure_views import CONDITIONS
+from training.recipes import require
+from training.views import apply_view
+
+SHARES = (0.0, 0.2, 0.35, 0.5, 1.0)
+
+
+def measure_blend(run: Path, results: Path, shares: Sequence[float] = SHARES) -> dict:
+    """Ask averages of the two models that a run with a `blend` made; the test set is not looked at.
+
+    Args:
+        run: the folder of the run; both parts in it must be finished.
+        results: where `blend.json` goes.
+        shares: of the other recipe's weights.
+
+    Raises:
+        ValueError: the run has no `blend`, or a part of it is not finished.
+    """
+    config = TrainingConfig.load(run / "config.json")
+    require(config.blend is not None, "the run must be one with a blend", run=str(run))
+    folders = [run / name for name in (config.blend, config.recipe)]
+    for folder in folders:
+        require((folder / "model.keras").exists(), "both parts must be finished; go on with --resume", part=str(folder))
+    parts = [load_saved(folder) for folder in folders]
+    own, _, held_back = parts[1].split(load_cifar10())
+    images, labels = own.x_train[held_back], own.y_train[held_back]
+    weights = [values(part.model.weights) for part in parts]
+    model = parts[1].model
+    rows = []
+    with tqdm(total=len(shares) * len(CONDITIONS), unit=" conditions", disable=None) as bar:
+        for share in shares:
+            averaged = [share * other + (1 - share) * mine for other, mine in zip(*weights, strict=True)]
+            assign(model.weights, averaged)
+            accuracy = {}
+            for condition in CONDITIONS:
+                shown = apply_view(images, condition)
+                probabilities = predict_probabilities(model, shown, config.image_size)
+                accuracy[condition] = float((probabilities.argmax(axis=1) == labels).mean())
+                if condition == "identity":
+                    loss = calibration(probabilities, labels, fit_calibration(probabilities, labels))["loss_after"]
+                bar.update()
+            rows.append({"share": share, "loss": loss, "accuracy": accuracy})
+    return record(results / "blend.json", {
+        "model": config.model, "recipe": config.recipe, "blend": config.blend, "image_size": config.image_size,
+        "seed": config.seed, "validation_images": len(labels), "runs": rows,
+    })  # fmt: skip
