@@ -16,7 +16,7 @@ class Settings:
 
     Attributes:
         models: the folder of saved models.
-        model: the model that answers where a request names none; empty for the one with the best test accuracy.
+        model: the model that answers where a request names none; empty for the one with the best validation accuracy.
         engine: "auto", "onnxruntime" or "keras".
         threads: of onnxruntime, for one answer.
         max_bytes: the largest request body.

@@ -20,7 +20,8 @@ class ModelShelf:
 
     Attributes:
         cards: the models' cards by name, the default model's first, the others by name.
-        default: the name of the model that answers where none is named: the one with the highest test accuracy.
+        default: the name of the model that answers where none is named: the one with the highest validation
+            accuracy, for the test set chooses nothing; of several the first by name.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class ModelShelf:
             raise ModelFileError(f"There is no saved model in {root}: no folder in it holds a {CARD_FILE}.")
         if default is not None and default not in cards:
             raise ModelFileError(f"The default model must be one of {', '.join(cards)}. Received: {default!r}")
-        self.default = default or max(cards, key=lambda name: cards[name].test_accuracy)
+        self.default = default or max(cards, key=lambda name: cards[name].val_accuracy)
         self.cards: Mapping[str, Card] = {self.default: cards.pop(self.default), **cards}
         self._open = lambda name: load_classifier(root / name, engine, threads=threads)
         self._loaded: dict[str, Classifier] = {}

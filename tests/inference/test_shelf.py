@@ -22,11 +22,11 @@ def folder(saved_models, tmp_path):
 
 def set_accuracy(folder, name, value):
     path = folder / name / "card.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"test_accuracy": value}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"val_accuracy": value, "test_accuracy": 1 - value}))
 
 
 @pytest.mark.parametrize(("accuracy", "best"), [(0.1, "tiny_a"), (0.99, "tiny_b")])
-def test_the_default_is_the_most_accurate_on_the_test_images(folder, accuracy, best):
+def test_the_default_is_the_most_accurate_on_validation_images(folder, accuracy, best):
     set_accuracy(folder, "tiny_b", accuracy)
     models = ModelShelf(folder)
     assert models.default == best

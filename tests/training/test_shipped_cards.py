@@ -29,7 +29,7 @@ def test_the_command_of_a_card_trains_what_it_describes(path):
     assert (program, script) == ("python", "train.py")
     options = train.parse_arguments(arguments)
     assert options.output is None and options.resume is None
-    names = ("model", "recipe", "epochs", "augment", "views", "seed", "precision")
+    names = ("model", "recipe", "epochs", "augment", "views", "blend", "seed", "precision")
     config = make_config(**{name: getattr(options, name) for name in names})
     assert (config.model, config.recipe, config.seed) == (card.name, card.recipe, card.seed)
     runs = json.loads((ROOT / "results" / "accuracy.json").read_text())["runs"]
