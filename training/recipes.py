@@ -168,7 +168,7 @@ _STRONG = Recipe(
 # are not smoothed: that gained no accuracy in results/recipes.json, and left some networks less sure than they are right, in a
 # way that a temperature alone does not mend. The weights are averaged with those of `strong`: between the two lies a network
 # that is nearly as good as the one on clean images and as the other on degraded ones. The share was chosen on MobileNetV2, by
-# the cross-entropy of validation images (results/blend.json, written by `python benchmark.py --blend`).
+# accuracy and cross-entropy of validation images (results/blend.json, written by `python benchmark.py --blend`).
 _ROBUST = Recipe(
     {**_STRONG.phases, "finetune": dataclasses.replace(_STRONG.phases["finetune"], label_smoothing=0.0, epochs=12)},
     settings={**_STRONG.settings, "views": "robust", "blend": "strong", "blend_share": 0.35},
