@@ -1,4 +1,6 @@
-"""Averages of the weights along the way, which are better than the weights of any one step."""
+"""Averages of weights: of one network along its way, better than those of any one step, and of two networks."""
+
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -8,6 +10,17 @@ from training.checkpoint import assign, values
 EVERY = 5  # steps between two updates
 EMA_DECAY = 0.99  # an update; over the last 500 steps or so
 LOOKAHEAD_DECAY = 0.95**5
+
+
+def blended(networks: Sequence[Sequence[np.ndarray]], shares: Sequence[float]) -> list[np.ndarray]:
+    """Return the weighted average of the weights of networks of one shape, array by array; `shares` sum to 1.
+
+    Wortsman et al. 2022, "Model soups" (arXiv 2203.05482).
+    """
+    return [
+        sum(share * array for share, array in zip(shares, arrays, strict=True))
+        for arrays in zip(*networks, strict=True)
+    ]
 
 
 class WeightAverage(keras.callbacks.Callback):

@@ -3,7 +3,6 @@
 python -m training.calibrate saved_models/*
 """
 
-import argparse
 import dataclasses
 import sys
 from pathlib import Path
@@ -11,9 +10,9 @@ from pathlib import Path
 from models.calibration import Calibration
 from models.card import CARD_FILE, ModelFileError
 from training.artifacts import load_saved, write_json
-from training.cifar10 import load_cifar10
 from training.datasets import ImageDataset
 from training.evaluation import class_order, fit_calibration, predict_probabilities
+from training.folder_command import for_each_folder
 
 
 def calibrate(folder: Path, dataset: ImageDataset) -> Calibration:
@@ -38,18 +37,12 @@ def calibrate(folder: Path, dataset: ImageDataset) -> Calibration:
 
 def main(arguments: list[str] | None = None) -> int:
     """Calibrate the models, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a saved model")
-    options = parser.parse_args(arguments)
-    try:
-        dataset = load_cifar10()
-        for folder in options.folders:
-            fitted = calibrate(folder, dataset)
-            print(f"{folder}: temperature {fitted.temperature:.3f}, exponent {fitted.exponent:.3f}")
-    except (OSError, ValueError, RuntimeError) as error:  # ModelFileError and DataUnavailableError among them
-        print(f"calibrate: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    def work(folder: Path, dataset: ImageDataset) -> str:
+        fitted = calibrate(folder, dataset)
+        return f"temperature {fitted.temperature:.3f}, exponent {fitted.exponent:.3f}"
+
+    return for_each_folder("calibrate", __doc__, work, arguments)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from training.artifacts import load_saved
+from training.averaging import blended
 from training.checkpoint import assign, values
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig
@@ -42,8 +43,7 @@ def measure_blend(run: Path, results: Path, shares: Sequence[float] = SHARES) ->
     rows = []
     with tqdm(total=len(shares) * len(CONDITIONS), unit=" conditions", disable=None) as bar:
         for share in shares:
-            averaged = [share * other + (1 - share) * mine for other, mine in zip(*weights, strict=True)]
-            assign(model.weights, averaged)
+            assign(model.weights, blended(weights, (share, 1 - share)))
             accuracy = {}
             for condition in CONDITIONS:
                 shown = apply_view(images, condition)

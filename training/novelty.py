@@ -5,7 +5,6 @@ python -m training.novelty saved_models/mobilenet_v2     make it anew; several f
 Their cards also get the resolution that was learned from, and the default fit of uploads.
 """
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,8 +18,8 @@ from models.novelty import Novelty
 from models.onnx_model import OnnxModel
 from models.storage import sha256_of, written_whole
 from training.artifacts import FIT, load_saved, write_json
-from training.cifar10 import load_cifar10
 from training.datasets import ImageDataset, spread
+from training.folder_command import for_each_folder
 from training.novelty_scores import on_sphere, principal
 from training.pipeline import resize
 
@@ -107,18 +106,11 @@ def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Make the files, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a saved model")
-    options = parser.parse_args(arguments)
-    try:
-        dataset = load_cifar10()
-        for folder in options.folders:
-            made = add_novelty(folder, dataset)
-            print(f"{folder}: {NOVELTY_FILE if made else 'its model has no feature map, nothing was made'}")
-    except (OSError, ValueError, RuntimeError) as error:  # ModelFileError and DataUnavailableError among them
-        print(f"novelty: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    def work(folder: Path, dataset: ImageDataset) -> str:
+        return NOVELTY_FILE if add_novelty(folder, dataset) else "its model has no feature map, nothing was made"
+
+    return for_each_folder("novelty", __doc__, work, arguments)
 
 
 if __name__ == "__main__":

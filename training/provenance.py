@@ -1,12 +1,15 @@
 """Where a result came from: the machine, the commit and the memory that it took."""
 
+import hashlib
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy._core._multiarray_umath import __cpu_features__  # what numpy.show_runtime prints
 
 _VECTORS = {"AVX-512": "AVX512F", "AVX2": "AVX2"}  # by the names of NumPy, which finds them out on every system
@@ -71,6 +74,18 @@ def git_commit() -> str | None:
         return git("rev-parse", "--verify", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of `python` and `keras`, and the name of Keras's `backend`."""
+    import keras  # not for the rest of this module, which commands ask before they load it
+
+    return {"python": platform.python_version(), "keras": keras.version(), "backend": keras.backend.backend()}
+
+
+def arrays_sha256(arrays: Iterable[np.ndarray]) -> str:
+    """Return the SHA-256 of the bytes of arrays, one after the other."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 def peak_memory_mb() -> float | None:

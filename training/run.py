@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
-import platform
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ from models.onnx_model import OnnxModel
 from models.registry import create_model
 from training import plots
 from training.artifacts import FIT, PREDICTIONS_FILE, save_keras, save_predictions, write_card, write_json
+from training.averaging import blended
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig, with_precision
@@ -33,7 +32,7 @@ from training.phases import run_phase, solve_phase
 from training.pipeline import image_batches, resize
 from training.precision import in_precision
 from training.progress import TensorBoardLog, read_history, write_history
-from training.provenance import git_commit, hardware, peak_memory_mb
+from training.provenance import arrays_sha256, git_commit, hardware, peak_memory_mb, versions
 from training.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
@@ -140,17 +139,17 @@ class Run:
 
     def _blend(self, model: keras.Model) -> None:
         """Complete the runs of both recipes, each in a folder inside this one, and give the model their weights' average."""
-        averaged = [np.zeros(weight.shape) for weight in model.weights]
-        for config, share in self.config.parts():
+        parts = self.config.parts()
+        networks = []
+        for config, _ in parts:
             part = Run(config, self.folder / config.recipe, data_dir=self.data_dir, command=self.command)
             seconds = part.complete()["seconds"]
             self.state.seconds |= {
                 stage: self.state.seconds.get(stage, 0) + seconds[stage] for stage in seconds if stage != "total"
             }
-            weights = keras.models.load_model(part.folder / "model.keras").weights
-            averaged = [mean + share * value for mean, value in zip(averaged, values(weights), strict=True)]
+            networks.append(values(keras.models.load_model(part.folder / "model.keras").weights))
         self.state.history = read_history(part.folder / "history.csv")  # its own recipe's
-        assign(model.weights, averaged)
+        assign(model.weights, blended(networks, [share for _, share in parts]))
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -219,18 +218,13 @@ class Run:
             self.command = recorded["command"]  # the one that repeats the run, not the one that resumed it
             return
         backbone = [weight for layer in backbone_layers(model) for weight in layer.weights]
-        digest = hashlib.sha256(b"".join(array.tobytes() for array in values(backbone)))
         provenance = {
             "command": self.command,
             "git_commit": git_commit(),
             "data": data,
-            "backbone_weights_sha256": digest.hexdigest(),
+            "backbone_weights_sha256": arrays_sha256(values(backbone)),
             "head_run": self.head_run.name if self.head_run else None,
-            "versions": {
-                "python": platform.python_version(),
-                "keras": keras.version(),
-                "backend": keras.backend.backend(),
-            },
+            "versions": versions(),
             "hardware": hardware(),
         }
         self.folder.mkdir(parents=True, exist_ok=True)

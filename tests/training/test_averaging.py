@@ -1,10 +1,10 @@
-"""Averages of the weights are those that their definitions give, and validation sees them."""
+"""Averages of weights are those that their definitions give, and validation sees them."""
 
 import keras
 import numpy as np
 import pytest
 
-from training.averaging import WeightAverage
+from training.averaging import WeightAverage, blended
 from training.checkpoint import assign, values
 
 
@@ -59,3 +59,10 @@ def test_an_average_goes_on_where_it_stopped(model):
     second = WeightAverage(model.weights, "lookahead", steps=20, average=first.average, step=7)
     walk(model, second, 8)
     np.testing.assert_array_equal(second.average[0], whole.average[0])
+
+
+def test_networks_are_blended_array_by_array():
+    first, second = ([np.full((2, 3), 1.0), np.array([4.0])], [np.full((2, 3), 5.0), np.array([0.0])])
+    matrix, vector = blended([first, second], (0.25, 0.75))
+    np.testing.assert_allclose(matrix, np.full((2, 3), 4.0))
+    np.testing.assert_allclose(vector, [1.0])

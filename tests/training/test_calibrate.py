@@ -7,7 +7,7 @@ import pytest
 from tiny import tiny_dataset
 
 from models.card import read_card
-from training import calibrate
+from training import calibrate, folder_command
 from training.artifacts import load_saved
 from training.evaluation import fit_calibration, predict_probabilities
 
@@ -15,7 +15,7 @@ from training.evaluation import fit_calibration, predict_probabilities
 @pytest.fixture
 def dataset(monkeypatch):
     made_up = tiny_dataset(classes=10)
-    monkeypatch.setattr(calibrate, "load_cifar10", lambda: made_up)
+    monkeypatch.setattr(folder_command, "load_cifar10", lambda: made_up)
     return made_up
 
 

@@ -10,7 +10,7 @@ from tiny import tiny_dataset
 from models.card import read_card
 from models.novelty import read_novelty
 from models.onnx_model import OnnxModel
-from training import novelty
+from training import folder_command, novelty
 from training.novelty import add_novelty, learn_novelty, pooled_features
 from training.pipeline import resize
 
@@ -49,7 +49,7 @@ def folder(saved_models, tmp_path):
 def test_it_is_added_to_a_model_and_named_in_its_card(folder, monkeypatch):
     dataset = tiny_dataset(classes=10)
     assert read_novelty(folder, read_card(folder / "card.json")) is None
-    monkeypatch.setattr(novelty, "load_cifar10", lambda: dataset)
+    monkeypatch.setattr(folder_command, "load_cifar10", lambda: dataset)
     assert novelty.main([str(folder)]) == 0
     card = read_card(folder / "card.json")
     added = read_novelty(folder, card)
@@ -71,7 +71,7 @@ def test_a_model_without_its_feature_map_gets_its_resolution_alone(folder, monke
 
 
 def test_a_folder_without_a_model_is_told(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(novelty, "load_cifar10", lambda: tiny_dataset(classes=10))
+    monkeypatch.setattr(folder_command, "load_cifar10", lambda: tiny_dataset(classes=10))
     assert novelty.main([str(tmp_path)]) == 1
     assert "novelty: " in capsys.readouterr().err
 

@@ -38,7 +38,7 @@ def test_the_command_of_a_card_trains_what_it_describes(path):
 
 
 @pytest.mark.parametrize("path", CARDS, ids=[path.parent.name for path in CARDS])
-def test_uploads_are_fitted_as_was_found_best_and_strange_ones_can_be_told(path):
+def test_uploads_are_fitted_alike_and_strange_ones_can_be_told(path):
     card = read_card(path)
     assert (card.fit, card.resolution) == (FIT, 32)
     assert "exponent" in json.loads(path.read_text()), f"python -m training.calibrate {path.parent}"
