@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
+from training.diagnosis import calibration_error_by_chance
 from training.tables import origin, origins
 
 SIGNIFICANT = 0.05
@@ -124,15 +125,17 @@ def shipped(result: dict, stored: dict) -> str:
         rows.append(
             f"| `{folder}` | {model['recipe']} | **{model['accuracy']:.2%}** | {macro['precision']:.4f} | "
             f"{macro['recall']:.4f} | {macro['f1']:.4f} | {errors['ece_before']:.2%} | {errors['ece_after']:.2%} | "
+            f"{calibration_error_by_chance(model['reliability']['after']):.2%} | "
             f"{errors['temperature']:.2f} | {errors['exponent']:.2f} |"
         )
     head = (
-        "| model | recipe | test accuracy | precision | recall | F1 | calibration error | after calibration | temperature | "
-        f"exponent |\n|{'---|' * 10}\n"
+        "| model | recipe | test accuracy | precision | recall | F1 | calibration error | after calibration | by chance | "
+        f"temperature | exponent |\n|{'---|' * 11}\n"
     )
     note = (
         "Precision, recall and F1 are means over the classes. Calibration, fitted on the validation split, puts a class that "
-        "lies d nats below the most probable one (d / temperature)^exponent below it."
+        "lies d nats below the most probable one (d / temperature)^exponent below it. By chance: what a model as sure as this "
+        "one, and right exactly as often as it is sure, would show on so many images."
     )
     return head + "\n".join(rows) + f"\n\n{note} {origin(result)}"
 

@@ -50,6 +50,20 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIB
     ]  # fmt: skip
 
 
+def calibration_error_by_chance(rows: Sequence[Mapping[str, float]]) -> float:
+    """Return the expected calibration error that a model without any would show, by the luck of which images it is asked.
+
+    Each interval's right answers are taken to be drawn at its mean confidence, and their number to be normally distributed.
+    The error is a mean of absolute values, so luck does not cancel out (Roelofs et al. 2022, "Mitigating bias in calibration
+    error estimation", arXiv 2012.08668).
+
+    Args:
+        rows: a reliability diagram, as `reliability` returns it.
+    """
+    variances = [row["images"] * row["confidence"] * (1 - row["confidence"]) for row in rows]
+    return float(np.sqrt(2 / np.pi * np.array(variances)).sum() / sum(row["images"] for row in rows))
+
+
 def coverage_curve(probabilities: np.ndarray, labels: np.ndarray, points: int = COVERAGES) -> list[dict[str, float]]:
     """Return the accuracy on the images that a model is surest of, by the share of them that it answers.
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from training.diagnosis import (
+    calibration_error_by_chance,
     confident_mistakes,
     confusion_pairs,
     coverage_curve,
@@ -36,6 +37,15 @@ def test_the_diagram_adds_up_to_the_calibration_error(answers):
     assert sum(row["images"] for row in rows) == 500
     error = sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / 500
     assert error == pytest.approx(expected_calibration_error(*answers))
+
+
+def test_the_error_by_chance_is_what_calibrated_answers_show_on_average():
+    generator = np.random.default_rng(0)
+    confidence = generator.uniform(0.5, 1, 2000)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    drawn = [(generator.random(2000) >= confidence).astype(int) for _ in range(200)]
+    errors = [expected_calibration_error(probabilities, labels) for labels in drawn]
+    assert calibration_error_by_chance(reliability(probabilities, drawn[0])) == pytest.approx(np.mean(errors), rel=0.05)
 
 
 def test_coverage_ends_at_the_accuracy_and_starts_at_the_surest(answers):
