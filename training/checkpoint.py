@@ -63,6 +63,11 @@ class TrainingState:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + watch.seconds
         self.cpu_seconds += watch.cpu_seconds
 
+    def add(self, other: "TrainingState") -> None:
+        """Add the times of another run, which this one is made of, stage by stage."""
+        self.seconds |= {stage: self.seconds.get(stage, 0.0) + seconds for stage, seconds in other.seconds.items()}
+        self.cpu_seconds += other.cpu_seconds
+
 
 @dataclass
 class Checkpoint:

@@ -40,9 +40,8 @@ class TrainingConfig:
         cache: whether the frozen layers are computed once (True) or in every epoch.
         cache_dtype: "float16" or "float32", of the cached activations.
         precision: of the arithmetic in training: "float32" or "mixed_bfloat16"; the saved model is float32 always.
-        validation: how many of the training images are held back for validation; None for a tenth. Settings are chosen
-            with a tenth; a run that chooses nothing (patience None) may hold back fewer, for the calibration and the levels of
-            novelty alone.
+        validation: how many of the training images are held back for validation; None for a tenth. A run that chooses nothing
+            (patience None) may hold back fewer, for the calibration and the levels of novelty.
         test_views: the views that a second evaluation averages over, see `training.evaluation`; none skips it.
         blend: another recipe that the network learns by too, from the same start; the weights are then averaged (Wortsman et
             al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903, and "Model soups", arXiv 2203.05482). None
@@ -124,20 +123,11 @@ class TrainingConfig:
 
     def parts(self) -> tuple[tuple["TrainingConfig", float], ...]:
         """The runs whose weights a run with a `blend` averages, and the share of each: the other recipe's, and its own."""
-        shared = (
-            "head",
-            "weights",
-            "image_size",
-            "unfreeze",
-            "seed",
-            "limit",
-            "cache",
-            "cache_dtype",
-            "precision",
-            "validation",
-        )
-        given = {name: getattr(self, name) for name in shared} | {"weights": self.weights or "none"}
-        other = make_config(self.phases[-1].name, self.model, self.blend, **given, blend="none")
+        shared = ("head", "image_size", "unfreeze", "seed", "cache", "cache_dtype", "precision")
+        given = {name: getattr(self, name) for name in shared} | {"weights": self.weights or "none", "blend": "none"}
+        other = make_config(self.phases[-1].name, self.model, self.blend, **given)
+        # The same images are held back by both; None, which names a number too, would be read as the recipe's own.
+        other = dataclasses.replace(other, validation=self.validation, limit=self.limit)
         return (other, self.blend_share), (dataclasses.replace(self, blend=None, blend_share=0.5), 1 - self.blend_share)
 
     def save(self, path: Path, provenance: dict) -> None:

@@ -16,6 +16,7 @@ from models.calibration import Calibration, distances, log_probabilities
 if TYPE_CHECKING:
     from training.artifacts import SavedModel
     from training.datasets import ImageDataset
+    from training.feeds import Split
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +131,46 @@ def fit_calibration(probabilities: np.ndarray, labels: np.ndarray) -> Calibratio
             TEMPERATURE_RANGE, EXPONENT_RANGE,
         )  # fmt: skip
     return Calibration(*map(float, np.exp(found.x)))
+
+
+def evaluate_once(
+    served: Predictor, split: "Split", image_size: int, views: Sequence[str] = (), progress: bool = False
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Fit the calibration of a trained model on its validation split, then look at the test set, once.
+
+    Args:
+        served: the model as it will answer.
+        split: the data set and the rows that were held back.
+        image_size: the side of the model's square input in pixels.
+        views: over which a second evaluation averages; none skips it.
+        progress: whether to show bars.
+
+    Returns:
+        `evaluate`'s metrics with `calibration`, `validation_accuracy` and, with `views`, `tta`; and the probabilities
+        (images, classes) of `test` and `validation`.
+    """
+    dataset = split.dataset
+    images, labels = dataset.x_train[split.validation], dataset.y_train[split.validation]
+
+    def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+        return float((probabilities.argmax(axis=1) == labels).mean())
+
+    validation = predict_probabilities(served, images, image_size, progress=progress)
+    test = predict_probabilities(served, dataset.x_test, image_size, progress=progress)
+    found = {
+        **evaluate(test, dataset.y_test, dataset.class_names),
+        "calibration": calibration(test, dataset.y_test, fit_calibration(validation, labels)),
+        "validation_accuracy": accuracy(validation, labels),
+    }
+    if views:
+        averaged = predict_views(served, images, image_size, views, progress=progress)
+        averaged_test = predict_views(served, dataset.x_test, image_size, views, progress=progress)
+        found["tta"] = {
+            "views": list(views),
+            "accuracy": accuracy(averaged_test, dataset.y_test),
+            "validation_accuracy": accuracy(averaged, labels),
+        }
+    return found, {"test": test, "validation": validation}
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS) -> float:

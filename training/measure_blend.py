@@ -5,41 +5,38 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training.artifacts import load_saved
 from training.averaging import blended
 from training.checkpoint import assign, values
-from training.cifar10 import load_cifar10
 from training.config import TrainingConfig
 from training.evaluation import calibration, fit_calibration, predict_probabilities
 from training.measure import record
 from training.measure_views import CONDITIONS
 from training.recipes import require
+from training.run import Run
 from training.views import apply_view
 
 SHARES = (0.0, 0.2, 0.35, 0.5, 1.0)
 
 
 def measure_blend(run: Path, results: Path, shares: Sequence[float] = SHARES) -> dict:
-    """Ask averages of the two models that a run with a `blend` made; the test set is not looked at.
+    """Ask averages of the two networks that a run with a `blend` made; the test set is not looked at.
 
     Args:
-        run: the folder of the run; both parts in it must be finished.
+        run: the folder of the run; both parts in it must be trained.
         results: where `blend.json` goes.
         shares: of the other recipe's weights.
 
     Raises:
-        ValueError: the run has no `blend`, or a part of it is not finished.
+        ValueError: the run has no `blend`, or a part of it is not trained to its end.
     """
     config = TrainingConfig.load(run / "config.json")
     require(config.blend is not None, "the run must be one with a blend", run=str(run))
-    folders = [run / name for name in (config.blend, config.recipe)]
-    for folder in folders:
-        require((folder / "model.keras").exists(), "both parts must be finished; go on with --resume", part=str(folder))
-    parts = [load_saved(folder) for folder in folders]
-    own, _, held_back = parts[1].split(load_cifar10())
-    images, labels = own.x_train[held_back], own.y_train[held_back]
-    weights = [values(part.model.weights) for part in parts]
-    model = parts[1].model
+    parts = Run(config, run).parts()
+    for part in parts:
+        require(part.is_trained, "both parts must be trained; go on with --resume", part=str(part.folder))
+    (other, _), (model, split) = (part.trained() for part in parts)
+    images, labels = split.dataset.x_train[split.validation], split.dataset.y_train[split.validation]
+    weights = [values(network.weights) for network in (other, model)]
     rows = []
     with tqdm(total=len(shares) * len(CONDITIONS), unit=" conditions", disable=None) as bar:
         for share in shares:

@@ -23,7 +23,7 @@ from training.averaging import blended
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.cifar10 import load_cifar10
 from training.config import TrainingConfig, with_precision
-from training.evaluation import Predictor, calibration, evaluate, fit_calibration, predict_probabilities, predict_views
+from training.evaluation import evaluate_once
 from training.feeds import Split, make_feed, prepare_caches, thaw
 from training.freeze import backbone_layers, resolve_unfreeze
 from training.novelty import write_novelty
@@ -31,7 +31,7 @@ from training.onnx_export import OnnxExportError, export_served
 from training.phases import run_phase, solve_phase
 from training.pipeline import image_batches, resize
 from training.precision import in_precision
-from training.progress import TensorBoardLog, read_history, write_history
+from training.progress import TensorBoardLog, write_history
 from training.provenance import arrays_sha256, git_commit, hardware, peak_memory_mb, versions
 from training.stopwatch import Stopwatch
 
@@ -100,6 +100,19 @@ class Run:
         with self._to_itself():
             return self._trained()
 
+    def parts(self) -> list["Run"]:
+        """Return the runs that a run with a `blend` trains: by the other recipe, and by its own."""
+        configs = [config for config, _ in self.config.parts()]
+        return [
+            Run(config, self.folder / config.recipe, data_dir=self.data_dir, command=self.command) for config in configs
+        ]
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether every phase is done, by the checkpoint; a finished run has none any more."""
+        path = self.checkpoint_path
+        return path.exists() and Checkpoint.load(path).state.phase == len(self.config.phases)
+
     @contextlib.contextmanager
     def _to_itself(self) -> Iterator[None]:
         """Hold the folder's lock, and see that a run that is there is this one."""
@@ -138,18 +151,17 @@ class Run:
         return model, split
 
     def _blend(self, model: keras.Model) -> None:
-        """Complete the runs of both recipes, each in a folder inside this one, and give the model their weights' average."""
-        parts = self.config.parts()
-        networks = []
-        for config, _ in parts:
-            part = Run(config, self.folder / config.recipe, data_dir=self.data_dir, command=self.command)
-            seconds = part.complete()["seconds"]
-            self.state.seconds |= {
-                stage: self.state.seconds.get(stage, 0) + seconds[stage] for stage in seconds if stage != "total"
-            }
-            networks.append(values(keras.models.load_model(part.folder / "model.keras").weights))
-        self.state.history = read_history(part.folder / "history.csv")  # its own recipe's
-        assign(model.weights, blended(networks, [share for _, share in parts]))
+        """Train by both recipes, each in a folder inside this one, and give the model their weights' average.
+
+        Of the two alone nothing is measured: the test set is looked at once, for the average.
+        """
+        networks, parts = [], self.parts()
+        for part in parts:
+            network, _ = part.trained()
+            networks.append(values(network.weights))
+            self.state.add(part.state)
+        self.state.history = parts[-1].state.history  # its own recipe's
+        assign(model.weights, blended(networks, [share for _, share in self.config.parts()]))
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -273,7 +285,10 @@ class Run:
             onnx_difference = self._export(model, dataset.x_train[split.validation[:PARITY_IMAGES]])
         with self._stage("evaluate"):
             served = OnnxModel(folder / "model.onnx") if onnx_difference is not None else model
-            metrics = self._measure(served, split)
+            metrics, probabilities = evaluate_once(
+                served, split, config.image_size, config.test_views, progress=sys.stderr.isatty()
+            )
+            save_predictions(folder / PREDICTIONS_FILE, **probabilities)
         if onnx_difference is not None:
             with self._stage("novelty"):
                 write_novelty(folder, served, dataset, split.training, split.validation)
@@ -300,33 +315,6 @@ class Run:
         )  # fmt: skip
         write_json(folder / "metrics.json", metrics)
         self.checkpoint_path.unlink(missing_ok=True)
-        return metrics
-
-    def _measure(self, served: Predictor, split: Split) -> dict:
-        """Fit the calibration on the validation split, then look at the test set, once."""
-        dataset, size, views = split.dataset, self.config.image_size, self.config.test_views
-        images, labels = dataset.x_train[split.validation], dataset.y_train[split.validation]
-        progress = sys.stderr.isatty()
-
-        def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-            return float((probabilities.argmax(axis=1) == labels).mean())
-
-        validation = predict_probabilities(served, images, size, progress=progress)
-        test = predict_probabilities(served, dataset.x_test, size, progress=progress)
-        save_predictions(self.folder / PREDICTIONS_FILE, test=test, validation=validation)
-        metrics = {
-            **evaluate(test, dataset.y_test, dataset.class_names),
-            "calibration": calibration(test, dataset.y_test, fit_calibration(validation, labels)),
-            "validation_accuracy": accuracy(validation, labels),
-        }
-        if views:
-            validation = predict_views(served, images, size, views, progress=progress)
-            test = predict_views(served, dataset.x_test, size, views, progress=progress)
-            metrics["tta"] = {
-                "views": list(views),
-                "accuracy": accuracy(test, dataset.y_test),
-                "validation_accuracy": accuracy(validation, labels),
-            }
         return metrics
 
     def _export(self, model: keras.Model, images: np.ndarray) -> float | None:

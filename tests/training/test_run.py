@@ -21,6 +21,7 @@ from models.registry import create_model
 from training import run
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState
 from training.config import TrainingConfig, make_config
+from training.evaluation import evaluate_once
 from training.run import Run, RunConflictError
 from training.run_folders import finished_head
 
@@ -69,30 +70,43 @@ def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
     assert metrics["accuracy"] == pytest.approx(accuracy, abs=1 / len(data.x_test))
 
 
-def test_a_blended_run_completes_both_and_averages_their_weights(tiny_network, data, cache, tmp_path, monkeypatch):
-    choices = {
-        "epochs": 2,
-        "weights": "none",
-        "blend": "reference",
-        "blend_share": 0.25,
-        "head": "linear",
-        "validation": 24,
-    }
-    config = make_config("finetune", tiny_network, "strong", **choices)
-    metrics = Run(config, tmp_path / "run", command="python train.py").complete()
-    both, other, own = (tmp_path / "run" / name for name in ("", "reference", "strong"))
-    weights = [keras.models.load_model(folder / "model.keras").get_weights() for folder in (both, other, own)]
-    for averaged, others, owns in zip(*weights, strict=True):
-        np.testing.assert_allclose(averaged, 0.25 * others + 0.75 * owns, atol=1e-6)
-    assert any((others != owns).any() for others, owns in zip(*weights[1:], strict=True))
-    parts = [json.loads((folder / "metrics.json").read_text()) for folder in (other, own)]
-    assert metrics["seconds"]["finetune"] == pytest.approx(sum(part["seconds"]["finetune"] for part in parts), abs=0.1)
-    assert history(both) == history(own)
-    assert read_card(both / "card.json").test_accuracy == metrics["accuracy"]
-    monkeypatch.setattr(run.Run, "_learn", lambda *_: pytest.fail("finished parts are not trained again"))
-    (both / "metrics.json").unlink()
-    again = Run(config, both).complete()
+def test_a_blended_run_trains_both_and_averages_their_weights(tiny_network, data, cache, tmp_path, monkeypatch):
+    looks = []
+    monkeypatch.setattr(run, "evaluate_once", lambda *given, **named: looks.append(1) or evaluate_once(*given, **named))
+    choices = {"epochs": 2, "weights": "none", "blend": "reference", "blend_share": 0.25, "head": "linear"}
+    config = make_config("finetune", tiny_network, "strong", **choices, validation=24)
+    whole = Run(config, tmp_path / "run", command="python train.py")
+    metrics = whole.complete()
+    assert len(looks) == 1  # at the test set
+    parts = whole.parts()
+    assert all(part.is_trained for part in parts) and not whole.is_trained
+    averaged = keras.models.load_model(whole.folder / "model.keras").get_weights()
+    weights = [part.trained()[0].get_weights() for part in parts]
+    for array, others, owns in zip(averaged, *weights, strict=True):
+        np.testing.assert_allclose(array, 0.25 * others + 0.75 * owns, atol=1e-6)
+    assert any((others != owns).any() for others, owns in zip(*weights, strict=True))
+    times = [Checkpoint.load(part.checkpoint_path).state for part in parts]
+    assert metrics["seconds"]["finetune"] == pytest.approx(sum(each.seconds["finetune"] for each in times), abs=0.1)
+    assert metrics["cpu_seconds"] > sum(each.cpu_seconds for each in times) - 0.1
+    assert history(whole.folder) == history(parts[1].folder)
+    assert read_card(whole.folder / "card.json").test_accuracy == metrics["accuracy"]
+
+
+def test_a_blended_run_goes_on_with_the_parts_that_are_trained(tiny_network, data, cache, tmp_path, monkeypatch):
+    choices = {"epochs": 1, "weights": "none", "blend": "reference", "head": "linear"}
+    config = make_config("finetune", tiny_network, "strong", **choices, validation=24)
+    metrics = Run(config, folder := tmp_path / "run").complete()
+    (folder / "metrics.json").unlink()
+    monkeypatch.setattr(run, "run_phase", lambda *_, **__: pytest.fail("what is trained is not trained again"))
+    again = Run(config, folder).complete()
     assert (again["accuracy"], again["loss"]) == pytest.approx((metrics["accuracy"], metrics["loss"]))
+
+
+def test_both_parts_of_a_blend_hold_back_the_same_images(tiny_network):
+    choices = {"weights": "none", "head": "linear", "blend": "strong"}
+    for validation, limit in ((None, None), (24, 300)):
+        config = make_config("finetune", tiny_network, "reference", **choices, validation=validation, limit=limit)
+        assert {(part.validation, part.limit) for part, _ in config.parts()} == {(validation, limit)}
 
 
 def test_a_strong_run_solves_for_its_head_and_averages_views(tiny_network, data, cache, tmp_path):
