@@ -96,7 +96,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--models",
         nargs="+",
         default=(),
-        help="names of networks for --accuracy, --budget, --domain-gap, --fits or --novelty (default: all)",
+        help="names of networks for --accuracy, --budget, --domain-gap, --fits or --novelty (default: all; of --domain-gap and "
+        "--fits four that ship)",
     )
     parser.add_argument(
         "--word", default="", help='one of a command line, such as "robust": --accuracy runs only commands that hold it'
@@ -210,20 +211,18 @@ def stopping_result() -> dict:
     return record(RESULTS / "stopping.json", stopping(SAVED_MODELS, EXAMPLE))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure, print the result, and return the exit status."""
-    options = parse_arguments(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+def result_of(options: argparse.Namespace) -> dict | None:
+    """Measure what the options ask for, and return the result; None where results are only rendered."""
     if options.readme:
         from training.readme import write_readme
 
         write_readme(Path("README.md"), RESULTS)
-        return 0
+        return None
     if options.report:
         from training.report import write_report
 
         write_report(RESULTS)
-        return 0
+        return None
     from training import (
         comparison,
         measure,
@@ -236,52 +235,65 @@ def main(arguments: list[str] | None = None) -> int:
     )
 
     if options.serving:
-        result = serving_result(options.model, options.seconds)
-    elif options.stopping:
-        result = stopping_result()
-    elif options.latency:
-        result = latency_result()
-    elif options.evaluation:
-        result = shelf_evaluation.evaluate_shelf(Path("saved_models"), RESULTS)
-    elif options.fits:
-        result = fits_result(options.models)
-    elif options.upload_cost:
-        result = upload_cost_result()
-    elif options.domain_gap:
-        result = domain_gap_result(options.domain_gap, options.models)
-    elif options.robust_views:
-        result = measure_views.measure_views(RUNS, RESULTS, options.sets)
-    elif options.blend:
-        result = measure_blend.measure_blend(options.blend, RESULTS)
-    elif options.novelty:
-        result = novelty_result(options.models, options.outside)
-    elif options.budget:
-        result = comparison.controlled(RUNS, RESULTS, options.models, seed_numbers(options.seeds or [3]))
-    elif options.reference:
-        result = measure.reference(
+        return serving_result(options.model, options.seconds)
+    if options.stopping:
+        return stopping_result()
+    if options.latency:
+        return latency_result()
+    if options.evaluation:
+        return shelf_evaluation.evaluate_shelf(Path("saved_models"), RESULTS)
+    if options.fits:
+        return fits_result(options.models)
+    if options.upload_cost:
+        return upload_cost_result()
+    if options.domain_gap:
+        return domain_gap_result(options.domain_gap, options.models)
+    if options.robust_views:
+        return measure_views.measure_views(RUNS, RESULTS, options.sets)
+    if options.blend:
+        return measure_blend.measure_blend(options.blend, RESULTS)
+    if options.novelty:
+        return novelty_result(options.models, options.outside)
+    if options.budget:
+        return comparison.controlled(RUNS, RESULTS, options.models, seed_numbers(options.seeds or [3]))
+    if options.reference:
+        return measure.reference(
             RUNS, RESULTS, head_seeds=range(options.head_seeds), finetune_seeds=range(options.finetune_seeds)
         )
-    elif options.training_cost:
-        result = measure.training_cost(RESULTS, epochs=options.epochs, limit=options.limit)
-    elif options.linear_probe:
-        result = measure_networks.linear_probe(RESULTS)
-    elif options.networks:
-        result = measure_networks.networks(RUNS, RESULTS)
-    elif options.accuracy:
-        result = measure_recipes.accuracy(
-            RUNS, RESULTS, options.models, seed_numbers(options.seeds or [1]), options.word
-        )
-    elif options.ablation:
-        result = measure_recipes.ablation(RUNS, RESULTS, options.changes)
-    elif options.time_to_accuracy:
-        result = measure_recipes.time_to_accuracy(RUNS, RESULTS)
-    elif options.step_cost:
-        result = step_cost.step_cost(RESULTS)
-    elif options.parity:
-        result = measure_networks.parity(RESULTS)
-    else:
-        result = measure.fresh_clone(RESULTS, RUNS)
-    print(json.dumps(result, indent=2))
+    if options.training_cost:
+        return measure.training_cost(RESULTS, epochs=options.epochs, limit=options.limit)
+    if options.linear_probe:
+        return measure_networks.linear_probe(RESULTS)
+    if options.networks:
+        return measure_networks.networks(RUNS, RESULTS)
+    if options.accuracy:
+        return measure_recipes.accuracy(RUNS, RESULTS, options.models, seed_numbers(options.seeds or [1]), options.word)
+    if options.ablation:
+        return measure_recipes.ablation(RUNS, RESULTS, options.changes)
+    if options.time_to_accuracy:
+        return measure_recipes.time_to_accuracy(RUNS, RESULTS)
+    if options.step_cost:
+        return step_cost.step_cost(RESULTS)
+    if options.parity:
+        return measure_networks.parity(RESULTS)
+    return measure.fresh_clone(RESULTS, RUNS)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print the result, and return the exit status: 0 done, 1 failed, 130 interrupted."""
+    options = parse_arguments(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        result = result_of(options)
+    except KeyboardInterrupt:
+        print("\nInterrupted. Rows that were finished are recorded.", file=sys.stderr)
+        return 130
+    except (ArithmeticError, RuntimeError, ValueError, OSError) as error:  # all that the measurements raise on purpose
+        logging.debug("The measurement stopped here:", exc_info=True)
+        print(f"benchmark.py: {error}", file=sys.stderr)
+        return 1
+    if result is not None:
+        print(json.dumps(result, indent=2))
     return 0
 
 

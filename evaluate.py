@@ -3,7 +3,7 @@
 python evaluate.py runs/mobilenet_v2-reference-finetune-seed0      the model of a run, on the 10,000 test images
 python evaluate.py saved_models/mobilenet_v2                       a model that ships with the project
 python evaluate.py runs/my-run/model.onnx                          the ONNX file, by onnxruntime
-python evaluate.py runs/my-run --split validation                  the 5,000 images that the run held out
+python evaluate.py runs/my-run --split validation                  the training images that the run held back
 python evaluate.py runs/my-run --output metrics.json               also writes metrics.json and its confusion matrix
 
 A folder is measured by its model.keras, or by its model.onnx where that is all it has. A model takes raw RGB in 0..255

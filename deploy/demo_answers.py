@@ -234,7 +234,7 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def as_csv(rows: Sequence[Row], labels: Sequence[str]) -> str:
-    """Return the rows as CSV for programs: file, label, probability, every class's probability, doubts, problem."""
+    """Return the rows as CSV for programs, with every class's probability and what the API says beside it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "label", "probability", *labels, "in_distribution", "warning", "problem"])

@@ -21,3 +21,10 @@ def test_a_stage_without_a_name_is_refused(capsys):
     with pytest.raises(SystemExit):
         benchmark.parse_arguments(["--domain-gap", ""])
     assert "--domain-gap needs a name" in capsys.readouterr().err
+
+
+def test_what_cannot_be_measured_is_told_in_a_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "RESULTS", tmp_path)
+    assert benchmark.main(["--fits", "--models", "no_such_model"]) == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("benchmark.py: "))
+    assert "no_such_model" in line

@@ -10,8 +10,9 @@ import functools
 import io
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -19,6 +20,7 @@ from scipy import ndimage
 
 Corruption = Callable[[Image.Image], Image.Image]
 FRAME, TITLE_BAR = "#f4f4f4", "#3c3f41"
+MOST_SIDE = 4096  # pixels
 
 
 def jpeg(image: Image.Image, quality: float) -> Image.Image:
@@ -103,10 +105,23 @@ def screenshot(image: Image.Image, share: float) -> Image.Image:
     return ImageOps.expand(ImageOps.expand(image, frame, FRAME), (0, frame, 0, 0), TITLE_BAR)
 
 
-KINDS: Mapping[str, Callable[[Image.Image, float], Image.Image]] = MappingProxyType({
-    kind.__name__: kind
-    for kind in (jpeg, blur, noise, brightness, contrast, pixelate, pixels, crop, corner, stretch, bars, screenshot)
-} | {"nearest": nearest, "bilinear": bilinear, "bicubic": bicubic, "lanczos": lanczos})  # fmt: skip
+class Kind(NamedTuple):
+    """What a corruption does to an image, given a severity from `least` to `most`."""
+
+    change: Callable[[Image.Image, float], Image.Image]
+    least: float
+    most: float
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType({
+    "jpeg": Kind(jpeg, 1, 95), "blur": Kind(blur, 0.1, 20), "noise": Kind(noise, 1, 128),
+    "brightness": Kind(brightness, 0.01, 10), "contrast": Kind(contrast, 0.01, 10),
+    "pixelate": Kind(pixelate, 1, MOST_SIDE), "pixels": Kind(pixels, 1, MOST_SIDE),
+    "crop": Kind(crop, 0.01, 1), "corner": Kind(corner, 0.01, 1),
+    "stretch": Kind(stretch, 0.1, 10), "bars": Kind(bars, 1, 10), "screenshot": Kind(screenshot, 0.01, 2),
+    "nearest": Kind(nearest, 1, MOST_SIDE), "bilinear": Kind(bilinear, 1, MOST_SIDE),
+    "bicubic": Kind(bicubic, 1, MOST_SIDE), "lanczos": Kind(lanczos, 1, MOST_SIDE),
+})  # fmt: skip
 KEEPING = ("jpeg", "blur", "noise", "brightness", "contrast", "pixelate", "pixels")
 """The kinds that keep an image's size, and so may be views of a training image."""
 
@@ -133,15 +148,20 @@ def find_corruption(name: str) -> Corruption:
     """Return the corruption called `name`, such as `jpeg_30` or `bicubic_224+jpeg_90`: a function of an RGB image.
 
     Raises:
-        ValueError: no corruption has this name.
+        ValueError: no corruption has this name, or its severity is out of range.
     """
     parts = [_single(part) for part in name.split("+")]
     if None in parts:
         raise ValueError(
-            f"Unknown corruption. Known: {', '.join(KINDS)}, each with a severity as in jpeg_30, or several joined by +. "
+            f"Unknown corruption. Known: {severities(KINDS)}, each as in jpeg_30, or several joined by +. "
             f"Received: {name!r}"
         )
     return lambda image: functools.reduce(lambda seen, part: part(seen), parts, image)
+
+
+def severities(kinds: Iterable[str]) -> str:
+    """Return the kinds with the severities that they take, such as "jpeg (1 to 95)", for messages."""
+    return ", ".join(f"{kind} ({KINDS[kind].least:g} to {KINDS[kind].most:g})" for kind in kinds)
 
 
 def is_corruption(name: str) -> bool:
@@ -167,10 +187,11 @@ def corrupt_batch(images: np.ndarray, name: str) -> np.ndarray:
 
 def _single(name: str) -> Corruption | None:
     match = _NAME.fullmatch(name)
-    if match is None or match[1] not in KINDS:
+    kind = KINDS.get(match[1]) if match else None
+    if kind is None or not kind.least <= float(match[2]) <= kind.most:
         return None
-    return functools.partial(_apply, KINDS[match[1]], float(match[2]))
+    return functools.partial(_apply, kind.change, float(match[2]))
 
 
-def _apply(kind: Callable[[Image.Image, float], Image.Image], severity: float, image: Image.Image) -> Image.Image:
-    return kind(image, severity)
+def _apply(change: Callable[[Image.Image, float], Image.Image], severity: float, image: Image.Image) -> Image.Image:
+    return change(image, severity)

@@ -13,6 +13,7 @@ from models.card import Card, read_card
 from training.cifar10 import load_cifar10
 from training.corruptions import CLEAN, CONDITIONS, find_corruption
 from training.evaluation import expected_calibration_error
+from training.gap_tables import best_of
 from training.measure import origin, record
 from training.photographs import HALVES, photographs
 from training.recipes import require
@@ -39,8 +40,8 @@ def domain_gap(
     Args:
         open_model: from a saved model's folder to what answers with it, the way that uploads are answered.
         shelf: the folder of saved models.
-        results: where `domain_gap.json` goes; other stages in it, and other models of this one, stay. Of each model
-            `figures/photographs-STAGE-MODEL.png` shows the photographs to report by that are answered wrongly.
+        results: where `domain_gap.json` goes; other stages in it, and other models of this one, stay.
+            `figures/photographs-STAGE.png` shows the photographs to report by that the best of them is wrong about.
         stage: the name that the result gets, such as "before" and "after".
         models: names of folders on the shelf.
         images: how many test images are asked in every condition.
@@ -83,11 +84,13 @@ def domain_gap(
                 row["conditions"][name] = summary(in_batches(answer, changed), labels)
                 bar.update()
             row["photographs"] = {half: ask_photographs(answer, half, card.labels) for half in HALVES}
-            if wrong := row["photographs"]["report"]["wrong"]:
-                row["picture"] = f"figures/photographs-{stage}-{model}.png"
-                _draw_wrong(wrong, results / row["picture"])
             rows[model] = row
             result = record(path, {"stages": stages})  # after each, so that an interruption loses none
+    best = best_of(rows)
+    if best in models and (wrong := rows[best]["photographs"]["report"]["wrong"]):
+        stages[stage]["picture"] = f"figures/photographs-{stage}.png"
+        _draw_wrong(wrong, results / stages[stage]["picture"])
+        result = record(path, {"stages": stages})
     return result
 
 

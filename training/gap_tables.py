@@ -3,11 +3,13 @@
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from training.corruptions import CLEAN, CONDITIONS
+from training.corruptions import CLEAN, CONDITIONS, KEEPING
 from training.tables import changed_options, origins
 from training.views import VIEW_SETS
 
 SHOWN = ("jpeg_30", "jpeg_10", "bicubic_16", "bicubic_8")  # single conditions beside the means of their groups
+BLEND_COST = 0.003  # of accuracy on clean images
+WORSE = 0.02  # by how much a model must have lost under a condition to be named
 UPLOADS = (CLEAN, *CONDITIONS, *SHOWN, "photographs")
 """What tables have a row of: test images as they are, groups of conditions, single conditions, photographs."""
 
@@ -47,8 +49,34 @@ def domain_gap(result: dict, stored: dict) -> str:
         f"{_head('', models)}\n" + "\n".join(rows) + f"\n\nAccuracy{stages} on "
         f"{stage['test_images']:,} test images as people would upload them, a mean over each group's conditions, and on the "
         f"half of the photographs ({_photographs(stage)} of them) by which nothing was chosen.{recovered} "
-        f"{_seen_in_training()} {_origins(result)}"
+        f"{_seen_in_training()} {_worse(models, stored)}{_origins(result)}"
     )  # fmt: skip
+
+
+def _worse(models: Mapping[str, Sequence[Mapping | None]], stored: Mapping) -> str:
+    """Return what the last stage does worse than the first, a sentence; empty where nothing is."""
+    lost = []
+    for name, stages in models.items():
+        first, *_, last = [stage for stage in stages if stage] * 2
+        before, after = (_test_accuracy(stage, stored) for stage in (first, last))
+        rows = [("the whole test set", before or 0, after or 0, "{:.2%}", 0)]
+        rows.append((UPLOADS[-1], *(_mean(stage, UPLOADS[-1], "accuracy") for stage in (first, last)), "{:.1%}", 0))
+        rows += [
+            (condition, *(stage["conditions"][condition]["accuracy"] for stage in (first, last)), "{:.1%}", WORSE)
+            for names in CONDITIONS.values()
+            for condition in names
+        ]
+        told = [
+            f"{what} ({form.format(was)} → {form.format(now)})"
+            for what, was, now, form, least in rows
+            if was - now > least
+        ]
+        lost += [f"`{name}` on {', '.join(told)}"] if told else []
+    return (
+        f"Worse than before, by more than {WORSE:.0%} of a condition's images or at all of the rest: {'; '.join(lost)}. "
+        if lost
+        else ""
+    )
 
 
 def _trained_by(model: Mapping) -> str:
@@ -91,25 +119,51 @@ def robust_views(result: dict, stored: dict) -> str:
     return (
         f"{head}\n" + "\n".join(rows) + f"\n\n{result['model']} at {result['image_size']}×{result['image_size']} by "
         f"`{result['recipe']}`, {result['epochs']:g} epochs, seed {result['seed']}, n = 1: accuracy on "
-        f"{result['validation_images']:,} validation images. <sub>{origins(result['runs'])}</sub>"
+        f"{result['validation_images']:,} validation images. {_untried(result)}<sub>{origins(result['runs'])}</sub>"
     )  # fmt: skip
+
+
+def _untried(result: Mapping) -> str:
+    """Return that the views which `robust` takes are not among those measured, where they are not."""
+    views = VIEW_SETS["robust"]
+    if list(views) in [run["set"] for run in result["runs"]]:
+        return ""
+    degraded = [view for view in views if any(part.split("_")[0] in KEEPING for part in view.split("+"))]
+    return (
+        f"`robust` has {len(views)} views, {len(degraded)} of which are degraded ({', '.join(degraded)}); this very set was "
+        "not tried here. "
+    )
 
 
 def blend(result: dict, stored: dict) -> str:
     """Return validation accuracy by what was done to the images, one row a share of the other recipe's weights."""
     conditions = list(result["runs"][0]["accuracy"])
-    rows = [
-        f"| {run['share']:.0%} | {run['loss']:.3f} | {' | '.join(percent(run['accuracy'][name]) for name in conditions)} |"
-        for run in result["runs"]
-    ]
+    taken = result["taken"]
+
+    def row(run: Mapping) -> str:
+        share = f"**{run['share']:.0%}**" if run["share"] == taken else f"{run['share']:.0%}"
+        cells = (percent(run["accuracy"][name]) for name in conditions)
+        return f"| {share} | {run['loss']:.3f} | {' | '.join(cells)} |"
+
+    rows = [row(run) for run in result["runs"]]
     names = " | ".join(conditions).replace("identity", CLEAN)
     return (
         f"| share of `{result['blend']}` | cross-entropy | {names} |\n|{'---|' * (2 + len(conditions))}\n" + "\n".join(rows)
         + f"\n\n{result['model']} at {result['image_size']}×{result['image_size']}, seed {result['seed']}, n = 1: the average "
         f"of the weights by `{result['blend']}` and by the views of `{result['recipe']}`. Cross-entropy, in nats, of "
         f"calibrated answers to clean images; accuracy on {result['validation_images']:,} validation images. "
+        f"`{result['recipe']}` takes {taken:.0%}{_reason(result)}. "
         f"<sub>{origins([result])}</sub>"
     )  # fmt: skip
+
+
+def _reason(result: Mapping) -> str:
+    """Return why this share is taken, where the numbers still say so."""
+    clean = {run["share"]: run["accuracy"]["identity"] for run in result["runs"]}
+    cheap = [share for share in clean if clean.get(1.0, 1) - clean[share] < BLEND_COST + 1e-9]
+    if min(cheap, default=None) != result["taken"]:
+        return ""
+    return f", the least of these that costs at most {100 * BLEND_COST:g} points on clean images"
 
 
 def fits(result: dict, stored: dict) -> str:
@@ -125,13 +179,15 @@ def fits(result: dict, stored: dict) -> str:
     rows = [row(name, lambda fit, name=name: fit["conditions"][name]) for name in conditions]
     rows.append(row("photographs", lambda fit: fit["photographs"]))
     rows.append(f"| answers a picture | {' | '.join(str(result['passes'][way]) for way in ways)} |")
-    head = f"| fitted | {' | '.join(ways)} |\n|{'---|' * (1 + len(ways))}"
+    names = [f"**{way}**" if way == result["shipped"] else way for way in ways]
+    head = f"| fitted | {' | '.join(names)} |\n|{'---|' * (1 + len(ways))}"
     best, once = result["best"], result["best_at_once"]
     cheaper = "" if best == once else f"; of those that ask the model once, `{once}`"
     return (
         f"{head}\n" + "\n".join(rows) + f"\n\nMean accuracy of {', '.join(f'`{name}`' for name in result['models'])} on "
         f"{models[0]['images']:,} validation images each, and on the half of the photographs to choose by. Right most often, "
-        f"photographs and images weighed alike, is `{best}`{cheaper}. <sub>{_origins_of(result)}</sub>"
+        f"photographs and images weighed alike, is `{best}`{cheaper}. What ships is "
+        f"`{result['shipped']}`. <sub>{_origins_of(result)}</sub>"
     )  # fmt: skip
 
 
@@ -167,18 +223,19 @@ def by_kind(result: dict) -> tuple[list[str], dict[str, dict[str, list[float]]]]
     return kinds, found
 
 
-def failures(result: dict, stored: dict) -> tuple[str, list[dict], str | None]:
-    """Return which model of the last stage has the highest test accuracy, which photographs it gets wrong, and their picture.
+def best_of(models: Mapping[str, Mapping]) -> str:
+    """Return which of the models that were asked is right about most test images as they are."""
+    return max(models, key=lambda name: models[name]["conditions"][CLEAN]["accuracy"])
+
+
+def failures(result: dict) -> tuple[str, list[dict], str | None]:
+    """Return the best model of the last stage, which photographs it gets wrong, and the file that shows them.
 
     They are of the half that nothing was chosen by.
     """
-    models = list(result["stages"].values())[-1]["models"]
-
-    def accuracy(name: str) -> float:
-        return _test_accuracy(models[name], stored) or models[name]["conditions"][CLEAN]["accuracy"]
-
-    best = max(models, key=accuracy)
-    return best, models[best]["photographs"]["report"]["wrong"], models[best].get("picture")
+    stage = list(result["stages"].values())[-1]
+    best = best_of(stage["models"])
+    return best, stage["models"][best]["photographs"]["report"]["wrong"], stage.get("picture")
 
 
 def _arrows(stages: Sequence[Mapping | None], cell: Callable[[Mapping], str]) -> str:

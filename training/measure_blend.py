@@ -52,5 +52,5 @@ def measure_blend(run: Path, results: Path, shares: Sequence[float] = SHARES) ->
             rows.append({"share": share, "loss": loss, "accuracy": accuracy})
     return record(results / "blend.json", {
         "model": config.model, "recipe": config.recipe, "blend": config.blend, "image_size": config.image_size,
-        "seed": config.seed, "validation_images": len(labels), "runs": rows,
+        "seed": config.seed, "taken": config.blend_share, "validation_images": len(labels), "runs": rows,
     })  # fmt: skip

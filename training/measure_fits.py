@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from models.card import ONNX_FILE
-from training.artifacts import load_saved
+from training.artifacts import FIT, load_saved
 from training.cifar10 import load_cifar10
 from training.corruptions import CLEAN, find_corruption
 from training.datasets import spread
@@ -69,6 +69,7 @@ CANDIDATES: Mapping[str, tuple[Look, ...]] = {
     "five pieces, thumbnails": ((pieces, "thumbnail"),),
 }
 """What is made of an image, and the card's `fit` that each is brought to the model's input by; answers are averaged."""
+SHIPPED = next(name for name, looks in CANDIDATES.items() if looks == ((as_fitted, FIT),))
 
 
 def measure_fits(
@@ -120,6 +121,7 @@ def measure_fits(
                 {
                     "models": rows,
                     "passes": {name: passes(looks) for name, looks in CANDIDATES.items()},
+                    "shipped": SHIPPED,
                     "best": best(rows.values(), CANDIDATES),
                     "best_at_once": best(rows.values(), once),
                 },

@@ -74,6 +74,7 @@ def measure_novelty(
         ValueError: if the file holds rows that were measured on other sets.
         FileUnavailableError: a photograph can neither be found in the cache nor downloaded.
     """
+    opened = {name: OnnxModel(shelf / name / ONNX_FILE) for name in models}  # a wrong name is told now
     photographs()  # fetched now: what cannot be had is told before anything is asked
     sets = {half: outside_sets(half, folder) for half in HALVES}
     path = results / "novelty.json"
@@ -89,8 +90,7 @@ def measure_novelty(
     }  # fmt: skip
     rows = _known_rows(path, shown)
     result: dict = {}
-    for name in tqdm(models, desc="novelty", unit=" models"):
-        model = OnnxModel(shelf / name / ONNX_FILE)
+    for name, model in tqdm(opened.items(), desc="novelty", unit=" models"):
         if model.output_count < 3:
             log.warning("%s gives no feature map, and is left out.", name)
             continue

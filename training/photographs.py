@@ -1,6 +1,6 @@
 """Photographs of CIFAR-10's ten classes as people upload them; authors, licences and sources are in photographs/SOURCES.csv.
 
-A fifth of them come with the project, the others stay with those who keep them: fetched once (40 MB), checked by their sums.
+A sixth of them comes with the project, the others stay with those who keep them: fetched once (40 MB), checked by their sums.
 
 python -m training.photographs     fetch them now
 """
@@ -29,7 +29,6 @@ class Photograph:
     Attributes:
         file: the class that it shows and a file name, such as "cat/kitten.jpg".
         half: "choice" or "report".
-        kind: "scene", or "cutout" where the object stands on white.
         author, licence, source: as the place that it was found at states them.
         address: of its original; empty where it comes with the project.
         sha256: of the file at that address.
@@ -37,7 +36,6 @@ class Photograph:
 
     file: str
     half: str
-    kind: str
     author: str
     licence: str
     source: str

@@ -146,7 +146,7 @@ def _failures(stored: dict[str, dict]) -> dict:
     """Return which photographs a model is wrong about, whose work they are, and which file shows them."""
     if "domain_gap" not in stored:
         return {}
-    model, wrong, picture = gap_tables.failures(stored["domain_gap"], stored)
+    model, wrong, picture = gap_tables.failures(stored["domain_gap"])
     known = {each.file: each for each in listed_photographs()}
     shown = [(known[row["file"]], row) for row in wrong]
     rows = [

@@ -133,6 +133,7 @@ def _accuracy(result: dict, stored: dict) -> str:
             f"{share(run['published'])} | **{run['accuracy']:.2%}**{spread} | {share(run['accuracy_tta'])} | {run['n']} | "
             f"{_verdict(run)} | {run['seconds']['total'] / 60:.0f} min |"
         )
+    notes = [f"`{run['model']}`, {run['recipe']}: {run['note']} " for run in result["runs"] if "note" in run]
     head = (
         "| network, recipe | input | parameters | others report | test accuracy | averaged over views | runs | target | "
         "everything |\n|---|---|---|---|---|---|---|---|---|"
@@ -140,7 +141,8 @@ def _accuracy(result: dict, stored: dict) -> str:
     return (
         f"{head}\n" + "\n".join(rows) + "\n\nMean ± deviation over runs. Averaged over views means the mean "
         "logits of the image, its mirror image and, for `speedrun`, shifts by a pixel. What others report are accuracies in "
-        f"the projects that Thaw replaces. `python benchmark.py --accuracy` repeats it. <sub>{origins(result['runs'])}</sub>"
+        f"the projects that Thaw replaces. {''.join(notes)}`python benchmark.py --accuracy` repeats it. "
+        f"<sub>{origins(result['runs'])}</sub>"
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from training.augment import check_augment
-from training.corruptions import KEEPING, corrupt_batch, is_corruption
+from training.corruptions import KEEPING, corrupt_batch, is_corruption, severities
 
 View = Callable[[np.ndarray], np.ndarray]
 VIEWS: dict[str, View] = {
@@ -44,11 +44,9 @@ def find_view(name: str) -> View:
     """
     parts = [_single_view(part) for part in name.split("+")]
     if None in parts:
-        known = ", ".join(VIEWS)
         raise ValueError(
-            f"Unknown view. Known: {known}, shift_{{dy}}_{{dx}} (such as shift_-2_1), {', '.join(KEEPING)} with a severity "
-            f"(such as jpeg_30), or several joined by +. "
-            f"Received: {name!r}"
+            f"Unknown view. Known: {', '.join(VIEWS)}, shift_{{dy}}_{{dx}} (such as shift_-2_1), {severities(KEEPING)}, as "
+            f"in jpeg_30, or several joined by +; alone, the sets of views {', '.join(VIEW_SETS)}. Received: {name!r}"
         )
     return (
         parts[0] if len(parts) == 1 else lambda images: functools.reduce(lambda seen, part: part(seen), parts, images)

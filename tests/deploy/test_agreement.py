@@ -110,12 +110,15 @@ def test_by_the_demo(pictures, by_keras, uploads):
                 client.submit(gradio_client.handle_file(path), shelf.default, api_name="/classify")
                 for path in files[start : start + 8]
             ]
-            answers += [job.result()[0] for job in jobs]
+            answers += [job.result() for job in jobs]
     finally:
         page.close()
     labels = shelf.cards[shelf.default].labels
     known = [*by_keras, *([document["probabilities"][label] for label in labels] for document in uploads[1])]
-    for answer, expected in zip(answers, known, strict=True):  # it names the top 3
+    for (answer, *_), expected in zip(answers, known, strict=True):  # it names the top 3
         named = {each["label"]: each["confidence"] for each in answer["confidences"]}
         assert named == pytest.approx({label: expected[labels.index(label)] for label in named}, abs=1e-4)
         assert len(named) == 3
+    for (_, doubt, *_), document in zip(answers[IMAGES:], uploads[1], strict=True):
+        assert document.get("warning", "") in str(doubt)
+    assert any("warning" in document for document in uploads[1])

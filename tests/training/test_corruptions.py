@@ -60,10 +60,26 @@ def test_one_after_the_other_and_in_batches(image):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "jpeg", "jpeg_", "jpeg_030", "jpeg_1.0", "jpeg_-3", "melt_3", "jpeg_30+", "blur_0"]
+    "name",
+    [
+        "",
+        "jpeg",
+        "jpeg_",
+        "jpeg_030",
+        "jpeg_1.0",
+        "jpeg_-3",
+        "melt_3",
+        "jpeg_30+",
+        "blur_0",
+        "jpeg_96",
+        "jpeg_0.3",
+        "pixels_0.4",
+        "crop_2",
+        "bars_0.5",
+    ],
 )
 def test_an_unknown_name_is_told(name):
-    with pytest.raises(ValueError, match="Unknown corruption. Known: jpeg, .* Received: "):
+    with pytest.raises(ValueError, match=r"Unknown corruption. Known: jpeg \(1 to 95\), .* Received: "):
         find_corruption(name)
 
 

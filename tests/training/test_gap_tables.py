@@ -57,17 +57,29 @@ def test_the_means_of_a_group_are_over_its_conditions():
 def test_the_failures_are_of_the_best_model_of_the_last_stage():
     result = made_up_results.domain_gap()
     result["stages"]["after"]["models"]["mobilenet_v2"]["photographs"]["report"]["wrong"] = []
-    assert gap_tables.failures(result, {}) == ("mobilenet_v2", [], "figures/photographs-after-mobilenet_v2.png")
+    assert gap_tables.failures(result) == ("mobilenet_v2", [], "figures/photographs-after.png")
     del result["stages"]["after"]
+    model, rows, picture = gap_tables.failures(result)
+    assert (model, picture) == ("mobilenet_v2", None) and [row["answer"] for row in rows] == ["frog"]
     small = result["stages"]["before"]["models"]["small_cnn"]
-    model, rows, _ = gap_tables.failures(result, {})
-    assert model == "mobilenet_v2" and [row["answer"] for row in rows] == ["frog"]
-    small |= {"command": "python train.py --model small_cnn", "picture": "figures/a.png"}
-    tested = {"accuracy": {"runs": [{"command": small["command"], "accuracy": 0.99}]}}
-    assert gap_tables.failures(result, tested) == (
-        "small_cnn",
-        small["photographs"]["report"]["wrong"],
-        "figures/a.png",
+    small["conditions"]["as it is"]["accuracy"] = 0.99
+    assert gap_tables.failures(result)[:2] == ("small_cnn", small["photographs"]["report"]["wrong"])
+
+
+def test_what_became_worse_is_named():
+    result = made_up_results.domain_gap()
+    assert "Worse" not in gap_tables.domain_gap(result, {})
+    after = result["stages"]["after"]["models"]["mobilenet_v2"]
+    after["command"] += " --views robust"
+    after["conditions"]["jpeg_30"]["accuracy"] = 0.72
+    after["conditions"]["blur_1"]["accuracy"] = 0.74
+    after["photographs"]["report"]["accuracy"] = 0.94
+    before = result["stages"]["before"]["models"]["mobilenet_v2"]
+    rows = [{"command": row["command"], "accuracy": found} for row, found in ((before, 0.9512), (after, 0.9501))]
+    table = gap_tables.domain_gap(result, {"accuracy": {"runs": rows}})
+    assert (
+        "`mobilenet_v2` on the whole test set (95.12% → 95.01%), photographs (95.0% → 94.0%), jpeg_30 (75.0% → 72.0%). "
+        in table
     )
 
 
@@ -82,11 +94,18 @@ def test_confidence_and_calibration_go_from_stage_to_stage():
 def test_the_fits_say_which_is_best_and_which_is_best_for_one_answer():
     result = made_up_results.fits()
     table = gap_tables.fits(result, {})
+    assert "| fitted | **middle** | middle and squeezed |" in table and "What ships is `middle`." in table
     assert "| photographs | 80.0% | 90.0% |\n| answers a picture | 1 | 2 |" in table
     assert "is `middle and squeezed`; of those that ask the model once, `middle`." in table
-    assert "is `middle`. <sub>" in gap_tables.fits({**result, "best": "middle"}, {})
+    assert "is `middle`. What ships" in gap_tables.fits({**result, "best": "middle"}, {})
 
 
 def test_views_are_told_with_what_they_give():
     assert "| and both | 2 | 90.0% | 70.0% | 2 min |" in gap_tables.robust_views(made_up_results.robust_views(), {})
-    assert "| 35% | 0.150 | 95.0% | 70.0% |" in gap_tables.blend(made_up_results.blend(), {})
+    assert "this very set was not tried here" in gap_tables.robust_views(made_up_results.robust_views(), {})
+    blend = made_up_results.blend()
+    table = gap_tables.blend(blend, {})
+    assert "| **35%** | 0.150 | 95.0% | 70.0% |" in table
+    assert "`robust` takes 35%, the least of these that costs at most 0.3 points on clean images." in table
+    blend["runs"][1]["accuracy"]["identity"] = 0.9
+    assert "`robust` takes 35%. <sub>" in gap_tables.blend(blend, {})

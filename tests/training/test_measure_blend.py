@@ -24,7 +24,7 @@ def test_averages_of_both_are_asked_and_the_test_set_is_not(tiny_recipes, datase
             *_, last = csv.DictReader(file)
         assert row["accuracy"]["identity"] == pytest.approx(float(last["val_accuracy"]), abs=1e-6)
         assert row["accuracy"]["brightness_0.01"] < 0.8
-    assert "| 50% |" in gap_tables.blend(result, {})
+    assert "| **50%** |" in gap_tables.blend(result, {})
 
 
 def test_what_cannot_be_averaged_is_told(tiny_recipes, tmp_path):

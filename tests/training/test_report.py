@@ -25,7 +25,7 @@ def results(tmp_path):
         "comparison", "evaluation", "latency", "domain_gap", "novelty", "fits", "robust_views", "blend", "upload_cost",
     ):  # fmt: skip
         (tmp_path / f"{name}.json").write_text(json.dumps(getattr(made_up_results, name)()))
-    pictures = ("mistakes.png", "figures/photographs-after-mobilenet_v2.png")
+    pictures = ("mistakes.png", "figures/photographs-after.png")
     (tmp_path / "figures").mkdir()
     for picture in pictures:
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / picture)
