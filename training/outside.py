@@ -1,11 +1,16 @@
 """Pictures of none of CIFAR-10's classes, to measure by: what installed packages bring, noise, and folders of one's own.
 
-python -m training.outside outside/     put 2,000 test images of CIFAR-100 into outside/near-cifar100, for `--outside outside`
+python -m training.outside outside/                                     CIFAR-100, which Keras downloads: near-cifar100
+python -m training.outside outside/ --tiny-imagenet tiny-imagenet-200   and of a copy of Tiny ImageNet: near-tiny_imagenet
+python -m training.outside outside/ --dtd dtd                           and of a copy of its textures: far-dtd
+
+`python benchmark.py --novelty --outside outside` then measures by them.
 """
 
 import argparse
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +28,14 @@ LEAST = 64  # side of a picture, in pixels: none of them is to be told by its si
 PICTURES = ("camera", "astronaut", "coffee", "coins", "colorwheel", "hubble_deep_field", "immunohistochemistry", "moon", "page",
             "retina", "text")  # fmt: skip
 TEXTURES = ("brick", "grass", "gravel")
+CIFAR100_IMAGES = 916  # as many as a shortened copy of its file held, by which this was first measured
+DTD_CLASSES = 10
+# Of Tiny ImageNet: cats, dogs, birds, frogs, cars, vans and boats. Hoofed animals of other kinds than deer and horses stay.
+NEAR_THE_TEN = frozenset((
+    "n02123045", "n02123394", "n02124075", "n02085620", "n02094433", "n02099601", "n02099712", "n02106662", "n02113799",
+    "n01855672", "n02002724", "n02056570", "n02058221", "n01641577", "n01644900", "n02814533", "n03100240", "n03670208",
+    "n04285008", "n03977966", "n03796401", "n03662601", "n03447447",
+))  # fmt: skip
 
 
 def outside_sets(half: str, folder: Path | None = None) -> dict[str, list[Image.Image] | list[Path]]:
@@ -67,7 +80,7 @@ def source_of(name: str, folder: Path | None = None) -> str:
 
 
 def write_cifar100(folder: Path) -> Path:
-    """Write every fifth test image of CIFAR-100 (Krizhevsky 2009) as a PNG into `folder`/near-cifar100, and return that.
+    """Write the first test images of CIFAR-100 (Krizhevsky 2009) as PNGs into `folder`/near-cifar100, and return that.
 
     Its classes are other ones than CIFAR-10's, of the same kind; a few, such as pickup trucks, come near. Keras downloads it
     (170 MB) and checks its sum.
@@ -75,13 +88,56 @@ def write_cifar100(folder: Path) -> Path:
     import keras
 
     _, (images, _) = keras.datasets.cifar100.load_data()
-    target = folder / "near-cifar100"
-    partial = target.with_name(".partial-near-cifar100")
+    pictures = ((f"{number:04d}.png", Image.fromarray(image)) for number, image in enumerate(images[:CIFAR100_IMAGES]))
+    source = f"the first {CIFAR100_IMAGES} of CIFAR-100's test images, from the data set's own file"
+    return _write(folder / "near-cifar100", pictures, source)
+
+
+def write_tiny_imagenet(folder: Path, copy: Path) -> Path:
+    """Write every fourth validation image of Tiny ImageNet (Stanford 2015) into `folder`/near-tiny_imagenet, and return that.
+
+    Classes that come near one of the ten are left out: see `NEAR_THE_TEN`.
+
+    Args:
+        folder: of the sets.
+        copy: the unpacked data set, which has val/val_annotations.txt in it.
+    """
+    lines = (copy / "val" / "val_annotations.txt").read_text(encoding="utf-8").splitlines()
+    labels = dict(line.split("\t")[:2] for line in lines)
+    names = sorted(name for name, label in labels.items() if label not in NEAR_THE_TEN)[::4]
+    source = (
+        f"every fourth validation image of Tiny ImageNet, without {len(NEAR_THE_TEN)} classes that come near the ten"
+    )
+    return _write(folder / "near-tiny_imagenet", ((name, copy / "val" / "images" / name) for name in names), source)
+
+
+def write_dtd(folder: Path, copy: Path) -> Path:
+    """Write the first ten classes of the Describable Textures Dataset (Cimpoi et al. 2014) into `folder`/far-dtd.
+
+    Args:
+        folder: of the sets.
+        copy: the unpacked data set, which has images/banded and the others in it.
+
+    Returns:
+        The set's folder.
+    """
+    kinds = sorted(path for path in (copy / "images").iterdir() if path.is_dir())[:DTD_CLASSES]
+    files = [file for kind in kinds for file in sorted(kind.glob("*.jpg"))]
+    source = f"the first {DTD_CLASSES} classes of the Describable Textures Dataset"
+    return _write(folder / "far-dtd", ((f"{file.parent.name}_{file.name}", file) for file in files), source)
+
+
+def _write(target: Path, pictures: Iterable[tuple[str, Image.Image | Path]], source: str) -> Path:
+    """Make a set of images, or copies of files, under their names: whole or not at all."""
+    partial = target.with_name(f".partial-{target.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for number, image in enumerate(images[::5]):
-        Image.fromarray(image).save(partial / f"{number:04d}.png")
-    (partial / SOURCE).write_text("every fifth test image of CIFAR-100\n", encoding="utf-8")
+    for name, picture in pictures:
+        if isinstance(picture, Path):
+            shutil.copyfile(picture, partial / name)
+        else:
+            picture.save(partial / name)
+    (partial / SOURCE).write_text(f"{source}\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
     return target
@@ -133,12 +189,25 @@ def main(arguments: list[str] | None = None) -> int:
     """Fetch what can be fetched, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the folders of pictures go")
-    folder = parser.parse_args(arguments).folder
+    parser.add_argument("--tiny-imagenet", type=Path, metavar="COPY", help="the unpacked folder tiny-imagenet-200")
+    parser.add_argument(
+        "--dtd", type=Path, metavar="COPY", help="the unpacked folder of the Describable Textures Dataset"
+    )
+    options = parser.parse_args(arguments)
     try:
-        print(write_cifar100(folder))
+        if options.tiny_imagenet:
+            print(write_tiny_imagenet(options.folder, options.tiny_imagenet))
+        if options.dtd:
+            print(write_dtd(options.folder, options.dtd))
+    except (OSError, ValueError) as error:
+        print(f"outside: {error}", file=sys.stderr)
+        return 1
+    try:
+        print(write_cifar100(options.folder))
     except Exception as error:  # of Keras's download, which wraps what went wrong in a bare one
         print(
-            f"outside: CIFAR-100 could not be had: {error}\nTry again, or put pictures into {folder}/near-NAME yourself.",
+            f"outside: CIFAR-100 could not be had: {error}\nTry again, or put pictures into {options.folder}/near-NAME "
+            "yourself.",
             file=sys.stderr,
         )
         return 1

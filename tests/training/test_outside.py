@@ -50,15 +50,39 @@ def test_a_folder_without_sets_and_an_unknown_half_are_told(tmp_path):
 def test_cifar100_becomes_a_set(tmp_path, monkeypatch, capsys):
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
     monkeypatch.setattr(keras.datasets.cifar100, "load_data", lambda: (None, (images, np.zeros((20, 1)))))
+    monkeypatch.setattr(outside, "CIFAR100_IMAGES", 4)
     (tmp_path / ".partial-near-cifar100").mkdir()  # of an interrupted call
     assert outside.main([str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "near-cifar100")
     choice, report = (outside_sets(half, tmp_path)["near cifar100"] for half in ("choice", "report"))
-    assert outside.source_of("near cifar100", tmp_path) == "every fifth test image of CIFAR-100"
+    assert outside.source_of("near cifar100", tmp_path).startswith("the first 4 of CIFAR-100's test images")
     files = sorted([*choice, *report])
     assert len(files) == 4 and len(choice) == 2
-    for file, image in zip(files, images[::5], strict=True):
+    for file, image in zip(files, images[:4], strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(file)), image)
+
+
+def test_copies_of_two_data_sets_become_sets(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(outside, "write_cifar100", lambda folder: folder / "near-cifar100")
+    val, textures = tmp_path / "tiny" / "val", tmp_path / "dtd" / "images"
+    (val / "images").mkdir(parents=True)
+    labels = ["n02123045", *["n07749582"] * 9]  # a cat, lemons
+    lines = [f"val_{number}.JPEG\t{label}\t0\t0\t9\t9" for number, label in enumerate(labels)]
+    (val / "val_annotations.txt").write_text("\n".join(lines))
+    for number in range(10):
+        (val / "images" / f"val_{number}.JPEG").write_bytes(bytes([number]))
+    for kind in range(11):
+        (textures / f"kind{kind:02d}").mkdir(parents=True)
+        (textures / f"kind{kind:02d}" / "a.jpg").write_bytes(bytes([kind]))
+    command = [str(tmp_path / "sets"), "--tiny-imagenet", str(tmp_path / "tiny"), "--dtd", str(tmp_path / "dtd")]
+    assert outside.main(command) == 0
+    sets = {half: outside_sets(half, tmp_path / "sets") for half in ("choice", "report")}
+    names = [path.name for half in sets.values() for path in half["near tiny_imagenet"]]
+    assert sorted(names) == ["val_1.JPEG", "val_5.JPEG", "val_9.JPEG"], "every fourth that is no cat"
+    assert sets["choice"]["far dtd"][0].read_bytes() == bytes([0])
+    assert sum(len(half["far dtd"]) for half in sets.values()) == 10
+    assert outside.main([str(tmp_path / "sets"), "--dtd", str(tmp_path / "gone")]) == 1
+    assert "outside: " in capsys.readouterr().err
 
 
 def test_a_download_that_fails_is_told_and_leaves_what_was_there(tmp_path, monkeypatch, capsys):
