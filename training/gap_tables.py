@@ -55,25 +55,25 @@ def domain_gap(result: dict, stored: dict) -> str:
 
 def _worse(models: Mapping[str, Sequence[Mapping | None]], stored: Mapping) -> str:
     """Return what the last stage does worse than the first, a sentence; empty where nothing is."""
+    single = [name for names in CONDITIONS.values() for name in names]
+
+    def accuracies(model: Mapping) -> dict[str, float]:
+        tested = _test_accuracy(model, stored)
+        found = {} if tested is None else {"the whole test set": tested}
+        return found | {kind: _mean(model, kind, "accuracy") for kind in (UPLOADS[-1], *single)}
+
     lost = []
     for name, stages in models.items():
-        first, *_, last = [stage for stage in stages if stage] * 2
-        before, after = (_test_accuracy(stage, stored) for stage in (first, last))
-        rows = [("the whole test set", before or 0, after or 0, "{:.2%}", 0)]
-        rows.append((UPLOADS[-1], *(_mean(stage, UPLOADS[-1], "accuracy") for stage in (first, last)), "{:.1%}", 0))
-        rows += [
-            (condition, *(stage["conditions"][condition]["accuracy"] for stage in (first, last)), "{:.1%}", WORSE)
-            for names in CONDITIONS.values()
-            for condition in names
-        ]
+        asked = [stage for stage in stages if stage]
+        was, now = (accuracies(asked[number]) for number in (0, -1))
         told = [
-            f"{what} ({form.format(was)} → {form.format(now)})"
-            for what, was, now, form, least in rows
-            if was - now > least
+            f"{kind} ({percent(was[kind])} → {percent(now[kind])})"
+            for kind in now
+            if kind in was and was[kind] - now[kind] > (WORSE if kind in single else 0)
         ]
         lost += [f"`{name}` on {', '.join(told)}"] if told else []
     return (
-        f"Worse than before, by more than {WORSE:.0%} of a condition's images or at all of the rest: {'; '.join(lost)}. "
+        f"Worse than before (single conditions by more than {100 * WORSE:g} points): {'; '.join(lost)}. "
         if lost
         else ""
     )

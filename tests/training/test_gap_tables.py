@@ -78,7 +78,7 @@ def test_what_became_worse_is_named():
     rows = [{"command": row["command"], "accuracy": found} for row, found in ((before, 0.9512), (after, 0.9501))]
     table = gap_tables.domain_gap(result, {"accuracy": {"runs": rows}})
     assert (
-        "`mobilenet_v2` on the whole test set (95.12% → 95.01%), photographs (95.0% → 94.0%), jpeg_30 (75.0% → 72.0%). "
+        "`mobilenet_v2` on the whole test set (95.1% → 95.0%), photographs (95.0% → 94.0%), jpeg_30 (75.0% → 72.0%). "
         in table
     )
 
