@@ -160,7 +160,9 @@ def fit(image: Image.Image, size: int, how: str = "thumbnail", resolution: int |
         raise ValueError("fit='thumbnail' needs the resolution of the images that were learned from. Received: None")
     box = left, top, right, bottom = _middle(image, round((image.width * image.height) ** 0.5))
     small = (min(right - left, resolution), min(bottom - top, resolution))
-    return _bilinear(image.resize(small, Image.Resampling.BOX, box), (0, 0, *small), size)
+    if small != (right - left, bottom - top):
+        image, box = image.resize(small, Image.Resampling.BOX, box), (0, 0, *small)
+    return _bilinear(image, box, size)
 
 
 Box = tuple[int, int, int, int]
