@@ -179,7 +179,7 @@ def fits(result: dict, stored: dict) -> str:
     rows = [row(name, lambda fit, name=name: fit["conditions"][name]) for name in conditions]
     rows.append(row("photographs", lambda fit: fit["photographs"]))
     rows.append(f"| answers a picture | {' | '.join(str(result['passes'][way]) for way in ways)} |")
-    names = [f"**{way}**" if way == result["shipped"] else way for way in ways]
+    names = [f"{way} (ships)" if way == result["shipped"] else way for way in ways]
     head = f"| fitted | {' | '.join(names)} |\n|{'---|' * (1 + len(ways))}"
     best, once = result["best"], result["best_at_once"]
     cheaper = "" if best == once else f"; of those that ask the model once, `{once}`"

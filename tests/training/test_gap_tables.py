@@ -94,7 +94,7 @@ def test_confidence_and_calibration_go_from_stage_to_stage():
 def test_the_fits_say_which_is_best_and_which_is_best_for_one_answer():
     result = made_up_results.fits()
     table = gap_tables.fits(result, {})
-    assert "| fitted | **middle** | middle and squeezed |" in table and "What ships is `middle`." in table
+    assert "| fitted | middle (ships) | middle and squeezed |" in table and "What ships is `middle`." in table
     assert "| photographs | 80.0% | 90.0% |\n| answers a picture | 1 | 2 |" in table
     assert "is `middle and squeezed`; of those that ask the model once, `middle`." in table
     assert "is `middle`. What ships" in gap_tables.fits({**result, "best": "middle"}, {})
