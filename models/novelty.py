@@ -69,7 +69,7 @@ class Novelty:
 
     @functools.cached_property
     def _shares(self) -> np.ndarray:
-        """The share of held-back images below each level; kept, because of one answer it would be a fourth of the look."""
+        """The share of held-back images below each level; kept, because every answer needs it."""
         return np.linspace(0, 1, len(self.levels))
 
     def save(self, path: Path) -> None:

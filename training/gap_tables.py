@@ -8,7 +8,6 @@ from training.tables import changed_options, origins
 from training.views import VIEW_SETS
 
 SHOWN = ("jpeg_30", "jpeg_10", "bicubic_16", "bicubic_8")  # single conditions beside the means of their groups
-BLEND_COST = 0.003  # of accuracy on clean images
 WORSE = 0.02  # by how much a model must have lost under a condition to be named
 UPLOADS = (CLEAN, *CONDITIONS, *SHOWN, "photographs")
 """What tables have a row of: test images as they are, groups of conditions, single conditions, photographs."""
@@ -152,18 +151,9 @@ def blend(result: dict, stored: dict) -> str:
         + f"\n\n{result['model']} at {result['image_size']}×{result['image_size']}, seed {result['seed']}, n = 1: the average "
         f"of the weights by `{result['blend']}` and by the views of `{result['recipe']}`. Cross-entropy, in nats, of "
         f"calibrated answers to clean images; accuracy on {result['validation_images']:,} validation images. "
-        f"`{result['recipe']}` takes {taken:.0%}{_reason(result)}. "
+        f"`{result['recipe']}` takes {taken:.0%}. "
         f"<sub>{origins([result])}</sub>"
     )  # fmt: skip
-
-
-def _reason(result: Mapping) -> str:
-    """Return why this share is taken, where the numbers still say so."""
-    clean = {run["share"]: run["accuracy"]["identity"] for run in result["runs"]}
-    cheap = [share for share in clean if clean.get(1.0, 1) - clean[share] < BLEND_COST + 1e-9]
-    if min(cheap, default=None) != result["taken"]:
-        return ""
-    return f", the least of these that costs at most {100 * BLEND_COST:g} points on clean images"
 
 
 def fits(result: dict, stored: dict) -> str:
