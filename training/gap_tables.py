@@ -177,8 +177,19 @@ def fits(result: dict, stored: dict) -> str:
         f"{head}\n" + "\n".join(rows) + f"\n\nMean accuracy of {', '.join(f'`{name}`' for name in result['models'])} on "
         f"{models[0]['images']:,} validation images each, and on the half of the photographs to choose by. Right most often, "
         f"photographs and images weighed alike, is `{best}`{cheaper}. What ships is "
-        f"`{result['shipped']}`. <sub>{_origins_of(result)}</sub>"
+        f"`{result['shipped']}`. {_best_by_condition(result)}<sub>{_origins_of(result)}</sub>"
     )  # fmt: skip
+
+
+def _best_by_condition(result: Mapping) -> str:
+    """Return which model, as it ships, is right most often, and under which conditions another one is: a sentence."""
+    found = {name: model["fits"][result["shipped"]]["conditions"] for name, model in result["models"].items()}
+    best: dict[str, list[str]] = {}
+    for condition in next(iter(found.values())):
+        best.setdefault(max(found, key=lambda name: found[name][condition]), []).append(condition)
+    first, *others = sorted(best, key=lambda name: len(best[name]), reverse=True)
+    except_on = "; ".join(f"on {', '.join(best[name])}, where `{name}` is" for name in others)
+    return f"Of the models, `{first}` is right most often, but {except_on}. " if others else ""
 
 
 def gap_calibration(result: dict, stored: dict) -> str:

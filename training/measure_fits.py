@@ -22,8 +22,8 @@ from training.photographs import photographs
 PIECE = 0.75  # side of a piece, of the image's shorter side
 IMAGES = 500  # validation images in each condition
 CONDITIONS = (
-    CLEAN, "jpeg_30", "bicubic_16", "bicubic_128", "bicubic_512", "bicubic_224+jpeg_90", "nearest_640+jpeg_90", "stretch_1.5",
-    "bars_1.5", "screenshot_0.25", "corner_0.75",
+    CLEAN, "jpeg_30", "bicubic_8", "bicubic_16", "bicubic_128", "bicubic_512", "bicubic_224+jpeg_90", "nearest_640+jpeg_90",
+    "stretch_1.5", "bars_1.5", "screenshot_0.25", "corner_0.75",
 )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def measure_fits(
     Args:
         open_model: from a saved model's folder and a `fit` to what answers with it.
         shelf: the folder of saved models.
-        results: where `fits.json` goes; other models in it stay, if they were asked in the same ways.
+        results: where `fits.json` goes; other models in it stay, if they were asked the same in the same ways.
         models: names of folders on the shelf.
         images: how many validation images are asked in every condition.
 
@@ -96,7 +96,7 @@ def measure_fits(
     """
     path = results / "fits.json"
     stored = json.loads(path.read_text())["models"] if path.exists() else {}
-    rows = {name: row for name, row in stored.items() if list(row["fits"]) == list(CANDIDATES)}
+    rows = {name: row for name, row in stored.items() if _asked_alike(row)}
     shelved = {model: load_saved(shelf / model / ONNX_FILE) for model in models}  # a wrong name is told now
     photographs("choice")  # fetched now: what cannot be had is told before anything is asked
     dataset = load_cifar10()
@@ -127,6 +127,12 @@ def measure_fits(
                 },
             )  # after each, so that an interruption loses none
     return result
+
+
+def _asked_alike(row: Mapping) -> bool:
+    """Whether a model was asked under today's conditions, in today's ways."""
+    asked = [(way, *found["conditions"]) for way, found in row["fits"].items()]
+    return asked == [(way, *CONDITIONS) for way in CANDIDATES]
 
 
 def passes(looks: Sequence[Look]) -> int:

@@ -1,5 +1,7 @@
 """The tables of what people upload and of pictures of other things."""
 
+import copy
+
 import made_up_results
 import pytest
 
@@ -98,6 +100,16 @@ def test_the_fits_say_which_is_best_and_which_is_best_for_one_answer():
     assert "| photographs | 80.0% | 90.0% |\n| answers a picture | 1 | 2 |" in table
     assert "is `middle and squeezed`; of those that ask the model once, `middle`." in table
     assert "is `middle`. What ships" in gap_tables.fits({**result, "best": "middle"}, {})
+
+
+def test_the_fits_say_where_another_model_is_better():
+    result = made_up_results.fits()
+    assert "Of the models" not in gap_tables.fits(result, {})
+    other = copy.deepcopy(result["models"]["mobilenet_v2"])
+    other["fits"]["middle"]["conditions"]["jpeg_30"] = 0.85
+    result["models"]["speedrun_cnn"] = other
+    told = "Of the models, `mobilenet_v2` is right most often, but on jpeg_30, where `speedrun_cnn` is. "
+    assert told in gap_tables.fits(result, {})
 
 
 def test_views_are_told_with_what_they_give():

@@ -73,6 +73,9 @@ def test_every_fit_is_asked_and_the_test_set_is_not(saved_models, tmp_path, monk
     monkeypatch.setattr(measure_fits, "CANDIDATES", dict(list(CANDIDATES.items())[:2]))
     fewer = measure_fits.measure_fits(open_model, saved_models, tmp_path, ["tiny_b"], images=20)
     assert set(fewer["models"]) == {"tiny_b"}, "who was asked in other ways cannot stand beside it"
+    monkeypatch.setattr(measure_fits, "CONDITIONS", ("as it is", "bicubic_16"))
+    other = measure_fits.measure_fits(open_model, saved_models, tmp_path, ["tiny_a"], images=20)
+    assert set(other["models"]) == {"tiny_a"}, "nor who was asked under other conditions"
 
 
 def test_the_best_fit_weighs_photographs_as_much_as_images():
