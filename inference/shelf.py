@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from inference.classifier import Classifier, load_classifier
-from models.card import CARD_FILE, Card, ModelFileError, read_card
+from models.card import CARD_FILE, Card, ModelFileError, default_model, read_card
 
 SAVED_MODELS = Path(__file__).resolve().parent.parent / "saved_models"
 
@@ -20,8 +20,7 @@ class ModelShelf:
 
     Attributes:
         cards: the models' cards by name, the default model's first, the others by name.
-        default: the name of the model that answers where none is named: the one with the highest validation
-            accuracy, for the test set chooses nothing; of several the first by name.
+        default: the name of the model that answers where none is named.
     """
 
     def __init__(
@@ -32,7 +31,7 @@ class ModelShelf:
         engine: str = "auto",
         threads: int | None = None,
     ):
-        """Read the cards; no model is loaded yet.
+        """Read the cards; no model is loaded yet. `default` None takes `models.card.default_model`.
 
         Raises:
             ModelFileError: if there is no model in `root`, or no default of that name, or a card cannot be read.
@@ -43,7 +42,7 @@ class ModelShelf:
             raise ModelFileError(f"There is no saved model in {root}: no folder in it holds a {CARD_FILE}.")
         if default is not None and default not in cards:
             raise ModelFileError(f"The default model must be one of {', '.join(cards)}. Received: {default!r}")
-        self.default = default or max(cards, key=lambda name: cards[name].val_accuracy)
+        self.default = default or default_model(cards)
         self.cards: Mapping[str, Card] = {self.default: cards.pop(self.default), **cards}
         self._open = lambda name: load_classifier(root / name, engine, threads=threads)
         self._loaded: dict[str, Classifier] = {}

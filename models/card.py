@@ -106,3 +106,11 @@ def read_card(path: str | Path) -> Card:
         return Card(**data)
     except (ValueError, TypeError) as error:
         raise ModelFileError(f"{path} is not a model card: {error}") from error
+
+
+def default_model(cards: Mapping[str, Card]) -> str:
+    """Return the name of the model that answers where none is named.
+
+    It is the one of the highest validation accuracy, for the test set chooses nothing; of several the first.
+    """
+    return max(cards, key=lambda name: cards[name].val_accuracy)

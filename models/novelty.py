@@ -1,7 +1,7 @@
-"""How unlike the images that it learned from a model finds an image: by the nearest of them among its features.
+"""How unlike the images that it learned from a model finds an image: by its energy, and by the nearest of them.
 
-Deep nearest neighbours (Sun et al. 2022, arXiv 2204.06507) on the averages of the last feature map, which the model computes
-anyway. Of the training images a sample is kept, in their directions of most variance: some hundred kilobytes.
+NNGuide (Park et al. 2023, arXiv 2309.14888) on the averages of the last feature map, which the model computes anyway. Of the
+training images a sample is kept, in few directions: some hundred kilobytes.
 """
 
 import dataclasses
@@ -25,43 +25,48 @@ TINY = np.finfo(np.float32).tiny
 
 @dataclass(frozen=True, eq=False)
 class Novelty:
-    """A sample of what a model makes of its training images, and how near to it held-back images come.
+    """A sample of what a model makes of its training images, and the scores of held-back images.
 
     Attributes:
-        mean: (C,) float32, of the training images' features.
-        directions: (C, D), orthonormal columns: where these vary most.
-        bank: (n, D), training images in these directions, scaled to length 1.
-        neighbour: k: the k-th nearest of the bank counts, from 1.
+        directions: (C, D), orthonormal columns: where the training images' features, scaled to length 1, are long.
+        bank: (n, D), those features in these directions, each times its energy.
+        neighbours: k: the mean over the k nearest of the bank counts, from 1 to n.
+        kernel: (C, classes), of the layer that makes logits of the features; (C, 0) where there is no such layer, and every
+            energy is taken to be 1: what is left are nearest neighbours (Sun et al. 2022, arXiv 2204.06507).
+        bias: (classes,), the layer's.
         levels: (q,) float32, ascending: scores of held-back images at q equally spaced quantiles, from the least to the most.
     """
 
-    mean: np.ndarray
     directions: np.ndarray
     bank: np.ndarray
-    neighbour: int
+    neighbours: int
+    kernel: np.ndarray
+    bias: np.ndarray
     levels: np.ndarray
 
     def __post_init__(self) -> None:
-        for name in ("mean", "directions", "bank", "levels"):
+        for name in ("directions", "bank", "kernel", "bias", "levels"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.float32))
-        object.__setattr__(self, "neighbour", int(self.neighbour))
-        shapes = [each.shape for each in (self.mean, self.directions, self.bank)]
-        fit = [len(shape) for shape in shapes] == [1, 2, 2] and shapes[1] == (*shapes[0], shapes[2][1])
-        if not fit or not 1 <= self.neighbour <= shapes[2][0]:
+        object.__setattr__(self, "neighbours", int(self.neighbours))
+        shapes = [each.shape for each in (self.directions, self.bank, self.kernel, self.bias)]
+        fit = [len(shape) for shape in shapes] == [2, 2, 2, 1] and (
+            shapes[0][1] == shapes[1][1] and shapes[0][0] == shapes[2][0] and shapes[2][1:] == shapes[3]
+        )
+        if not fit or not 1 <= self.neighbours <= shapes[1][0]:
             raise ValueError(
-                "mean (C,), directions (C, D) and bank (n, D) must fit together, and neighbour be from 1 to n. Received: "
-                f"{shapes}, neighbour={self.neighbour}"
+                "directions (C, D), bank (n, D), kernel (C, classes) and bias (classes,) must fit together, and neighbours be "
+                f"from 1 to n. Received: {shapes}, neighbours={self.neighbours}"
             )
         if self.levels.ndim != 1 or len(self.levels) == 0 or not (np.diff(self.levels) >= 0).all():
             raise ValueError(f"levels must be a row of ascending numbers. Received: {self.levels}")
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """Return the cosine similarity, -1..1, with the k-th nearest image of the bank: (b,) for features (b, C)."""
-        projected = (features - self.mean) @ self.directions
-        lengths = np.sqrt(np.vecdot(projected, projected))[:, np.newaxis]
-        similarity = projected / np.maximum(lengths, TINY) @ self.bank.T  # (b, n)
-        similarity.partition(-self.neighbour, axis=1)
-        return similarity[:, -self.neighbour]
+        """Return the energy times the mean similarity to the nearest images: (b,) for features (b, C); higher is more alike."""
+        lengths = np.sqrt(np.vecdot(features, features))[:, np.newaxis]
+        similarity = features / np.maximum(lengths, TINY) @ self.directions @ self.bank.T  # (b, n)
+        similarity.partition(-self.neighbours, axis=1)
+        nearest = similarity[:, -self.neighbours :].mean(axis=1)
+        return nearest * energies(features, self.kernel, self.bias)
 
     def in_distribution(self, features: np.ndarray) -> np.ndarray:
         """Return the share, 0..1, of held-back images that are at least as unlike: (b,) for features (b, C)."""
@@ -79,6 +84,19 @@ class Novelty:
             arrays[name] = arrays[name].astype(np.float16)
         with open(path, "wb") as file:
             np.savez_compressed(file, **arrays)
+
+
+def energies(features: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Return the negative free energies (b,): log sum exp of the logits (Liu et al. 2020, arXiv 2010.03759).
+
+    Args:
+        features: (b, C).
+        kernel: (C, classes); without classes, all energies are 1.
+        bias: (classes,).
+    """
+    if not len(bias):
+        return np.ones(len(features), np.float32)
+    return np.logaddexp.reduce(features @ kernel + bias, axis=1)
 
 
 def read_novelty(folder: Path, card: Card) -> Novelty | None:

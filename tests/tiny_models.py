@@ -12,7 +12,7 @@ from models.heads import attach_head
 from models.onnx_model import OnnxModel
 from training.artifacts import save_keras, write_card
 from training.cifar10 import CLASS_NAMES
-from training.novelty import write_novelty
+from training.novelty import last_layer, write_novelty
 from training.onnx_export import export_onnx
 from training.pipeline import resize
 
@@ -59,7 +59,8 @@ def save_tiny_models(root: Path) -> None:
         save_keras(model, folder / "model.keras")
         export_onnx(with_grad_cam(model), folder / "model.onnx", images)
         if name == "tiny_a":
-            write_novelty(folder, OnnxModel(folder / "model.onnx"), dataset, np.arange(160), np.arange(160, 240))
+            served, rows = OnnxModel(folder / "model.onnx"), np.arange(240)
+            write_novelty(folder, served, last_layer(model), dataset, rows[:160], rows[160:])
         write_card(
             folder, model, name="tiny", version="1", labels=CLASS_NAMES, fit=FITS[name], resolution=8,
             calibration=CALIBRATIONS[name], test_accuracy=ACCURACIES[name], val_accuracy=0.6,

@@ -108,6 +108,8 @@ class TrainingConfig:
             blend=self.blend,
         )
         require(0 < self.blend_share < 1, "blend_share must be between 0 and 1", blend_share=self.blend_share)
+        if self.blend:
+            self.parts()  # what the other recipe cannot do with this network is told before anything is trained
 
     @property
     def name(self) -> str:

@@ -9,11 +9,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from models.card import Card, read_card
+from models.card import CARD_FILE, Card, default_model, read_card
 from training.cifar10 import load_cifar10
 from training.corruptions import CLEAN, CONDITIONS, find_corruption
 from training.evaluation import expected_calibration_error
-from training.gap_tables import best_of
 from training.measure import origin, record
 from training.photographs import HALVES, photographs
 from training.recipes import require
@@ -41,7 +40,7 @@ def domain_gap(
         open_model: from a saved model's folder to what answers with it, the way that uploads are answered.
         shelf: the folder of saved models.
         results: where `domain_gap.json` goes; other stages in it, and other models of this one, stay.
-            `figures/photographs-STAGE.png` shows the photographs to report by that the best of them is wrong about.
+            `figures/photographs-STAGE.png` shows the photographs to report by that the default of them is wrong about.
         stage: the name that the result gets, such as "before" and "after".
         models: names of folders on the shelf.
         images: how many test images are asked in every condition.
@@ -57,7 +56,7 @@ def domain_gap(
     rows = stages.setdefault(stage, {"test_images": images, "models": {}})["models"]
     require(stages[stage]["test_images"] == images, f"stage {stage!r} was asked {stages[stage]['test_images']} images",
             images=images)  # fmt: skip
-    cards = {model: read_card(shelf / model / "card.json") for model in models}  # a wrong name is told now
+    cards = {model: read_card(shelf / model / CARD_FILE) for model in models}  # a wrong name is told now
     for model in set(rows) & set(cards):
         shipped = _shown_by(cards[model])
         stored = {key: rows[model].get(key) for key in shipped}
@@ -66,7 +65,6 @@ def domain_gap(
     photographs()  # fetched now: what cannot be had is told before anything is asked
     dataset = load_cifar10()
     pictures = [Image.fromarray(image) for image in dataset.x_test[:images]]
-    result: dict = {}
     names = [CLEAN, *(name for group in CONDITIONS.values() for name in group)]
     with tqdm(total=len(models) * len(names), unit=" conditions", disable=None) as bar:
         for model in models:
@@ -85,13 +83,13 @@ def domain_gap(
                 bar.update()
             row["photographs"] = {half: ask_photographs(answer, half, card.labels) for half in HALVES}
             rows[model] = row
-            result = record(path, {"stages": stages})  # after each, so that an interruption loses none
-    best = best_of(rows)
-    if best in models and (wrong := rows[best]["photographs"]["report"]["wrong"]):
+            record(path, {"stages": stages})  # after each, so that an interruption loses none
+    default = default_model({model: read_card(shelf / model / CARD_FILE) for model in sorted(rows)})
+    stages[stage] |= {"default": default, "picture": None}
+    if wrong := rows[default]["photographs"]["report"]["wrong"]:
         stages[stage]["picture"] = f"figures/photographs-{stage}.png"
         _draw_wrong(wrong, results / stages[stage]["picture"])
-        result = record(path, {"stages": stages})
-    return result
+    return record(path, {"stages": stages})
 
 
 def _shown_by(card: Card) -> dict:

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from training.corruptions import CLEAN, CONDITIONS, KEEPING
+from training.recipes import MADE_FOR
 from training.tables import changed_options, origins
 from training.views import VIEW_SETS
 
@@ -47,7 +48,9 @@ def domain_gap(result: dict, stored: dict) -> str:
     return (
         f"{_head('', models)}\n" + "\n".join(rows) + f"\n\nAccuracy{stages} on "
         f"{stage['test_images']:,} test images as people would upload them, a mean over each group's conditions, and on the "
-        f"half of the photographs ({_photographs(stage)} of them) by which nothing was chosen.{recovered} "
+        f"half of the photographs ({_photographs(stage)} of them) by which nothing was chosen. jpeg_30 is compressed at "
+        "quality 30, bicubic_16 has 16×16 pixels, bars_1.5 is 1.5 times as wide by black bars, screenshot_0.25 stands in a "
+        f"window whose frame is a quarter as wide as the picture.{recovered} "
         f"{_seen_in_training()} {_worse(models, stored)}{_origins(result)}"
     )  # fmt: skip
 
@@ -80,7 +83,8 @@ def _worse(models: Mapping[str, Sequence[Mapping | None]], stored: Mapping) -> s
 
 def _trained_by(model: Mapping) -> str:
     words = model["command"].split()
-    recipe = words[words.index("--recipe") + 1] if "--recipe" in words else "its default"
+    network = words[words.index("--model") + 1]
+    recipe = words[words.index("--recipe") + 1] if "--recipe" in words else MADE_FOR.get(network, "reference")
     return f"{recipe} {changed_options(model)}".strip()
 
 
@@ -177,19 +181,35 @@ def fits(result: dict, stored: dict) -> str:
         f"{head}\n" + "\n".join(rows) + f"\n\nMean accuracy of {', '.join(f'`{name}`' for name in result['models'])} on "
         f"{models[0]['images']:,} validation images each, and on the half of the photographs to choose by. Right most often, "
         f"photographs and images weighed alike, is `{best}`{cheaper}. What ships is "
-        f"`{result['shipped']}`. {_best_by_condition(result)}<sub>{_origins_of(result)}</sub>"
+        f"`{result['shipped']}`. {_best_by_condition(result)}<sub>{origins_of(result)}</sub>"
     )  # fmt: skip
 
 
 def _best_by_condition(result: Mapping) -> str:
-    """Return which model, as it ships, is right most often, and under which conditions another one is: a sentence."""
+    """Return where another model than the best one is right more often, by more than chance: what a choice of the model by
+    an upload's resolution or kind would gain. Chance: two standard errors of the difference of two shares.
+    """
     found = {name: model["fits"][result["shipped"]]["conditions"] for name, model in result["models"].items()}
-    best: dict[str, list[str]] = {}
-    for condition in next(iter(found.values())):
-        best.setdefault(max(found, key=lambda name: found[name][condition]), []).append(condition)
-    first, *others = sorted(best, key=lambda name: len(best[name]), reverse=True)
-    except_on = "; ".join(f"on {', '.join(best[name])}, where `{name}` is" for name in others)
-    return f"Of the models, `{first}` is right most often, but {except_on}. " if others else ""
+    first = max(found, key=lambda name: statistics.mean(found[name].values()))
+    images = result["models"][first]["images"]
+
+    def variance(share: float) -> float:
+        return share * (1 - share) / images
+
+    better = [
+        f"{condition} (`{name}`, {percent(found[name][condition])} against {percent(accuracy)})"
+        for condition, accuracy in found[first].items()
+        for name in [max(found, key=lambda name, condition=condition: found[name][condition])]
+        if found[name][condition] - accuracy > 2 * (variance(found[name][condition]) + variance(accuracy)) ** 0.5
+    ]
+    if len(found) == 1:
+        return ""
+    return (
+        f"A choice of the model by what is uploaded would gain little: the best as shipped, `{first}`, is beaten by more than "
+        f"chance on {', '.join(better)} alone. "
+        if better
+        else f"The best as shipped, `{first}`, is beaten by more than chance nowhere. "
+    )
 
 
 def gap_calibration(result: dict, stored: dict) -> str:
@@ -224,19 +244,14 @@ def by_kind(result: dict) -> tuple[list[str], dict[str, dict[str, list[float]]]]
     return kinds, found
 
 
-def best_of(models: Mapping[str, Mapping]) -> str:
-    """Return which of the models that were asked is right about most test images as they are."""
-    return max(models, key=lambda name: models[name]["conditions"][CLEAN]["accuracy"])
-
-
 def failures(result: dict) -> tuple[str, list[dict], str | None]:
-    """Return the best model of the last stage, which photographs it gets wrong, and the file that shows them.
+    """Return the default model of the last stage, which photographs it gets wrong, and the file that shows them.
 
     They are of the half that nothing was chosen by.
     """
     stage = list(result["stages"].values())[-1]
-    best = best_of(stage["models"])
-    return best, stage["models"][best]["photographs"]["report"]["wrong"], stage.get("picture")
+    model = stage["default"]
+    return model, stage["models"][model]["photographs"]["report"]["wrong"], stage.get("picture")
 
 
 def _arrows(stages: Sequence[Mapping | None], cell: Callable[[Mapping], str]) -> str:
@@ -244,12 +259,11 @@ def _arrows(stages: Sequence[Mapping | None], cell: Callable[[Mapping], str]) ->
 
 
 def _origins(result: dict) -> str:
-    return " ".join(
-        f"{name.capitalize()}: <sub>{_origins_of(stage)}</sub>." for name, stage in result["stages"].items()
-    )
+    return " ".join(f"{name.capitalize()}: <sub>{origins_of(stage)}</sub>." for name, stage in result["stages"].items())
 
 
-def _origins_of(stage: Mapping) -> str:
+def origins_of(stage: Mapping) -> str:
+    """Return where and when the models of a result, or of a stage of it, were measured."""
     return origins(list(stage["models"].values()))
 
 

@@ -18,6 +18,7 @@ from training.datasets import spread
 from training.domain_gap import MODELS, Answer, in_batches
 from training.measure import origin, record
 from training.photographs import photographs
+from training.recipes import require
 
 PIECE = 0.75  # side of a piece, of the image's shorter side
 IMAGES = 500  # validation images in each condition
@@ -86,17 +87,22 @@ def measure_fits(
     Args:
         open_model: from a saved model's folder and a `fit` to what answers with it.
         shelf: the folder of saved models.
-        results: where `fits.json` goes; other models in it stay, if they were asked the same in the same ways.
+        results: where `fits.json` goes; other models in it stay.
         models: names of folders on the shelf.
         images: how many validation images are asked in every condition.
 
     Raises:
         ModelFileError: if there is no model of a name.
+        ValueError: if the file holds other models that were asked other things or in other ways.
         FileUnavailableError: a photograph can neither be found in the cache nor downloaded.
     """
     path = results / "fits.json"
     stored = json.loads(path.read_text())["models"] if path.exists() else {}
-    rows = {name: row for name, row in stored.items() if _asked_alike(row)}
+    others = [name for name, row in stored.items() if name not in models and not _asked_alike(row)]
+    require(
+        not others, f"{path} holds models that were asked otherwise: ask them too, or move it away first", others=others
+    )
+    rows = {name: row for name, row in stored.items() if name not in models}
     shelved = {model: load_saved(shelf / model / ONNX_FILE) for model in models}  # a wrong name is told now
     photographs("choice")  # fetched now: what cannot be had is told before anything is asked
     dataset = load_cifar10()

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from models.card import ONNX_FILE
+from models.card import CARD_FILE, NOVELTY_FILE, ONNX_FILE, default_model, read_card
 from models.novelty import UNLIKE, read_novelty
 from models.onnx_model import OnnxModel
 from training.artifacts import load_saved
@@ -22,7 +21,7 @@ from training.corruptions import CLEAN, find_corruption
 from training.datasets import spread
 from training.measure import origin, record
 from training.novelty import BATCH, averaged_maps, learn_novelty, pooled_features
-from training.novelty_scores import SCORES, SHIPPED, Learned, Score, auroc
+from training.novelty_scores import SCORES, SHIPPED, WITHOUT_LOGITS, Learned, auroc
 from training.outside import outside_sets, source_of
 from training.photographs import HALVES, photographs
 
@@ -38,15 +37,23 @@ class Answering(Protocol):
         """Return what the model sees, with `pixels`: (S, S, 3) float32 in 0..255."""
 
     def classify(self, source: list[Upload]) -> list[Any]:
-        """Return the answers, each with `top`, pairs of label and probability, and `in_distribution`, which may be None."""
+        """Return the answers, each with `top`, pairs of label and probability, and `in_distribution`."""
 
 
 LEARNED = 10_000  # training images that the scores know; what ships keeps fewer
 TESTED = 2000  # test images, the first ones
 UPLOADED = 500  # of these, in each of
 CONDITIONS = (CLEAN, "jpeg_30", "jpeg_10", "bicubic_16", "bicubic_224+jpeg_90", "stretch_1.5", "screenshot_0.25")
-# Kept sizes that are tried beside the one that ships: (images, directions, neighbour).
-SIZES = ((10_000, 128, 10), (5000, 128, 5), (2000, 128, 5), (2000, 64, 5), (2000, 64, 1), (1000, 64, 1), (2000, 32, 5))
+# Kept sizes that are tried beside the one that ships: (images, directions, neighbours).
+SIZES = (
+    (10_000, 128, 10),
+    (2000, 128, 10),
+    (2000, 64, 50),
+    (2000, 64, 10),
+    (2000, 64, 1),
+    (2000, 32, 10),
+    (1000, 64, 10),
+)
 
 
 def measure_novelty(
@@ -67,7 +74,7 @@ def measure_novelty(
         shelf: the folder of saved models.
         results: where `novelty.json` goes; rows of other models in it stay.
         models: names of folders on the shelf; scores that need logits are left out where the head is not a mean and one
-            Dense layer.
+            Dense layer, models without `novelty.npz` altogether.
         folder: with further sets, see `outside_sets`.
 
     Raises:
@@ -91,11 +98,14 @@ def measure_novelty(
     rows = _known_rows(path, shown)
     result: dict = {}
     for name, model in tqdm(opened.items(), desc="novelty", unit=" models"):
-        if model.output_count < 3:
-            log.warning("%s gives no feature map, and is left out.", name)
+        if NOVELTY_FILE not in read_card(shelf / name / CARD_FILE).sha256:
+            log.warning("%s has no %s, and is left out.", name, NOVELTY_FILE)
             continue
         rows[name] = origin() | _compared(shelf / name, model, open_model(shelf / name), sets)
-        result = record(path, {**shown, "models": rows})  # after each, so that an interruption loses none
+        default = default_model({each: read_card(shelf / each / CARD_FILE) for each in sorted(rows)})
+        result = record(
+            path, {**shown, "default": default, "models": rows}
+        )  # after each, so that an interruption loses none
     return result
 
 
@@ -134,14 +144,15 @@ def _compared(folder: Path, model: OnnxModel, opened: Answering, sets: Mapping[s
     outside = {half: {name: features_of(pictures) for name, pictures in named.items()} for half, named in sets.items()}
     own = {half: [each.path for each in photographs(half)] for half in HALVES}
     of_own = {half: features_of(paths) for half, paths in own.items()}
-    scores = _scores(folder, learned, dataset.y_train[training])
-    for size in SIZES:
-        if size[1] < learned.shape[1]:
-            name = "nearest neighbours of {} images in {} directions, k = {}".format(*size)
-            scores[name] = learn_novelty(learned, held_back, bank=size[0], dimensions=size[1], k=size[2]).scores
     shipped = read_novelty(folder, saved.card)
-    if shipped is not None:
-        scores[SHIPPED] = shipped.scores
+    last = shipped.kernel, shipped.bias
+    known = Learned(learned, dataset.y_train[training], *last)
+    scores = {name: make(known) for name, make in SCORES.items() if shipped.kernel.size or name in WITHOUT_LOGITS}
+    for bank, directions, k in SIZES:
+        if directions < learned.shape[1]:
+            smaller = learn_novelty(learned, held_back, *last, bank=bank, dimensions=directions, k=k)
+            scores[f"{bank} images, {directions} directions, k = {k}"] = smaller.scores
+    scores[SHIPPED] = shipped.scores
 
     def ranked(like: Mapping[str, np.ndarray]) -> dict[str, dict]:
         return {
@@ -159,7 +170,7 @@ def _compared(folder: Path, model: OnnxModel, opened: Answering, sets: Mapping[s
     images = [Image.fromarray(image) for image in dataset.x_test[:UPLOADED]]
     names = [dataset.class_names[label] for label in dataset.y_test[:UPLOADED]]
     return {
-        "test_accuracy": saved.card.test_accuracy,
+        "sha256": saved.card.sha256[ONNX_FILE],
         "scores": ranked(inside),
         "scores_of_photographs": ranked(of_own),
         "unlike": {name: float(_unlike(found).mean()) for name, found in answers.items()},
@@ -171,7 +182,7 @@ def _compared(folder: Path, model: OnnxModel, opened: Answering, sets: Mapping[s
 
 
 def _unlike(answers: Iterable[Any]) -> np.ndarray:
-    return np.array([each.in_distribution is not None and each.in_distribution < UNLIKE for each in answers])
+    return np.array([each.in_distribution < UNLIKE for each in answers])
 
 
 def _doubted(opened: Answering, pictures: list[Image.Image], labels: Sequence[str]) -> dict[str, float | None]:
@@ -187,14 +198,3 @@ def _doubted(opened: Answering, pictures: list[Image.Image], labels: Sequence[st
         "accuracy_of_unlike": share(unlike),
         "accuracy_of_others": share(~unlike),
     }
-
-
-def _scores(folder: Path, features: np.ndarray, labels: np.ndarray) -> dict[str, Score]:
-    head = [layer for layer in load_saved(folder).model.layers if layer.name.startswith("head_")]
-    dense = [layer for layer in head if isinstance(layer, keras.layers.Dense)]
-    if len(dense) > 1 or not isinstance(head[0], keras.layers.GlobalAveragePooling2D):  # no logits of these features
-        learned = Learned(features, labels, np.zeros((features.shape[1], 1)), np.zeros(1))
-        return {name: SCORES[name](learned) for name in ("nearest neighbours", "relative Mahalanobis")}
-    kernel = np.asarray(dense[0].kernel)
-    bias = np.zeros(kernel.shape[1]) if dense[0].bias is None else np.asarray(dense[0].bias)
-    return {name: make(Learned(features, labels, kernel, bias)) for name, make in SCORES.items()}

@@ -12,8 +12,10 @@ import numpy as np
 from scipy import special
 from sklearn.metrics import roc_auc_score
 
+from models.novelty import energies
+
 CHUNK = 1024
-SHIPPED = "nearest neighbours, as shipped"
+SHIPPED = "as shipped"
 """What `models.novelty` does, beside the names of `SCORES`."""
 
 
@@ -37,6 +39,10 @@ class Learned:
         """Return the last layer's logits (n, classes) of features (n, d)."""
         return features @ self.kernel + self.bias
 
+    def energies(self, features: np.ndarray) -> np.ndarray:
+        """Return the negative free energies (n,) of features (n, d)."""
+        return energies(features, self.kernel, self.bias)
+
 
 Score = Callable[[np.ndarray], np.ndarray]
 """From features (n, d) to scores (n,), higher for images like the training images."""
@@ -54,13 +60,13 @@ def maximum_logit(learned: Learned) -> Score:
 
 def energy(learned: Learned) -> Score:
     """The negative free energy: log sum exp of the logits (Liu et al. 2020, arXiv 2010.03759)."""
-    return lambda features: special.logsumexp(learned.logits(features), axis=1)
+    return learned.energies
 
 
 def react(learned: Learned, percentile: float = 90) -> Score:
     """Energy of features cut off at a percentile of all training activations (Sun et al. 2021, arXiv 2111.12797)."""
     highest = np.percentile(learned.features, percentile)
-    return lambda features: special.logsumexp(learned.logits(np.minimum(features, highest)), axis=1)
+    return lambda features: learned.energies(np.minimum(features, highest))
 
 
 def nearest_neighbour(learned: Learned, k: int | None = None) -> Score:
@@ -70,15 +76,25 @@ def nearest_neighbour(learned: Learned, k: int | None = None) -> Score:
     """
     bank = on_sphere(learned.features)
     k = k or max(1, len(bank) // 1000)
+    # Of unit vectors the similarity less 1 is minus half the squared distance.
+    return lambda features: _nearest(features, bank, k).min(axis=1) - 1
 
-    def score(features: np.ndarray) -> np.ndarray:
-        found = []
-        for start in range(0, len(features), CHUNK):
-            similarity = on_sphere(features[start : start + CHUNK]) @ bank.T  # (b, n)
-            found.append(-np.partition(-similarity, k - 1, axis=1)[:, k - 1])
-        return np.concatenate(found) - 1  # of unit vectors, minus half the squared distance
 
-    return score
+def guided(learned: Learned, k: int = 10) -> Score:
+    """Energy times the mean similarity to the k nearest training images, each times its energy (NNGuide, Park et al. 2023,
+    arXiv 2309.14888). All training images are the bank; k is that of the authors' code.
+    """
+    bank = on_sphere(learned.features) * learned.energies(learned.features)[:, np.newaxis]
+    return lambda features: learned.energies(features) * _nearest(features, bank, k).mean(axis=1)
+
+
+def _nearest(features: np.ndarray, bank: np.ndarray, k: int) -> np.ndarray:
+    """Return the k highest products (n, k) of each feature, scaled to length 1, with the bank, in no order."""
+    found = []
+    for start in range(0, len(features), CHUNK):
+        similarity = on_sphere(features[start : start + CHUNK]) @ bank.T  # (b, n)
+        found.append(np.partition(similarity, -k, axis=1)[:, -k:])
+    return np.concatenate(found)
 
 
 def virtual_logit(learned: Learned, dimensions: int | None = None) -> Score:
@@ -94,7 +110,7 @@ def virtual_logit(learned: Learned, dimensions: int | None = None) -> Score:
         return np.sqrt(np.maximum((centred**2).sum(axis=1) - inside, 0))
 
     scale = learned.logits(learned.features).max(axis=1).mean() / residual(centred).mean()
-    return lambda features: special.logsumexp(learned.logits(features), axis=1) - scale * residual(features - origin)
+    return lambda features: learned.energies(features) - scale * residual(features - origin)
 
 
 def relative_mahalanobis(learned: Learned) -> Score:
@@ -118,9 +134,13 @@ SCORES: Mapping[str, Callable[[Learned], Score]] = MappingProxyType({
     "energy": energy,
     "ReAct": react,
     "nearest neighbours": nearest_neighbour,
+    "NNGuide": guided,
     "virtual logit (ViM)": virtual_logit,
     "relative Mahalanobis": relative_mahalanobis,
 })  # fmt: skip
+
+WITHOUT_LOGITS = ("nearest neighbours", "relative Mahalanobis")
+"""Which of them need features alone."""
 
 
 def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
@@ -134,9 +154,9 @@ def on_sphere(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def principal(centred: np.ndarray, dimensions: int) -> np.ndarray:
-    """Return the directions of most variance as columns, (d, dimensions)."""
-    _, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+def principal(features: np.ndarray, dimensions: int) -> np.ndarray:
+    """Return the directions in which features (n, d) are longest, of centred ones those of most variance: (d, dimensions)."""
+    _, vectors = np.linalg.eigh(features.T @ features / len(features))
     return vectors[:, ::-1][:, :dimensions]
 
 

@@ -26,7 +26,7 @@ from training.config import TrainingConfig, with_precision
 from training.evaluation import evaluate_once
 from training.feeds import Split, make_feed, prepare_caches, thaw
 from training.freeze import backbone_layers, resolve_unfreeze
-from training.novelty import write_novelty
+from training.novelty import last_layer, write_novelty
 from training.onnx_export import OnnxExportError, export_served
 from training.phases import run_phase, solve_phase
 from training.pipeline import image_batches, resize
@@ -291,7 +291,7 @@ class Run:
             save_predictions(folder / PREDICTIONS_FILE, **probabilities)
         if onnx_difference is not None:
             with self._stage("novelty"):
-                write_novelty(folder, served, dataset, split.training, split.validation)
+                write_novelty(folder, served, last_layer(model), dataset, split.training, split.validation)
         with self._stage("plots"):
             self._plot(metrics, split)
         seconds = {**self.state.seconds, "total": sum(self.state.seconds.values())}

@@ -56,15 +56,18 @@ def ship(run: Path, name: str | None = None, shelf: Path = SHELF) -> Path:
         sums = {file.name: sha256_of(file) for file in sorted(packed.iterdir())}
         write_json(packed / CARD_FILE, dataclasses.replace(saved.card, sha256=sums).as_dict())
         _require_room(packed, target, shelf)
-        arriving = target.with_name(
-            f".partial-{target.name}"
-        )  # so that a full disk does not cost the model that was there
+        # Nothing on the way, a full disk or a kill, costs the model that was there.
+        arriving, leaving = (target.with_name(f".{word}-{target.name}") for word in ("partial", "old"))
         try:
             shutil.copytree(packed, arriving, dirs_exist_ok=True)
-            shutil.rmtree(target, ignore_errors=True)
+            if target.exists():
+                target.rename(leaving)
             arriving.rename(target)
         finally:
-            shutil.rmtree(arriving, ignore_errors=True)
+            if leaving.exists() and not target.exists():
+                leaving.rename(target)
+            for left in (arriving, leaving):
+                shutil.rmtree(left, ignore_errors=True)
     return target
 
 

@@ -1,4 +1,4 @@
-"""Novelty by nearest neighbours, against its definition written out; and its file."""
+"""Novelty by energy and nearest neighbours, against its definition written out; and its file."""
 
 import numpy as np
 import pytest
@@ -15,21 +15,25 @@ class Card:
         self.sha256 = sums
 
 
-def made(seed: int = 0, *, images: int = 40, channels: int = 6, dimensions: int = 3, neighbour: int = 2) -> Novelty:
+def made(seed: int = 0, *, classes: int = 3) -> Novelty:
+    """Return one of 40 images in 3 of 6 directions, of which the 2 nearest count."""
     random = np.random.default_rng(seed)
-    directions, _ = np.linalg.qr(random.normal(size=(channels, dimensions)))
-    bank = random.normal(size=(images, dimensions))
-    bank /= np.linalg.norm(bank, axis=1, keepdims=True)
-    return Novelty(random.normal(size=channels), directions, bank, neighbour, np.linspace(0.2, 0.8, 5))
+    directions, _ = np.linalg.qr(random.normal(size=(6, 3)))
+    bank = random.normal(size=(40, 3))
+    return Novelty(
+        directions, bank, 2, random.normal(size=(6, classes)), random.normal(size=classes), np.linspace(0.2, 0.8, 5)
+    )
 
 
-def test_the_score_is_the_cosine_with_the_kth_nearest():
-    novelty = made()
+@pytest.mark.parametrize("classes", [3, 0])
+def test_the_score_is_the_energy_times_the_mean_similarity_to_the_nearest(classes):
+    novelty = made(classes=classes)
     features = np.random.default_rng(1).normal(size=(7, 6))
     for feature, score in zip(features, novelty.scores(features), strict=True):
-        direction = (feature - novelty.mean) @ novelty.directions
-        cosines = sorted(direction @ each / np.linalg.norm(direction) for each in novelty.bank)
-        assert score == pytest.approx(cosines[-2], abs=1e-6)
+        direction = feature / np.linalg.norm(feature) @ novelty.directions
+        similarities = sorted(float(direction @ each) for each in novelty.bank)
+        energy = np.log(np.exp(feature @ novelty.kernel + novelty.bias).sum()) if classes else 1
+        assert score == pytest.approx(energy * np.mean(similarities[-2:]), abs=1e-5)
 
 
 def test_a_share_counts_the_held_back_images_that_are_at_least_as_unlike(monkeypatch):
@@ -38,9 +42,8 @@ def test_a_share_counts_the_held_back_images_that_are_at_least_as_unlike(monkeyp
     np.testing.assert_allclose(novelty.in_distribution(np.zeros((6, 6))), [0, 0, 0.5, 0.625, 1, 1])
 
 
-def test_features_that_are_the_mean_have_no_direction_and_no_error():
-    novelty = made()
-    assert novelty.scores(novelty.mean[None]).tolist() == [0]
+def test_features_that_are_zero_have_no_direction_and_no_error():
+    assert made().scores(np.zeros((1, 6), np.float32)).tolist() == [0]
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -48,8 +51,8 @@ def test_what_is_written_is_read(tmp_path):
     novelty.save(tmp_path / "novelty.npz")
     read = read_novelty(tmp_path, Card(**{"novelty.npz": sha256_of(tmp_path / "novelty.npz")}))
     features = np.random.default_rng(1).normal(size=(7, 6))
-    np.testing.assert_allclose(read.scores(features), novelty.scores(features), atol=2e-3)  # float16
-    assert (read.neighbour, read.levels.tolist()) == (novelty.neighbour, novelty.levels.tolist())
+    np.testing.assert_allclose(read.scores(features), novelty.scores(features), atol=1e-2)  # float16
+    assert (read.neighbours, read.levels.tolist()) == (novelty.neighbours, novelty.levels.tolist())
 
 
 def test_a_card_that_names_no_file_has_none(tmp_path):
@@ -63,7 +66,7 @@ def test_a_damaged_file_is_an_error(tmp_path):
         file.write_bytes(content)
         with pytest.raises(ModelFileError, match="cannot be read"):
             read_novelty(tmp_path, Card(**{"novelty.npz": sha256_of(file)}))
-    np.savez(file, mean=np.zeros(3))
+    np.savez(file, bias=np.zeros(3))
     with pytest.raises(ModelFileError, match="cannot be read"):
         read_novelty(tmp_path, Card(**{"novelty.npz": sha256_of(file)}))
 
@@ -71,10 +74,11 @@ def test_a_damaged_file_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     "spoilt",
     [
-        {"mean": np.zeros(5)},
+        {"kernel": np.zeros((5, 3))},
+        {"bias": np.zeros(2)},
         {"bank": np.zeros((40, 2))},
-        {"neighbour": 0},
-        {"neighbour": 41},
+        {"neighbours": 0},
+        {"neighbours": 41},
         {"directions": np.zeros(6)},
         {"levels": np.zeros(0)},
         {"levels": np.array([1, 0])},
@@ -82,6 +86,6 @@ def test_a_damaged_file_is_an_error(tmp_path):
 )
 def test_parts_that_do_not_fit_are_refused(spoilt):
     whole = made()
-    parts = {name: getattr(whole, name) for name in ("mean", "directions", "bank", "neighbour", "levels")}
+    parts = {name: getattr(whole, name) for name in ("directions", "bank", "neighbours", "kernel", "bias", "levels")}
     with pytest.raises(ValueError, match="must fit together|must be a row of ascending"):
         Novelty(**parts | spoilt)

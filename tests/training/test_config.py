@@ -58,6 +58,7 @@ def test_options_override_the_recipe():
         ({"augment": "flip,blur"}, "flip.*crop.*cutmix.*blur"),
         ({"limit": 5}, "limit must be at least 100 images. Received: limit=5"),
         ({"recipe": "robust", "blend": "robust"}, "blend must be none or one of reference.*Received: blend='robust'"),
+        ({"recipe": "reference", "blend": "strong"}, "head must be linear to be solved for. Received: head='dense'"),
         ({"recipe": "strong", "blend": "robust", "blend_share": 1}, "blend_share must be between 0 and 1"),
         ({"cache_dtype": "int8"}, "cache_dtype must be float16 or float32"),
     ],

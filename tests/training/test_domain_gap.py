@@ -40,6 +40,7 @@ def test_every_condition_is_asked_the_way_of_an_upload_and_stages_stay(saved_mod
     assert set(result["stages"]["after"]["models"]) == {"tiny_a", "tiny_b"}
     assert json.loads((tmp_path / "domain_gap.json").read_text()) == result
     assert result["stages"]["before"] == first["stages"]["before"]
+    assert result["stages"]["after"]["default"] == "tiny_a", "of equal validation accuracy, the first"
     tiny = result["stages"]["after"]["models"]["tiny_a"]
     assert list(tiny["conditions"]) == ["as it is", "jpeg_10", "bicubic_64+jpeg_90", "bars_1.5"]
     classifier = load_classifier(saved_models / "tiny_a")

@@ -5,14 +5,18 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy import special
 from tiny import tiny_dataset
 
 from models.card import read_card
 from models.novelty import read_novelty
 from models.onnx_model import OnnxModel
 from training import folder_command, novelty
-from training.novelty import add_novelty, learn_novelty, pooled_features
+from training.artifacts import load_saved
+from training.novelty import add_novelty, last_layer, learn_novelty, pooled_features
 from training.pipeline import resize
+
+NO_LAYER = np.zeros((6, 0), np.float32), np.zeros(0, np.float32)
 
 
 def cloud(n: int, seed: int, turned: bool = False) -> np.ndarray:
@@ -23,18 +27,47 @@ def cloud(n: int, seed: int, turned: bool = False) -> np.ndarray:
 
 
 def test_held_back_images_are_spread_evenly_and_others_are_unlike():
-    learned = learn_novelty(cloud(500, 0), cloud(300, 1), dimensions=4)
+    learned = learn_novelty(cloud(500, 0), cloud(300, 1), *NO_LAYER, dimensions=4)
     assert learned.directions.shape == (6, 4)
     shares = learned.in_distribution(cloud(400, 2))
     assert np.abs(np.sort(shares) - np.linspace(0, 1, 400)).max() < 0.15
     assert (learned.in_distribution(cloud(50, 3, turned=True)) < 0.01).mean() > 0.9
     assert learned.bank.shape == (500, 4)
-    np.testing.assert_allclose(np.linalg.norm(learned.bank, axis=1), 1, atol=1e-3)
+
+
+def test_what_lies_outside_of_the_kept_directions_is_unlike():
+    learned = learn_novelty(cloud(500, 0), cloud(300, 1), *NO_LAYER, dimensions=2)
+    outside = cloud(50, 2)
+    outside[:, 4] += 20  # a direction that is not kept: what is left of the features looks like the others'
+    assert (learned.in_distribution(outside) < 0.01).all()
+
+
+def test_the_bank_is_weighed_by_energy_as_features_are():
+    kernel = np.zeros((6, 2), np.float32)
+    kernel[0] = 0.5, -0.5  # of features to either side
+    features = cloud(500, 0)
+    learned = learn_novelty(features, cloud(300, 1), kernel, np.zeros(2), dimensions=6)
+    energy = np.log(np.exp(features @ kernel).sum(axis=1))
+    np.testing.assert_allclose(np.linalg.norm(learned.bank, axis=1), energy, rtol=1e-2)
+    weak = cloud(50, 2) / 4  # nearest as ever, and of little energy
+    assert (learned.in_distribution(weak) < 0.01).all()
+    assert (learn_novelty(features, cloud(300, 1), *NO_LAYER).in_distribution(weak) > 0.01).mean() > 0.9
 
 
 def test_a_small_bank_has_fewer_neighbours():
-    assert learn_novelty(cloud(3, 0), cloud(30, 1), k=5).neighbour == 3
-    assert learn_novelty(cloud(50, 0), cloud(30, 1), bank=20, k=5).bank.shape[0] == 20
+    assert learn_novelty(cloud(3, 0), cloud(30, 1), *NO_LAYER, k=5).neighbours == 3
+    assert learn_novelty(cloud(50, 0), cloud(30, 1), *NO_LAYER, bank=20, k=5).bank.shape[0] == 20
+
+
+def test_the_last_layer_is_the_one_that_makes_logits_of_averages(saved_models):
+    model = load_saved(saved_models / "tiny_b" / "model.keras").model
+    kernel, bias = last_layer(model)
+    images = np.asarray(resize(tiny_dataset(classes=10).x_test[:5], 16))
+    features = OnnxModel(saved_models / "tiny_b" / "model.onnx").outputs(images)[1].mean(axis=(1, 2))
+    logits = features @ kernel + bias
+    np.testing.assert_allclose(special.softmax(logits, axis=1), model.predict_on_batch(images), atol=1e-4)
+    deep, none = last_layer(load_saved(saved_models / "tiny_a" / "model.keras").model)
+    assert (deep.shape, none.shape) == ((features.shape[1], 0), (0,))
 
 
 @pytest.fixture
@@ -59,6 +92,19 @@ def test_it_is_added_to_a_model_and_named_in_its_card(folder, monkeypatch):
     assert np.abs(np.sort(shares) - np.linspace(0, 1, 40)).max() < 0.06
     assert (card.resolution, card.fit) == (8, "thumbnail")
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "model.keras", "model.onnx", "novelty.npz"]
+
+
+def test_a_kill_before_the_file_is_named_leaves_a_model_that_answers(folder, monkeypatch):
+    assert add_novelty(folder, tiny_dataset(classes=10))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(novelty, "sha256_of", killed)
+    with pytest.raises(KeyboardInterrupt):
+        add_novelty(folder, tiny_dataset(classes=10))
+    card = read_card(folder / "card.json")
+    assert "novelty.npz" not in card.sha256 and read_novelty(folder, card) is None
 
 
 def test_a_model_without_its_feature_map_gets_its_resolution_alone(folder, monkeypatch):

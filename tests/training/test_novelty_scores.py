@@ -53,6 +53,9 @@ def test_each_is_its_formula(learned, inside):
     np.testing.assert_allclose(
         novelty_scores.nearest_neighbour(learned, k=5)(inside), -(np.sort(distances, axis=1)[:, 4] ** 2) / 2, atol=1e-5
     )
+    energies = [np.log(np.exp(each @ learned.kernel + learned.bias).sum(1)) for each in (inside, learned.features)]
+    guidance = np.sort(units[0] @ (units[1] * energies[1][:, None]).T, axis=1)[:, -10:].mean(axis=1)
+    np.testing.assert_allclose(SCORES["NNGuide"](learned)(inside), energies[0] * guidance, rtol=1e-5)
     cut = np.percentile(learned.features, 90)
     np.testing.assert_allclose(
         SCORES["ReAct"](learned)(inside),

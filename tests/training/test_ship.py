@@ -1,6 +1,7 @@
 """From a finished run to the shelf that serving reads."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,23 @@ def test_the_shelf_has_a_limit_and_keeps_what_it_had(finished, tmp_path, monkeyp
     with pytest.raises(ValueError, match="may hold at most 0.001 MB"):
         ship.ship(finished, shelf=tmp_path / "shelf")
     assert (target / "model.onnx").stat().st_mtime_ns == before
+
+
+def test_what_fails_at_the_last_moment_costs_no_model(finished, tmp_path, monkeypatch):
+    target = ship.ship(finished, shelf=tmp_path / "shelf")
+    before = (target / "model.onnx").stat().st_mtime_ns
+    rename = Path.rename
+
+    def refused(self, other):
+        if "partial" in self.name:
+            raise OSError("refused")
+        return rename(self, other)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(OSError, match="refused"):
+        ship.ship(finished, shelf=tmp_path / "shelf")
+    assert (target / "model.onnx").stat().st_mtime_ns == before
+    assert [path.name for path in (tmp_path / "shelf").iterdir()] == [target.name]
 
 
 @pytest.mark.parametrize("name", [".", "..", "../other", "a/b", "/other"])
