@@ -43,6 +43,11 @@ def test_uploads_are_fitted_alike_and_strange_ones_can_be_told(path):
     assert (card.fit, card.resolution) == (FIT, 32)
     assert "exponent" in json.loads(path.read_text()), f"python -m training.calibrate {path.parent}"
     assert (NOVELTY_FILE in card.sha256) == load_classifier(path.parent).engine.explains
+    if NOVELTY_FILE in card.sha256:
+        measured = json.loads((ROOT / "results" / "novelty.json").read_text())["models"][path.parent.name]
+        assert measured["sha256"] == card.sha256["model.onnx"], (
+            f"python benchmark.py --novelty --models {path.parent.name}"
+        )
 
 
 def test_the_default_doubts_noise_and_not_a_cat():
