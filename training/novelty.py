@@ -50,7 +50,7 @@ def learn_novelty(
         bank: how many training images to keep at most.
         dimensions: how many directions to keep at most.
         k: the mean of the k nearest counts; fewer where the bank is small.
-    """  # fmt: skip
+    """
     features = spread(features, bank)
     units = on_sphere(features)
     directions = principal(units, dimensions)
@@ -97,7 +97,7 @@ def add_novelty(folder: Path, dataset: ImageDataset) -> bool:
     saved = load_saved(folder / ONNX_FILE)
     if saved.card is None:
         raise ModelFileError(f"{folder} holds no {CARD_FILE}.")
-    sums = {name: sum_ for name, sum_ in saved.card.sha256.items() if name != NOVELTY_FILE}
+    sums = {name: digest for name, digest in saved.card.sha256.items() if name != NOVELTY_FILE}
     card = dataclasses.replace(saved.card, sha256=sums, resolution=dataset.x_train.shape[1], fit=FIT)
     write_json(folder / CARD_FILE, card.as_dict())  # without the file's sum: interrupted here, the model still answers
     last = last_layer(load_saved(folder / KERAS_FILE).model)
