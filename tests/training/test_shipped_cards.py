@@ -32,6 +32,7 @@ def test_the_command_of_a_card_trains_what_it_describes(path):
     names = ("model", "recipe", "epochs", "augment", "views", "blend", "seed", "precision")
     config = make_config(**{name: getattr(options, name) for name in names})
     assert (config.model, config.recipe, config.seed) == (card.name, card.recipe, card.seed)
+    assert (config.validation or 5000) == (card.validation_images or 5000)
     runs = json.loads((ROOT / "results" / "accuracy.json").read_text())["runs"]
     (row,) = (run for run in runs if run["command"] == card.command and run["hardware"] == card.hardware)
     assert (row["accuracy"], row["parameters"]) == (card.test_accuracy, card.parameters)
