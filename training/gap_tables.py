@@ -187,7 +187,7 @@ def fits(result: dict, stored: dict) -> str:
 
 def _best_by_condition(result: Mapping) -> str:
     """Return where another model than the best one is right more often, by more than chance: what a choice of the model by
-    an upload's resolution or kind would gain. Chance: two standard errors of the difference of two shares.
+    an upload's resolution or kind would gain. Chance is two standard errors of the difference of two shares.
     """
     found = {name: model["fits"][result["shipped"]]["conditions"] for name, model in result["models"].items()}
     first = max(found, key=lambda name: statistics.mean(found[name].values()))
@@ -204,11 +204,10 @@ def _best_by_condition(result: Mapping) -> str:
     ]
     if len(found) == 1:
         return ""
+    where = f"on {', '.join(better)} alone" if better else "nowhere"
     return (
-        f"A choice of the model by what is uploaded would gain little: the best as shipped, `{first}`, is beaten by more than "
-        f"chance on {', '.join(better)} alone. "
-        if better
-        else f"The best as shipped, `{first}`, is beaten by more than chance nowhere. "
+        f"By the mean of these conditions `{first}` is the best as shipped; another model beats it by more than chance "
+        f"{where}. "
     )
 
 
