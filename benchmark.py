@@ -15,7 +15,7 @@ python benchmark.py --fits             how an upload should become the input, on
 python benchmark.py --upload-cost      what the fit and the look for pictures of other things add to an answer (minutes)
 python benchmark.py --robust-views     what views of small and compressed pictures give, on validation (hours; --sets)
 python benchmark.py --blend RUN        how much of each recipe makes the best average of weights, on validation (minutes)
-python benchmark.py --novelty          what tells pictures of other things (--models, --outside; needs requirements-dev.txt)
+python benchmark.py --ood_detector          what tells pictures of other things (--models, --outside; needs requirements-dev.txt)
 python benchmark.py --linear-probe     logistic regression on their frozen features, the check of the ports (half an hour)
 python benchmark.py --parity           each port against its original (about 3 minutes; needs requirements-dev.txt)
 python benchmark.py --serving          the API against a plain model.predict app: requests/s, memory (about 6 minutes)
@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from training.domain_gap import Answer
+    from benchmarks.experiments.uploads import Answer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -62,7 +62,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "fits",
         "upload-cost",
         "robust-views",
-        "novelty",
+        "ood_detector",
         "linear-probe",
         "parity",
         "serving",
@@ -96,7 +96,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--models",
         nargs="+",
         default=(),
-        help="names of networks for --accuracy, --budget, --domain-gap, --fits or --novelty (default: all; of --domain-gap and "
+        help="names of networks for --accuracy, --budget, --domain-gap, --fits or --ood_detector (default: all; of --domain-gap and "
         "--fits four that ship)",
     )
     parser.add_argument(
@@ -112,7 +112,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--outside",
         type=Path,
         metavar="FOLDER",
-        help="with folders of pictures near-NAME and far-NAME, for --novelty; `python -m training.outside FOLDER` makes one",
+        help="with folders of pictures near-NAME and far-NAME, for --ood_detector; `python -m benchmarks.data.ood_datasets FOLDER` makes one",
     )
     parser.add_argument("--limit", type=int, help="--training-cost on the first n images only")
     options = parser.parse_args(arguments)
@@ -125,19 +125,19 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def serving_result(model: Path | None, seconds: float) -> dict:
     """Measure the API and return the result."""
-    from deploy.measure.serving import serving
-    from inference.shelf import SAVED_MODELS, ModelShelf
-    from training.measure import record
+    from benchmarks.experiments.reference import record
+    from benchmarks.experiments.serving import serving
+    from inference.model_store import SAVED_MODELS, ModelStore
 
-    model = model or SAVED_MODELS / ModelShelf().default
+    model = model or SAVED_MODELS / ModelStore().default
     return record(RESULTS / "serving.json", serving(model, EXAMPLE, seconds))
 
 
 def latency_result() -> dict:
     """Time the networks of the comparison, with random weights, and return the result."""
-    from deploy.measure.latency import measure_latency, same_ranking, ties
-    from training.comparison import COMPARED, save_untrained
-    from training.measure import record
+    from benchmarks.experiments.comparison import COMPARED, save_untrained
+    from benchmarks.experiments.latency import measure_latency, same_ranking, ties
+    from benchmarks.experiments.reference import record
     from training.provenance import describe_hardware
 
     path = RESULTS / "latency.json"
@@ -164,25 +164,26 @@ def open_model(folder: Path, **changes) -> "Answer":
 
 def domain_gap_result(stage: str, models: Sequence[str]) -> dict:
     """Ask the shipped models what people upload, and return the result."""
-    from training.domain_gap import MODELS, domain_gap
+    from benchmarks.experiments.uploads import MODELS, domain_gap
 
     return domain_gap(open_model, Path("saved_models"), RESULTS, stage, models or MODELS)
 
 
 def novelty_result(models: Sequence[str], folder: Path | None) -> dict:
-    """Compare the scores of novelty for shipped models, and return the result."""
+    """Compare the scores of ood_detector for shipped models, and return the result."""
+    from benchmarks.experiments.ood_detection import ood_detection
     from inference.classifier import load_classifier
-    from inference.shelf import ModelShelf
-    from training.measure_novelty import measure_novelty
+    from inference.model_store import ModelStore
 
-    return measure_novelty(load_classifier, Path("saved_models"), RESULTS, models or ModelShelf().cards, folder)
+    return ood_detection(load_classifier, Path("saved_models"), RESULTS, models or ModelStore().cards, folder)
 
 
 def fits_result(models: Sequence[str]) -> dict:
     """Ask the shipped models validation images fitted in each way, and return the result."""
-    from training.cifar10 import load_cifar10
-    from training.domain_gap import MODELS
     from training.measure_fits import measure_fits
+
+    from benchmarks.experiments.uploads import MODELS
+    from training.data.cifar10 import load_cifar10
 
     resolution = load_cifar10().x_train.shape[1]
 
@@ -194,9 +195,9 @@ def fits_result(models: Sequence[str]) -> dict:
 
 def upload_cost_result() -> dict:
     """Time the shipped models on uploads, as they ship and the plain way, and return the result."""
-    from deploy.measure.latency import measure_uploads
-    from inference.shelf import SAVED_MODELS
-    from training.measure import record
+    from benchmarks.experiments.latency import measure_uploads
+    from benchmarks.experiments.reference import record
+    from inference.model_store import SAVED_MODELS
 
     folders = {card.parent.name: card.parent for card in sorted(SAVED_MODELS.glob("*/card.json"))}
     return record(RESULTS / "upload_cost.json", {"runs": measure_uploads(folders, EXAMPLE)})
@@ -204,9 +205,9 @@ def upload_cost_result() -> dict:
 
 def stopping_result() -> dict:
     """Measure what a kill and a stop lose, and return the result."""
-    from deploy.measure.stopping import stopping
-    from inference.shelf import SAVED_MODELS
-    from training.measure import record
+    from benchmarks.experiments.reference import record
+    from benchmarks.experiments.stopping import stopping
+    from inference.model_store import SAVED_MODELS
 
     return record(RESULTS / "stopping.json", stopping(SAVED_MODELS, EXAMPLE))
 
@@ -214,12 +215,12 @@ def stopping_result() -> dict:
 def result_of(options: argparse.Namespace) -> dict | None:
     """Measure what the options ask for, and return the result; None where results are only rendered."""
     if options.readme:
-        from training.readme import write_readme
+        from benchmarks.report.readme import write_readme
 
         write_readme(Path("README.md"), RESULTS)
         return None
     if options.report:
-        from training.report import write_report
+        from benchmarks.report.report import write_report
 
         write_report(RESULTS)
         return None
@@ -241,7 +242,7 @@ def result_of(options: argparse.Namespace) -> dict | None:
     if options.latency:
         return latency_result()
     if options.evaluation:
-        return shelf_evaluation.evaluate_shelf(Path("saved_models"), RESULTS)
+        return shelf_evaluation.evaluate_saved_models(Path("saved_models"), RESULTS)
     if options.fits:
         return fits_result(options.models)
     if options.upload_cost:
@@ -252,7 +253,7 @@ def result_of(options: argparse.Namespace) -> dict | None:
         return measure_views.measure_views(RUNS, RESULTS, options.sets)
     if options.blend:
         return measure_blend.measure_blend(options.blend, RESULTS)
-    if options.novelty:
+    if options.ood_detector:
         return novelty_result(options.models, options.outside)
     if options.budget:
         return comparison.controlled(RUNS, RESULTS, options.models, seed_numbers(options.seeds or [3]))

@@ -27,8 +27,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--split", choices=("test", "validation"), default="test", help="which images (default: %(default)s)")
     add("--seed", type=int, help="seed that drew the validation split (default: the one in the model's card.json)")
     add("--batch-size", type=int, default=64, help="images in one step (default: %(default)s)")
-    add("--output", type=Path, metavar="FILE",
-        help="write the metrics there as JSON, and the confusion matrix beside it as a PNG")  # fmt: skip
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the metrics there as JSON, and the confusion matrix beside it as a PNG",
+    )
     options = parser.parse_args(arguments)
     if options.batch_size < 1:
         parser.error(f"--batch-size must be at least 1. Received: {options.batch_size}")
@@ -41,14 +45,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Evaluate, and return the exit status: 0 done, 1 failed, 2 bad option or path."""
     options = parse_arguments(arguments)
     # Here, not above: TensorFlow takes seconds to import, and --help and a wrong option should answer at once.
-    from models.noise import noise_held_back
+    from runtime.quiet import quiet
 
-    with noise_held_back():
+    with quiet():
         import keras  # noqa: F401  # now, while what TensorFlow says at its import is held back
 
-        from models.card import ModelFileError
-        from training import artifacts, cifar10, evaluation, plots
-        from training.datasets import DataUnavailableError
+        from models.saved.card import ModelFileError
+        from training import evaluation, plots
+        from training.data import cifar10
+        from training.data.dataset import DataUnavailableError
+        from training.export import saved_model as artifacts
 
     try:
         saved = artifacts.load_saved(options.path)

@@ -12,16 +12,21 @@ import argparse
 import sys
 from pathlib import Path
 
-from inference.shelf import SAVED_MODELS
-from models.card import ModelFileError
+from inference.model_store import SAVED_MODELS
+from models.saved.card import ModelFileError
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--models", type=Path, default=SAVED_MODELS, metavar="FOLDER",
-        help="a folder with one folder for each model, as saved_models/ and runs/ are (default: saved_models)")  # fmt: skip
+    add(
+        "--models",
+        type=Path,
+        default=SAVED_MODELS,
+        metavar="FOLDER",
+        help="a folder with one folder for each model, as saved_models/ and runs/ are (default: saved_models)",
+    )
     add("--host", help="address to listen at (default: $GRADIO_SERVER_NAME, else 127.0.0.1)")
     add("--port", type=int, help="port to listen at (default: $GRADIO_SERVER_PORT, else the first free from 7860)")
     add("--share", action="store_true", help="also make a public address; everybody who knows it can use the demo")
@@ -38,14 +43,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         from deploy.demo import serve
     except ModuleNotFoundError as error:
-        print(f"gradio_app.py: {error.name} is not installed. Install the demo: pip install gradio onnxruntime pillow",
-            file=sys.stderr)  # fmt: skip
+        print(
+            f"gradio_app.py: {error.name} is not installed. Install the demo: pip install gradio onnxruntime pillow",
+            file=sys.stderr,
+        )
         return 1
     try:
         serve(options.models, host=options.host, port=options.port, share=options.share)
     except ModelFileError as error:
-        print(f"gradio_app.py: {error}\nTrain one: python train.py; then: python gradio_app.py --models runs",
-            file=sys.stderr)  # fmt: skip
+        print(
+            f"gradio_app.py: {error}\nTrain one: python train.py; then: python gradio_app.py --models runs",
+            file=sys.stderr,
+        )
         return 1
     except OSError as error:
         where = f"{options.host or '127.0.0.1'}:{options.port or '7860 and on'}"

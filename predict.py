@@ -76,11 +76,11 @@ def find(sources: list[str]) -> list[str]:
 def open_model(name: str | None, engine: str) -> "Classifier":
     """Load a model by its folder or by its name in saved_models/."""
     from inference.classifier import load_classifier
-    from inference.shelf import ModelShelf
+    from inference.model_store import ModelStore
 
     if name is not None and Path(name).is_dir():
         return load_classifier(name, engine)
-    return ModelShelf(engine=engine).get(name)
+    return ModelStore(engine=engine).get(name)
 
 
 def answers(classifier: "Classifier", files: list[str], top_k: int, explain: Path | None) -> Iterator[Answer]:
@@ -91,12 +91,12 @@ def answers(classifier: "Classifier", files: list[str], top_k: int, explain: Pat
     for file in files:
         try:
             data = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
-            view = classifier.view(data, max_pixels=MAX_PIXELS)
+            view = classifier.preprocess(data, max_pixels=MAX_PIXELS)
         except (ImageError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             yield Answer(file, error=reason)
             continue
-        (prediction,) = classifier.answer([view], top_k)
+        (prediction,) = classifier.predict([view], top_k)
         if explain is not None:
             write_heat_map(classifier, view, explain / names[file])
         yield Answer(file, prediction)

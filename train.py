@@ -22,7 +22,7 @@ os.environ.setdefault(
     "TF_CPP_MIN_LOG_LEVEL", "2"
 )  # before TensorFlow is imported, which would talk over the progress bars
 
-from models.noise import NOISY, noise_held_back
+from runtime.quiet import VERBOSE_LOGGERS, quiet
 from training.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -36,11 +36,18 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--list", action="store_true", help="print the networks as a table and exit")
-    add("--phase", choices=("head", "finetune", "scratch"),
-        help="the last phase to run; finetune runs head first (default: the model's last)")  # fmt: skip
+    add(
+        "--phase",
+        choices=("head", "finetune", "scratch"),
+        help="the last phase to run; finetune runs head first (default: the model's last)",
+    )
     add("--model", default="mobilenet_v2", help="name of the network; --list shows them (default: %(default)s)")
-    add("--recipe", choices=RECIPES, help="optimizer, learning rates, epochs, views and more; strong takes pretrained networks "
-        "furthest, robust readies them for uploads (default: the one made for the network, else reference)")  # fmt: skip
+    add(
+        "--recipe",
+        choices=RECIPES,
+        help="optimizer, learning rates, epochs, views and more; strong takes pretrained networks "
+        "furthest, robust readies them for uploads (default: the one made for the network, else reference)",
+    )
     add(
         "--head",
         help="the layers behind the backbone, such as linear; a wrong one lists the model's (default: the model's first)",
@@ -48,20 +55,36 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--epochs", type=float, help="the most epochs of the last phase (default: the recipe's)")
     add("--learning-rate", type=float, help="the highest one of the last phase (default: the recipe's)")
     add("--batch-size", type=int, help="images in one step (default: the recipe's, 32 for transfer)")
-    add("--unfreeze", help="what finetune trains: a number of layers counted from the backbone's end, a layer or block "
-        "name such as block_13, or all (default: the model's, 50 for mobilenet_v2)")  # fmt: skip
+    add(
+        "--unfreeze",
+        help="what finetune trains: a number of layers counted from the backbone's end, a layer or block "
+        "name such as block_13, or all (default: the model's, 50 for mobilenet_v2)",
+    )
     add("--image-size", type=int, help="side of the model's input in pixels (default: the model's, which --list shows)")
-    add("--augment", help="comma-separated: flip, crop, translate, shift, rotate, cutout, mixup, cutmix, or none; flip alone, "
-        "and with no views, keeps the cache (default: the recipe's)")  # fmt: skip
-    add("--views", help="comma-separated fixed views that images show in turn, one an epoch: identity first, then mirror, "
+    add(
+        "--augment",
+        help="comma-separated: flip, crop, translate, shift, rotate, cutout, mixup, cutmix, or none; flip alone, "
+        "and with no views, keeps the cache (default: the recipe's)",
+    )
+    add(
+        "--views",
+        help="comma-separated fixed views that images show in turn, one an epoch: identity first, then mirror, "
         "shift_DOWN_RIGHT in pixels, jpeg_30 or another corruption, or several joined as in mirror+shift_2_-2; or robust, a "
-        "set for uploads; they keep the cache (default: the recipe's)")  # fmt: skip
-    add("--blend", metavar="RECIPE", help="learn by that recipe too, and average the weights of both; or none (default: the "
-        "recipe's, which is strong for robust, and none for the others)")  # fmt: skip
+        "set for uploads; they keep the cache (default: the recipe's)",
+    )
+    add(
+        "--blend",
+        metavar="RECIPE",
+        help="learn by that recipe too, and average the weights of both; or none (default: the "
+        "recipe's, which is strong for robust, and none for the others)",
+    )
     add("--validation", type=int, help="training images held back for validation (default: the recipe's, a tenth)")
-    add("--precision", choices=("float32", "mixed_bfloat16"),
+    add(
+        "--precision",
+        choices=("float32", "mixed_bfloat16"),
         help="of the arithmetic in training; the saved model is float32 always (default: the recipe's, and float32 where the "
-        "processor has no AVX-512)")  # fmt: skip
+        "processor has no AVX-512)",
+    )
     add("--seed", type=int, default=0, help="of split, weights, order and augmentation (default: %(default)s)")
     add("--data-dir", help="CIFAR-10 as cifar-10-python.tar.gz, its folder, or an .npz (default: fetched and cached)")
     add("--weights", help="imagenet, keras, none, or a file: .keras, .weights.h5, .pt, .pth, .bin, .safetensors, .ckpt")
@@ -74,8 +97,14 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     )
     add("--cache-dtype", choices=("float16", "float32"), help="precision of cached activations (default: float16)")
     add("--output", type=Path, help="folder of the run (default: runs/<model>-<recipe>-<phase>-seed<seed>)")
-    add("--resume", nargs="?", type=Path, const=Path(), metavar="RUN",
-        help="go on with an interrupted run, by default the latest; other options are taken from it")  # fmt: skip
+    add(
+        "--resume",
+        nargs="?",
+        type=Path,
+        const=Path(),
+        metavar="RUN",
+        help="go on with an interrupted run, by default the latest; other options are taken from it",
+    )
     add("--verbose", action="store_true", help="say more, and where in the code an error came from")
     return parser.parse_args(arguments)
 
@@ -93,8 +122,27 @@ def prepare(options: argparse.Namespace, command: str) -> "Run":
         config = TrainingConfig.load(folder / "config.json")
         return Run(config, folder, data_dir=options.data_dir, command=command)
 
-    names = ("phase", "model", "recipe", "epochs", "learning_rate", "batch_size", "augment", "views", "head", "weights",
-             "unfreeze", "image_size", "seed", "limit", "cache", "cache_dtype", "validation", "precision", "blend")  # fmt: skip
+    names = (
+        "phase",
+        "model",
+        "recipe",
+        "epochs",
+        "learning_rate",
+        "batch_size",
+        "augment",
+        "views",
+        "head",
+        "weights",
+        "unfreeze",
+        "image_size",
+        "seed",
+        "limit",
+        "cache",
+        "cache_dtype",
+        "validation",
+        "precision",
+        "blend",
+    )
     config = make_config(**{name: getattr(options, name) for name in names})
     folder = options.output or new_folder(config, RUNS)
     if folder.exists() and any(folder.iterdir()):
@@ -120,13 +168,13 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.DEBUG if options.verbose else logging.INFO, format="%(message)s")
-    for noisy in NOISY:
+    for noisy in VERBOSE_LOGGERS:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Here, not above: TensorFlow takes seconds to import, and --help and a wrong option should answer at once.
 
-    with noise_held_back():
+    with quiet():
         import training.run  # noqa: F401
-        from training.catalogue import catalogue
+        from training.listing import catalogue
 
     if options.list:
         print(catalogue())

@@ -12,12 +12,12 @@ import uuid
 import flask
 
 from deploy import metrics, problems, uploads
-from deploy.gate import Gate
+from deploy.concurrency import ConcurrencyLimiter
 from deploy.openapi import description
 from deploy.settings import Settings
 from inference import explain
-from inference.classifier import Classifier, Prediction, View
-from inference.shelf import ModelShelf
+from inference.classifier import Classifier, ModelInput, Prediction
+from inference.model_store import ModelStore
 
 log = logging.getLogger(__name__)
 
@@ -33,35 +33,35 @@ HEADERS = {
 
 
 class Service:
-    """What the endpoints share: the settings, the models, the gate, and whether the default model has answered once."""
+    """What the endpoints share: the settings, the models, the limiter, and whether the default model has answered once."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.shelf = ModelShelf(
+        self.store = ModelStore(
             settings.models, default=settings.model or None, engine=settings.engine, threads=settings.threads
         )
-        self.gate = Gate(settings.concurrency, settings.queue, settings.queue_seconds)
+        self.limiter = ConcurrencyLimiter(settings.concurrency, settings.queue, settings.queue_seconds)
         self.ready = threading.Event()
 
     def warm_up(self) -> None:
         """Load the default model and let it answer once."""
         try:
-            seconds = self.shelf.get().warm_up()
+            seconds = self.store.get().warm_up()
         except Exception:
-            log.exception("The model %s cannot be run.", self.shelf.default)
+            log.exception("The model %s cannot be run.", self.store.default)
         else:
-            log.info("The model %s is warm (%.0f ms).", self.shelf.default, seconds * 1000)
+            log.info("The model %s is warm (%.0f ms).", self.store.default, seconds * 1000)
             self.ready.set()
 
-    def view(self, classifier: Classifier, upload: uploads.Upload) -> View:
+    def preprocess(self, classifier: Classifier, upload: uploads.Upload) -> ModelInput:
         """Return what the model sees of an upload."""
         with metrics.STAGE.labels("decode").time():
-            return classifier.view(upload.data, max_pixels=self.settings.max_pixels)
+            return classifier.preprocess(upload.data, max_pixels=self.settings.max_pixels)
 
-    def answer(self, classifier: Classifier, views: list[View], top_k: int) -> list[Prediction]:
+    def answer(self, classifier: Classifier, views: list[ModelInput], top_k: int) -> list[Prediction]:
         """Answer fitted images."""
         with metrics.STAGE.labels("inference").time():
-            return classifier.answer(views, top_k)
+            return classifier.predict(views, top_k)
 
     def most_top_k(self, classifier: Classifier) -> int:
         """Return the most classes that a request may ask of a model."""
@@ -130,14 +130,14 @@ def _register_predict(app: flask.Flask, service: Service) -> None:
     @app.post("/predict")
     def predict() -> dict:
         query = flask.request.args
-        classifier, name = service.shelf.get(query.get("model")), query.get("model") or service.shelf.default
+        classifier, name = service.store.get(query.get("model")), query.get("model") or service.store.default
         explaining = uploads.flag("explain", query.get("explain"))
         upload, parameters = uploads.one_image(flask.request)
         most = service.most_top_k(classifier)
         default = min(uploads.DEFAULT_TOP_K, most)
         top_k = uploads.top_k(parameters.get("top_k", query.get("top_k", default)), most)
-        with service.gate.enter():
-            view = service.view(classifier, upload)
+        with service.limiter.enter():
+            view = service.preprocess(classifier, upload)
             (prediction,) = service.answer(classifier, [view], top_k)
             explanation = classifier.explain(view) if explaining else None
         document = prediction.as_dict()
@@ -149,17 +149,17 @@ def _register_predict(app: flask.Flask, service: Service) -> None:
     @app.post("/predict/batch")
     def predict_batch() -> dict:
         query = flask.request.args
-        classifier, name = service.shelf.get(query.get("model")), query.get("model") or service.shelf.default
+        classifier, name = service.store.get(query.get("model")), query.get("model") or service.store.default
         files = uploads.several_images(flask.request, service.settings.max_batch)
         most = service.most_top_k(classifier)
         top_k = uploads.top_k(query.get("top_k", min(uploads.DEFAULT_TOP_K, most)), most)
-        with service.gate.enter():
+        with service.limiter.enter():
             results, views = [], []
             for upload in files:
                 result: dict = {"filename": upload.filename}
                 results.append(result)
                 try:
-                    views.append((result, service.view(classifier, upload)))
+                    views.append((result, service.preprocess(classifier, upload)))
                 except ValueError as error:
                     document = problems.of_error(error)
                     if document is None:
@@ -187,10 +187,10 @@ def _register_about(app: flask.Flask, service: Service) -> None:
     @app.get("/models")
     def models() -> dict:
         return {
-            "default": service.shelf.default,
+            "default": service.store.default,
             "models": [
-                {**card.as_dict(), "name": name, "network": card.name, "loaded": service.shelf.is_loaded(name)}
-                for name, card in service.shelf.cards.items()
+                {**card.as_dict(), "name": name, "network": card.name, "loaded": service.store.is_loaded(name)}
+                for name, card in service.store.cards.items()
             ],
         }
 
@@ -210,4 +210,4 @@ def _register_about(app: flask.Flask, service: Service) -> None:
 
     @app.get("/openapi.json")
     def openapi() -> dict:
-        return description(service.shelf, service.settings)
+        return description(service.store, service.settings)

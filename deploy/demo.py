@@ -1,4 +1,4 @@
-"""The Gradio demo: five tabs over the models on a shelf."""
+"""The Gradio demo: five tabs over the models on a store."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported: i
 import gradio as gr
 
 from deploy import demo_tabs
-from inference.shelf import ModelShelf
+from inference.model_store import ModelStore
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES, RESULTS, STYLES = ROOT / "deploy" / "examples", ROOT / "results", ROOT / "deploy" / "demo.css"
@@ -18,9 +18,19 @@ AT_ONCE = 2  # requests of one tab that are answered at the same time; onnxrunti
 SWEEP, KEEP = 600, 3600  # seconds: how often uploads are looked through, and how old they get
 
 ICE = gr.themes.Color(
-    name="ice", c50="#eef8fb", c100="#d5eef5", c200="#aedeea", c300="#7ac8dc", c400="#3faac6", c500="#1f8dab",
-    c600="#16718c", c700="#155b72", c800="#174b5e", c900="#173f50", c950="#0a2835",
-)  # fmt: skip
+    name="ice",
+    c50="#eef8fb",
+    c100="#d5eef5",
+    c200="#aedeea",
+    c300="#7ac8dc",
+    c400="#3faac6",
+    c500="#1f8dab",
+    c600="#16718c",
+    c700="#155b72",
+    c800="#174b5e",
+    c900="#173f50",
+    c950="#0a2835",
+)
 SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "DejaVu Sans Mono", "monospace")
 THAW = "linear-gradient(90deg, #1f8dab, #e8793c)"  # from ice to warm
@@ -65,11 +75,11 @@ def theme() -> gr.themes.Base:
     )
 
 
-def build(shelf: ModelShelf, results: Path = RESULTS, examples: Path = EXAMPLES) -> gr.Blocks:
+def build(store: ModelStore, results: Path = RESULTS, examples: Path = EXAMPLES) -> gr.Blocks:
     """Return the page, ready to launch.
 
     Args:
-        shelf: the models; none is loaded before it is asked for.
+        store: the models; none is loaded before it is asked for.
         results: folder of the measured numbers and plots; what is missing in it is left out.
         examples: folder of the images to click.
     """
@@ -78,15 +88,15 @@ def build(shelf: ModelShelf, results: Path = RESULTS, examples: Path = EXAMPLES)
         gr.HTML(HEADER, elem_classes="thaw-html")
         with gr.Tabs(overflow_behavior="wrap"):
             with gr.Tab("Classify"):
-                demo_tabs.classify(shelf, pictures)
+                demo_tabs.classify(store, pictures)
             with gr.Tab("Compare"):
-                demo_tabs.compare(shelf, pictures)
+                demo_tabs.compare(store, pictures)
             with gr.Tab("Batch"):
-                demo_tabs.batch(shelf)
+                demo_tabs.batch(store)
             with gr.Tab("Benchmark"):
                 demo_tabs.benchmark(results)
             with gr.Tab("About"):
-                demo_tabs.about(shelf)
+                demo_tabs.about(store)
     return page.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE)
 
 
@@ -103,10 +113,20 @@ def launch(page: gr.Blocks, *, host: str | None = None, port: int | None = None,
         OSError: if the port is taken.
     """
     _, address, _ = page.launch(
-        server_name=host, server_port=port, theme=theme(), css_paths=STYLES, max_file_size=f"{demo_tabs.FILE_MEGABYTES}mb",
-        allowed_paths=[str(EXAMPLES)], footer_links=["settings"], run_history=False, enable_monitoring=False,
-        ssr_mode=False, pwa=False, mcp_server=False, **options,
-    )  # fmt: skip
+        server_name=host,
+        server_port=port,
+        theme=theme(),
+        css_paths=STYLES,
+        max_file_size=f"{demo_tabs.FILE_MEGABYTES}mb",
+        allowed_paths=[str(EXAMPLES)],
+        footer_links=["settings"],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        **options,
+    )
     return address
 
 
@@ -117,7 +137,7 @@ def serve(models: Path, *, host: str | None = None, port: int | None = None, sha
         ModelFileError: if there is no model in it.
         OSError: if the port is taken.
     """
-    launch(build(ModelShelf(models)), host=host, port=port, share=share)
+    launch(build(ModelStore(models)), host=host, port=port, share=share)
 
 
 HEADER = """

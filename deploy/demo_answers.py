@@ -17,8 +17,8 @@ from deploy.demo_results import Column, Table
 from inference import explain
 from inference.classifier import BATCH, Classifier, Prediction
 from inference.images import ImageError
-from inference.shelf import ModelShelf
-from models.card import Card, ModelFileError
+from inference.model_store import ModelStore
+from models.saved.card import Card, ModelFileError
 
 TOP = 3  # classes that are named, of those that there are
 PICTURE = 384  # side of a picture of what a model sees, in pixels
@@ -86,7 +86,7 @@ def seen(classifier: Classifier, path: str, label: str | None = None, side: int 
         label: the class that the heat speaks for; None for the most probable one.
         side: of the pictures, in pixels.
     """
-    view = classifier.view(path)
+    view = classifier.preprocess(path)
     plain = Image.fromarray(view.pixels.round().clip(0, 255).astype(np.uint8))
     plain = plain.resize((side, side), Image.Resampling.NEAREST)
     if not classifier.engine.explains:
@@ -107,16 +107,16 @@ def doubt(prediction: Prediction) -> str:
     return prediction.warning
 
 
-def compare(shelf: ModelShelf, path: str, progress: Callable[[Iterable], Iterable] = iter) -> list[Answer]:
-    """Ask every model on the shelf about one image file.
+def compare(store: ModelStore, path: str, progress: Callable[[Iterable], Iterable] = iter) -> list[Answer]:
+    """Ask every model on the store about one image file.
 
     Raises:
         ImageError: if the file is no image.
     """
     answers = []
-    for name in progress(list(shelf.cards)):
+    for name in progress(list(store.cards)):
         try:
-            classifier = shelf.get(name)
+            classifier = store.get(name)
         except ModelFileError as error:
             answers.append(Answer(name, problem=str(error)))
             continue
@@ -205,10 +205,10 @@ def answer_files(
         for path in paths[start : start + BATCH]:
             names.append(Path(path).name)
             try:
-                views.append(classifier.view(path))
+                views.append(classifier.preprocess(path))
             except ImageError as error:
                 problems[len(names) - 1] = str(error)
-        predictions = iter(classifier.answer(views, _top(classifier)) if views else ())
+        predictions = iter(classifier.predict(views, _top(classifier)) if views else ())
         rows += [
             Row(name, problem=problems[index]) if index in problems else Row(name, next(predictions))
             for index, name in enumerate(names)

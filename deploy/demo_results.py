@@ -78,35 +78,60 @@ def pictures(results: Path) -> list[tuple[Path, str]]:
 
 def _networks(result: dict) -> Table:
     columns = (
-        Column("Network"), Column("Input", "{:d} px"), Column("Parameters", "{:,}"),
-        Column("Trained", "{:,}"), Column("Phase"), Column("Test accuracy", "{:.2%}"), Column("Macro F1", "{:.4f}"),
-    )  # fmt: skip
+        Column("Network"),
+        Column("Input", "{:d} px"),
+        Column("Parameters", "{:,}"),
+        Column("Trained", "{:,}"),
+        Column("Phase"),
+        Column("Test accuracy", "{:.2%}"),
+        Column("Macro F1", "{:.4f}"),
+    )
     rows = [
         [
-            run["model"], run["image_size"], run["parameters"]["total"], run["parameters"]["trainable"],
-            run["phase"], run["accuracy"], run["macro_f1"],
+            run["model"],
+            run["image_size"],
+            run["parameters"]["total"],
+            run["parameters"]["trainable"],
+            run["phase"],
+            run["accuracy"],
+            run["macro_f1"],
         ]
         for run in result["runs"]
-    ]  # fmt: skip
+    ]
     note = f"All of CIFAR-10, recipe {result['recipe']}, one seed. {_origin(result)}"
     return Table("Networks by the reference recipe", columns, rows, note)
 
 
 def _comparison(result: dict) -> Table:
     columns = (
-        Column("Network"), Column("Strategy"), Column("Status"), Column("Test accuracy", "{:.2%}"),
-        Column("Deviation, points", "±{:.2f}"), Column("Runs", "{:d}"), Column("Macro F1", "{:.4f}"),
-        Column("Trained", "{:,}"), Column("Parameters", "{:,}"), Column("FLOPs", "{:,.0f} M"), Column("Training", "{:.1f} min"),
-    )  # fmt: skip
+        Column("Network"),
+        Column("Strategy"),
+        Column("Status"),
+        Column("Test accuracy", "{:.2%}"),
+        Column("Deviation, points", "±{:.2f}"),
+        Column("Runs", "{:d}"),
+        Column("Macro F1", "{:.4f}"),
+        Column("Trained", "{:,}"),
+        Column("Parameters", "{:,}"),
+        Column("FLOPs", "{:,.0f} M"),
+        Column("Training", "{:.1f} min"),
+    )
     rows = [
         [
-            row["model"], row["strategy"], row["status"], row["accuracy_mean"],
-            None if row["accuracy_deviation"] is None else 100 * row["accuracy_deviation"], len(row["runs"]), row["macro_f1"],
-            row["parameters"]["trainable"], row["parameters"]["total"], row["flops"] / 1e6,
+            row["model"],
+            row["strategy"],
+            row["status"],
+            row["accuracy_mean"],
+            None if row["accuracy_deviation"] is None else 100 * row["accuracy_deviation"],
+            len(row["runs"]),
+            row["macro_f1"],
+            row["parameters"]["trainable"],
+            row["parameters"]["total"],
+            row["flops"] / 1e6,
             (row["frozen_seconds"] + row["training_seconds"]) / 60,
         ]
         for row in result["models"]
-    ]  # fmt: skip
+    ]
     machines = "; ".join(
         dict.fromkeys(f"{run['hardware']}, {run['date']}" for row in result["models"] for run in row["runs"])
     )
@@ -117,24 +142,38 @@ def _comparison(result: dict) -> Table:
 
 def _accuracy(result: dict) -> Table:
     columns = (
-        Column("Network"), Column("Recipe"), Column("Input", "{:d} px"), Column("Parameters", "{:,}"),
-        Column("Test accuracy", "{:.2%}"), Column("Averaged over views", "{:.2%}"), Column("Everything", "{:.0f} min"),
+        Column("Network"),
+        Column("Recipe"),
+        Column("Input", "{:d} px"),
+        Column("Parameters", "{:,}"),
+        Column("Test accuracy", "{:.2%}"),
+        Column("Averaged over views", "{:.2%}"),
+        Column("Everything", "{:.0f} min"),
         Column("Measured on"),
-    )  # fmt: skip
+    )
     rows = [
         [
-            run["model"], run["recipe"], run["image_size"], run["parameters"]["total"], run["accuracy"],
-            run["accuracy_tta"], run["seconds"]["total"] / 60, f"{run['hardware']}, {run['date']}",
+            run["model"],
+            run["recipe"],
+            run["image_size"],
+            run["parameters"]["total"],
+            run["accuracy"],
+            run["accuracy_tta"],
+            run["seconds"]["total"] / 60,
+            f"{run['hardware']}, {run['date']}",
         ]
         for run in result["runs"]
-    ]  # fmt: skip
+    ]
     return Table("As far as a recipe takes it", columns, rows, "One run a row.")
 
 
 def _reference(result: dict) -> Table:
     columns = (
-        Column("Command"), Column("Test accuracy", "{:.2%}"), Column("Deviation, points", "±{:.2f}"), Column("Runs", "{:d}"),
-    )  # fmt: skip
+        Column("Command"),
+        Column("Test accuracy", "{:.2%}"),
+        Column("Deviation, points", "±{:.2f}"),
+        Column("Runs", "{:d}"),
+    )
     rows = []
     for phase in ("head", "finetune"):
         if spread := result.get(phase):
@@ -147,8 +186,11 @@ def _reference(result: dict) -> Table:
 
 def _training_cost(result: dict) -> Table:
     columns = (
-        Column("What"), Column("Plain Keras", "{:.1f} s"), Column("Thaw", "{:.1f} s"), Column("Ratio", "{:.1f}×"),
-    )  # fmt: skip
+        Column("What"),
+        Column("Plain Keras", "{:.1f} s"),
+        Column("Thaw", "{:.1f} s"),
+        Column("Ratio", "{:.1f}×"),
+    )
     rows = []
     for phase, epochs in result["epochs"]["measured"].items():
         plain, cached = (result[way]["seconds"][phase] / epochs for way in ("plain", "cached"))
@@ -160,33 +202,51 @@ def _training_cost(result: dict) -> Table:
 
 def _parity(result: dict) -> Table:
     columns = (
-        Column("Port"), Column("Original"), Column("Parameters, theirs", "{:,}"), Column("Ours", "{:,}"),
-        Column("Largest difference", "{:.1e}"), Column("Round trip"),
-    )  # fmt: skip
+        Column("Port"),
+        Column("Original"),
+        Column("Parameters, theirs", "{:,}"),
+        Column("Ours", "{:,}"),
+        Column("Largest difference", "{:.1e}"),
+        Column("Round trip"),
+    )
     rows = [
         [
-            run["model"], f"{run['original']} ({run['naming']})", run["parameters_theirs"], run["parameters_ours"],
-            run["max_abs_difference"], run["round_trip"] or None,
+            run["model"],
+            f"{run['original']} ({run['naming']})",
+            run["parameters_theirs"],
+            run["parameters_ours"],
+            run["max_abs_difference"],
+            run["round_trip"] or None,
         ]
         for run in result["runs"]
-    ]  # fmt: skip
+    ]
     note = f"The same random weights on both sides, in double precision. {_origin(result)}"
     return Table("Ports against their originals", columns, rows, note)
 
 
 def _serving(result: dict) -> Table:
     columns = (
-        Column("Server"), Column("Image"), Column("Requests/s", "{:.0f}"), Column("Median", "{:.0f} ms"),
-        Column("99th percentile", "{:.0f} ms"), Column("Memory", "{:.0f} MB"), Column("First answer", "{:.1f} s"),
-    )  # fmt: skip
+        Column("Server"),
+        Column("Image"),
+        Column("Requests/s", "{:.0f}"),
+        Column("Median", "{:.0f} ms"),
+        Column("99th percentile", "{:.0f} ms"),
+        Column("Memory", "{:.0f} MB"),
+        Column("First answer", "{:.1f} s"),
+    )
     names = {"thaw": "Thaw", "plain": "Flask, model.predict"}
     rows = [
         [
-            names.get(run["app"], run["app"]), run["image"], run["requests_per_second"], run["p50_ms"], run["p99_ms"],
-            run["resident_mb"], run["first_answer_s"],
+            names.get(run["app"], run["app"]),
+            run["image"],
+            run["requests_per_second"],
+            run["p50_ms"],
+            run["p99_ms"],
+            run["resident_mb"],
+            run["first_answer_s"],
         ]
         for run in result["runs"]
-    ]  # fmt: skip
+    ]
     note = f"{result['model']}, {result['workers']} workers, {result['connections']} connections. {_origin(result)}"
     return Table("Serving", columns, rows, note)
 

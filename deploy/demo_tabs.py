@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 
 from deploy import demo_answers, demo_results
 from inference.images import FORMATS, MAX_PIXELS, ImageError
-from inference.shelf import ModelShelf
-from models.card import Card, ModelFileError
+from inference.model_store import ModelStore
+from models.saved.card import Card, ModelFileError
 
 FILE_MEGABYTES = 10  # of one upload, at most
 BATCH_FILES = 200  # of one batch, at most
@@ -30,27 +30,31 @@ SORTS = (Path(__file__).parent / "demo.js").read_text(encoding="utf-8")
 HINT = "Load a picture or click an example. A click on one of the top 3 shows where the model sees it."
 
 
-def classify(shelf: ModelShelf, pictures: Sequence[Path]) -> None:
+def classify(store: ModelStore, pictures: Sequence[Path]) -> None:
     """Lay out the tab that answers one image and shows where the model looked."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             image = image_input()
             loaded = examples(pictures, image)
-            model = _model_choice(shelf)
+            model = _model_choice(store)
         with gr.Column(min_width=300):
             label = gr.Label(label="Top 3", num_top_classes=demo_answers.TOP, elem_id="answer")
             doubt = gr.Markdown(visible=False, elem_id="doubt", elem_classes="thaw-doubt")
             with gr.Row():
                 saw, looked = (
                     gr.Image(
-                        label=label_, interactive=False, buttons=["fullscreen", "download"], format=format_,
-                        alt_text=alternative, min_width=140,
+                        label=label_,
+                        interactive=False,
+                        buttons=["fullscreen", "download"],
+                        format=format_,
+                        alt_text=alternative,
+                        min_width=140,
                     )
                     for label_, format_, alternative in (
                         ("What the model sees", "png", "The picture at the size that the model takes"),
                         ("Where it looked", "jpeg", "What the model sees, warmer where it speaks for the class"),
                     )
-                )  # fmt: skip
+                )
             note = gr.Markdown(HINT)
 
     def answer(path: str | None, name: str):
@@ -58,7 +62,7 @@ def classify(shelf: ModelShelf, pictures: Sequence[Path]) -> None:
         if path is None:
             return nothing
         with told_to_the_visitor():
-            classifier = shelf.get(name)
+            classifier = store.get(name)
             prediction, milliseconds = demo_answers.answer(classifier, path)
             seen = demo_answers.seen(classifier, path)
         size = classifier.card.input_size
@@ -71,7 +75,7 @@ def classify(shelf: ModelShelf, pictures: Sequence[Path]) -> None:
         with told_to_the_visitor():
             if path is None:
                 return None, HINT
-            seen = demo_answers.seen(shelf.get(name), path, event.value)
+            seen = demo_answers.seen(store.get(name), path, event.value)
             return seen.heat, seen.sentence
 
     outputs = [label, doubt, saw, looked, note]
@@ -80,14 +84,14 @@ def classify(shelf: ModelShelf, pictures: Sequence[Path]) -> None:
     label.select(explain, [image, model], [looked, note], show_progress="minimal", api_visibility="private")
 
 
-def compare(shelf: ModelShelf, pictures: Sequence[Path]) -> None:
+def compare(store: ModelStore, pictures: Sequence[Path]) -> None:
     """Lay out the tab that asks every model about one image."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             image = image_input()
         with gr.Column(min_width=300):
             gr.Markdown(
-                f"{_models(shelf)} The time is the median of three, from the file to the probabilities, with the model "
+                f"{_models(store)} The time is the median of three, from the file to the probabilities, with the model "
                 "in memory. The first comparison takes longer, because it loads what is not loaded yet."
             )
             loaded = examples(pictures, image)
@@ -98,8 +102,8 @@ def compare(shelf: ModelShelf, pictures: Sequence[Path]) -> None:
         if path is None:
             return ""
         with told_to_the_visitor():
-            answers = demo_answers.compare(shelf, path, lambda names: progress.tqdm(names, desc="models"))
-        return demo_answers.side_by_side(answers, shelf.cards)
+            answers = demo_answers.compare(store, path, lambda names: progress.tqdm(names, desc="models"))
+        return demo_answers.side_by_side(answers, store.cards)
 
     _ask(answer, [image.input], loaded, [image], panels, "", "compare")
 
@@ -115,13 +119,13 @@ def _ask(
         event.failure(lambda: nothing, None, outputs, queue=False, api_visibility="private")
 
 
-def batch(shelf: ModelShelf) -> None:
+def batch(store: ModelStore) -> None:
     """Lay out the tab that answers many files in a table."""
     gr.Markdown(f"Up to {BATCH_FILES} pictures at once. The CSV file holds the probability of every class.")
     with gr.Row(equal_height=False):
         files = gr.File(file_count="multiple", file_types=["image"], label="Pictures", height=200, min_width=300)
         with gr.Column(min_width=300):
-            model = _model_choice(shelf)
+            model = _model_choice(store)
             start = gr.Button("Classify all", variant="primary")
             download = gr.DownloadButton("Download CSV", interactive=False)
     answers = _table(elem_id="answers")
@@ -132,7 +136,7 @@ def batch(shelf: ModelShelf) -> None:
         if len(paths) > BATCH_FILES:
             raise _refusal(f"A batch has at most {BATCH_FILES} pictures. Received: {len(paths)}.")
         with told_to_the_visitor():
-            classifier = shelf.get(name)
+            classifier = store.get(name)
             rows = demo_answers.answer_files(classifier, paths, lambda starts: progress.tqdm(starts, desc="batches"))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, f"{name}.csv")
@@ -170,14 +174,14 @@ def _table(table: demo_results.Table | None = None, elem_id: str | None = None) 
     )
 
 
-def about(shelf: ModelShelf) -> None:
+def about(store: ModelStore) -> None:
     """Lay out the tab of what the models are and what they cannot do."""
-    labels = ", ".join(shelf.cards[shelf.default].labels)
+    labels = ", ".join(store.cards[store.default].labels)
     limits = {"formats": ", ".join(FORMATS), "megapixels": MAX_PIXELS // 1_000_000, "megabytes": FILE_MEGABYTES}
     gr.Markdown(ABOUT.format(labels=labels, **limits))
     gr.Markdown("## Model cards")
     gr.HTML(
-        "".join(_card(name, card, name == shelf.default) for name, card in shelf.cards.items()),
+        "".join(_card(name, card, name == store.default) for name, card in store.cards.items()),
         elem_id="cards",
         elem_classes="thaw-html",
     )
@@ -186,9 +190,15 @@ def about(shelf: ModelShelf) -> None:
 def image_input() -> gr.Image:
     """Return a place to upload, photograph or paste an image, whose handler gets the path of the file as it was sent."""
     image = gr.Image(
-        label="Picture", type="filepath", image_mode=None, format="png", sources=["upload", "webcam", "clipboard"],
-        height=320, buttons=["fullscreen"], webcam_options=gr.WebcamOptions(mirror=False),
-    )  # fmt: skip
+        label="Picture",
+        type="filepath",
+        image_mode=None,
+        format="png",
+        sources=["upload", "webcam", "clipboard"],
+        height=320,
+        buttons=["fullscreen"],
+        webcam_options=gr.WebcamOptions(mirror=False),
+    )
     # Gradio would open the file first, and answer a damaged one with its own words; ours say what is wrong with it. Of an
     # object, not of a class: Gradio writes an interface file beside the source of every class derived from a component.
     of_gradio = image.preprocess
@@ -237,13 +247,13 @@ def _refusal(message: str) -> gr.Error:
     return gr.Error(html.escape(message), title="No answer", print_exception=False)
 
 
-def _model_choice(shelf: ModelShelf) -> gr.Dropdown:
-    choices = [(f"{name} ({card.test_accuracy:.1%})", name) for name, card in shelf.cards.items()]
-    return gr.Dropdown(choices, value=shelf.default, label="Model", info="with its accuracy on the test images")
+def _model_choice(store: ModelStore) -> gr.Dropdown:
+    choices = [(f"{name} ({card.test_accuracy:.1%})", name) for name, card in store.cards.items()]
+    return gr.Dropdown(choices, value=store.default, label="Model", info="with its accuracy on the test images")
 
 
-def _models(shelf: ModelShelf) -> str:
-    count = len(shelf.cards)
+def _models(store: ModelStore) -> str:
+    count = len(store.cards)
     return (
         f"Asks all {count} models about one picture." if count > 1 else "There is one model; more stand side by side."
     )
@@ -256,8 +266,8 @@ def _card(name: str, card: Card, is_open: bool) -> str:
         "Test accuracy": f"{card.test_accuracy:.2%}" + ("" if tta is None else f", averaged over views {tta:.2%}"),
         "Validation accuracy": f"{card.val_accuracy:.2%}",
         "Parameters": f"{card.parameters['total']:,}, of them trained {card.parameters['trainable']:,}",
-        "Input": f"{card.input_size}×{card.input_size} pixels, RGB; fit: {card.fit}"
-        + (f" of {card.resolution}×{card.resolution}" if card.fit == "thumbnail" else ""),
+        "Input": f"{card.input_size}×{card.input_size} pixels, RGB; resize mode: {card.resize_mode}"
+        + (f" of {card.resolution}×{card.resolution}" if card.resize_mode == "thumbnail" else ""),
         "Calibration": f"temperature {card.temperature:.3f}, exponent {card.exponent:.3f}, fitted on the validation images",
         "Initial weights": card.weights,
         "Data": card.data,

@@ -17,7 +17,7 @@ cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 workers = max(1, int(os.environ.get("WEB_CONCURRENCY") or min(2, cores)))
 
 # Threads, so that a slow upload, a health check or a page does not wait behind an answer that is being computed; the class is
-# gunicorn's gthread but for stalled clients and how it stops. As many threads as may be inside the application's gate or
+# gunicorn's gthread but for stalled clients and how it stops. As many threads as may be inside the application's limiter or
 # waiting at it, and two to refuse more.
 worker_class = "deploy.worker.Worker"
 threads = int(os.environ.get("THAW_CONCURRENCY") or 1) + int(os.environ.get("THAW_QUEUE") or 16) + 2

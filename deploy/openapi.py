@@ -5,7 +5,7 @@ from typing import Any
 from deploy import problems
 from deploy.settings import Settings
 from inference.images import FORMATS
-from inference.shelf import ModelShelf
+from inference.model_store import ModelStore
 
 TITLES = {
     400: "The request is not of the described form.",
@@ -19,18 +19,18 @@ TITLES = {
 }
 
 
-def description(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
+def description(store: ModelStore, settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI document."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Thaw",
-            "version": shelf.cards[shelf.default].version,
-            "description": f"Image classification: {', '.join(shelf.cards[shelf.default].labels)}.",
+            "version": store.cards[store.default].version,
+            "description": f"Image classification: {', '.join(store.cards[store.default].labels)}.",
         },
         "paths": {
-            "/predict": {"post": _predict(shelf, settings)},
-            "/predict/batch": {"post": _predict_batch(shelf, settings)},
+            "/predict": {"post": _predict(store, settings)},
+            "/predict/batch": {"post": _predict_batch(store, settings)},
             "/models": _get("listModels", "The models that can be asked, the default one first.", _json(_MODELS)),
             "/healthz": _get("isAlive", "Whether the process answers at all; runs no model.", _json(_status("ok"))),
             "/readyz": _get("isReady", "Whether the default model is loaded.", _json(_status("ready")), 503),
@@ -40,8 +40,8 @@ def description(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _predict(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
-    top_k = _top_k(shelf, settings)
+def _predict(store: ModelStore, settings: Settings) -> dict[str, Any]:
+    top_k = _top_k(store, settings)
     json_body = _object(
         {
             "inputs": {"type": "string", "format": "base64-image", "description": "An image file; also as a data URI."},
@@ -58,7 +58,7 @@ def _predict(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
         "summary": f"Classify one image: {', '.join(FORMATS)}.",
         "parameters": [
             _query("top_k", top_k),
-            _query("model", {"type": "string", "enum": list(shelf.cards)}),
+            _query("model", {"type": "string", "enum": list(store.cards)}),
             _query("explain", {"type": "boolean", "default": False}),
         ],
         "requestBody": {
@@ -76,7 +76,7 @@ def _predict(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _predict_batch(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
+def _predict_batch(store: ModelStore, settings: Settings) -> dict[str, Any]:
     filename = {"filename": {"type": ["string", "null"]}}
     result = {
         "oneOf": [
@@ -90,8 +90,8 @@ def _predict_batch(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
         "operationId": "predictBatch",
         "summary": "Classify several images; a bad one gets an error of its own.",
         "parameters": [
-            _query("top_k", _top_k(shelf, settings)),
-            _query("model", {"type": "string", "enum": list(shelf.cards)}),
+            _query("top_k", _top_k(store, settings)),
+            _query("model", {"type": "string", "enum": list(store.cards)}),
         ],
         "requestBody": {"required": True, "content": {"multipart/form-data": body}},
         "responses": _ok(_object({"results": {"type": "array", "items": result}} | _OF_REQUEST))
@@ -130,8 +130,8 @@ def _status(value: str) -> dict[str, Any]:
     return _object({"status": {"const": value}})
 
 
-def _top_k(shelf: ModelShelf, settings: Settings) -> dict[str, Any]:
-    most = min(settings.max_top_k, *(len(card.labels) for card in shelf.cards.values()))
+def _top_k(store: ModelStore, settings: Settings) -> dict[str, Any]:
+    most = min(settings.max_top_k, *(len(card.labels) for card in store.cards.values()))
     return {"type": "integer", "minimum": 1, "maximum": most, "default": min(3, most)}
 
 

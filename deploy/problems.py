@@ -6,10 +6,10 @@ import logging
 import flask
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from deploy.gate import BusyError
+from deploy.concurrency import BusyError
 from inference.images import ImageError, UnsupportedFormatError
-from inference.shelf import UnknownModelError
-from models.card import NotExplainableError
+from inference.model_store import UnknownModelError
+from models.saved.card import NotExplainableError
 
 log = logging.getLogger(__name__)
 

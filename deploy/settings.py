@@ -7,7 +7,7 @@ from pathlib import Path
 
 from inference.engines import ENGINES
 from inference.images import MAX_PIXELS
-from inference.shelf import SAVED_MODELS
+from inference.model_store import SAVED_MODELS
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from PIL import Image
 
 from inference import explain, images
 from inference.engines import Engine, open_engine
-from models.card import CARD_FILE, Card, ModelFileError, NotExplainableError, read_card
-from models.novelty import UNLIKE, Novelty, read_novelty
+from models.saved.card import CARD_FILE, Card, ModelFileError, NotExplainableError, read_card
+from models.saved.ood import OOD_THRESHOLD, OodDetector, read_ood_detector
 
 BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class ModelInput:
     """What a model sees of an image.
 
     Attributes:
@@ -82,13 +82,13 @@ class Classifier:
     Attributes:
         card: what is known of the model.
         engine: what runs it.
-        novelty: what tells images that are unlike the training images; None where that was not saved.
+        ood_detector: what tells images that are unlike the training images; None where that was not saved.
     """
 
-    def __init__(self, card: Card, engine: Engine, novelty: Novelty | None = None):
+    def __init__(self, card: Card, engine: Engine, ood_detector: OodDetector | None = None):
         self.card = card
         self.engine = engine
-        self.novelty = novelty if engine.explains else None  # it reads the feature map
+        self.ood_detector = ood_detector if engine.explains else None  # it reads the feature map
 
     def classify(self, source, top_k: int = 3, *, max_pixels: int = images.MAX_PIXELS):
         """Answer one image, or a list of them.
@@ -109,16 +109,16 @@ class Classifier:
         """
         if not isinstance(source, list | tuple):
             return self.classify([source], top_k, max_pixels=max_pixels)[0]
-        views = (self.view(each, max_pixels=max_pixels) for each in source)
-        return [each for batch in _batches(views) for each in self.answer(batch, top_k)]
+        views = (self.preprocess(each, max_pixels=max_pixels) for each in source)
+        return [each for batch in _batches(views) for each in self.predict(batch, top_k)]
 
-    def view(self, source, *, max_pixels: int = images.MAX_PIXELS) -> View:
+    def preprocess(self, source, *, max_pixels: int = images.MAX_PIXELS) -> ModelInput:
         """Return what the model sees of an image. Arguments and errors as in `classify`."""
         card = self.card
         if isinstance(source, str | os.PathLike):
             source = Path(source).read_bytes()
         if isinstance(source, bytes | bytearray | memoryview):
-            needed = card.resolution if card.fit == "thumbnail" else max(card.input_size, card.resolution or 0)
+            needed = card.resolution if card.resize_mode == "thumbnail" else max(card.input_size, card.resolution or 0)
             image = images.decode(bytes(source), max_pixels=max_pixels, size_hint=needed)
         elif isinstance(source, np.ndarray):
             image = images.from_array(source)
@@ -126,9 +126,9 @@ class Classifier:
             image = images.to_rgb(source)
         else:
             raise TypeError(f"An image is bytes, a path, a PIL image or an array. Received: {type(source).__name__}")
-        return View(images.fit(image, card.input_size, card.fit, card.resolution), image.size)
+        return ModelInput(images.resize(image, card.input_size, card.resize_mode, card.resolution), image.size)
 
-    def answer(self, views: Sequence[View], top_k: int = 3) -> list[Prediction]:
+    def predict(self, views: Sequence[ModelInput], top_k: int = 3) -> list[Prediction]:
         """Answer images that are fitted already, as `view` makes them; at least one."""
         labels = self.card.labels
         if not 1 <= top_k <= len(labels):
@@ -137,19 +137,19 @@ class Classifier:
         probabilities = self.card.calibration(outputs[0])
         near = (
             [None] * len(views)
-            if self.novelty is None
-            else map(float, self.novelty.in_distribution(outputs[1].mean((1, 2))))
+            if self.ood_detector is None
+            else map(float, self.ood_detector.in_distribution(outputs[1].mean((1, 2))))
         )
         return [
             self._prediction(row, top_k, share, view)
             for row, share, view in zip(probabilities, near, views, strict=True)
         ]
 
-    def probabilities(self, views: Sequence[View]) -> np.ndarray:
+    def probabilities(self, views: Sequence[ModelInput]) -> np.ndarray:
         """Return calibrated probabilities (b, classes) for fitted images; at least one."""
         return self.card.calibration(self.engine.outputs(np.stack([view.pixels for view in views]))[0])
 
-    def explain(self, view: View, label: str | None = None) -> Explanation:
+    def explain(self, view: ModelInput, label: str | None = None) -> Explanation:
         """Return the Grad-CAM heat map of a fitted image for a class, by default the most probable one.
 
         Raises:
@@ -171,14 +171,14 @@ class Classifier:
         self.classify(np.full((self.card.input_size, self.card.input_size), 128, np.uint8), top_k=1)
         return time.perf_counter() - started
 
-    def _prediction(self, probabilities: np.ndarray, top_k: int, near: float | None, view: View) -> Prediction:
+    def _prediction(self, probabilities: np.ndarray, top_k: int, near: float | None, view: ModelInput) -> Prediction:
         by_label = dict(zip(self.card.labels, map(float, probabilities), strict=True))
         best = sorted(by_label.items(), key=lambda pair: pair[1], reverse=True)
         return Prediction(by_label, tuple(best[:top_k]), near, self._warning(near, view.sides))
 
     def _warning(self, near: float | None, sides: tuple[int, int]) -> str:
         reasons = []
-        if near is not None and near < UNLIKE:
+        if near is not None and near < OOD_THRESHOLD:
             reasons.append(
                 "This picture is unlike the ones that the model learned from: it may show none of its classes."
             )
@@ -203,17 +203,17 @@ def load_classifier(folder: str | os.PathLike, engine: str = "auto", *, threads:
     if not (folder / CARD_FILE).is_file():
         raise ModelFileError(f"{folder} is not the folder of a saved model: it holds no {CARD_FILE}.")
     card = read_card(folder / CARD_FILE)
-    if card.fit not in images.FITS:
+    if card.resize_mode not in images.RESIZE_MODES:
         raise ModelFileError(
-            f"{folder / CARD_FILE}: fit must be one of {', '.join(images.FITS)}. Received: {card.fit!r}"
+            f"{folder / CARD_FILE}: resize_mode must be one of {', '.join(images.RESIZE_MODES)}. Received: {card.resize_mode!r}"
         )
-    if card.fit == "thumbnail" and card.resolution is None:
-        raise ModelFileError(f"{folder / CARD_FILE}: fit 'thumbnail' needs a resolution.")
-    return Classifier(card, open_engine(folder, card, engine, threads), read_novelty(folder, card))
+    if card.resize_mode == "thumbnail" and card.resolution is None:
+        raise ModelFileError(f"{folder / CARD_FILE}: resize_mode 'thumbnail' needs a resolution.")
+    return Classifier(card, open_engine(folder, card, engine, threads), read_ood_detector(folder, card))
 
 
-def _batches(views: Iterator[View]) -> Iterator[Sequence[View]]:
-    batch: list[View] = []
+def _batches(views: Iterator[ModelInput]) -> Iterator[Sequence[ModelInput]]:
+    batch: list[ModelInput] = []
     for view in views:
         batch.append(view)
         if len(batch) == BATCH:

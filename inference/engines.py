@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from models.card import KERAS_FILE, ONNX_FILE, Card, ModelFileError, NotExplainableError
-from models.storage import sha256_of
+from models.saved.card import KERAS_FILE, ONNX_FILE, Card, ModelFileError, NotExplainableError
+from runtime.files import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class OnnxEngine:
     name = "onnxruntime"
 
     def __init__(self, file: Path, threads: int | None = None):
-        from models.onnx_model import OnnxModel
+        from models.saved.onnx_model import OnnxModel
 
         try:
             self._model = OnnxModel(file, threads)

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import ExifTags, Image
 
-from inference.bombs import MAX_SIDE, defused
+from inference.decompression_bombs import MAX_SIDE, defused
 
 MAX_PIXELS = 16_000_000  # a 12-megapixel photograph passes; Pillow holds 4 bytes a pixel
 
@@ -136,13 +136,13 @@ def from_array(array: np.ndarray) -> Image.Image:
     return to_rgb(Image.fromarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array))
 
 
-def fit(image: Image.Image, size: int, how: str = "thumbnail", resolution: int | None = 32) -> np.ndarray:
+def resize(image: Image.Image, size: int, mode: str = "thumbnail", resolution: int | None = 32) -> np.ndarray:
     """Bring an RGB image to the model's input: (size, size, 3), float32 in 0..255.
 
     Args:
         image: of mode RGB.
         size: S, in pixels.
-        how: the card's `fit`. "thumbnail" shows a picture as the images that were learned from show theirs: it takes the middle
+        mode: the card's `resize_mode`. "thumbnail" shows a picture as the images that were learned from show theirs: it takes the middle
             of the longer side, as much as the geometric mean of both sides, squeezes that into a square, shrinks it to
             `resolution` by averaging, and enlarges that bilinearly. "bilinear" takes the largest square in the middle, resizes
             it bilinearly, and smooths first where it shrinks. A square image that is no larger than `resolution` comes out as
@@ -150,14 +150,16 @@ def fit(image: Image.Image, size: int, how: str = "thumbnail", resolution: int |
         resolution: side of the images that the model learned from, in pixels, by default CIFAR-10's; "thumbnail" needs it.
 
     Raises:
-        ValueError: an unknown `how`, or a thumbnail of no resolution.
+        ValueError: an unknown `mode`, or a thumbnail of no resolution.
     """
-    if how not in FITS:
-        raise ValueError(f"fit must be one of {', '.join(FITS)}. Received: fit={how!r}")
-    if how == "bilinear":
+    if mode not in RESIZE_MODES:
+        raise ValueError(f"resize_mode must be one of {', '.join(RESIZE_MODES)}. Received: resize_mode={mode!r}")
+    if mode == "bilinear":
         return _bilinear(image, _middle(image, min(image.size)), size)
     if resolution is None:
-        raise ValueError("fit='thumbnail' needs the resolution of the images that were learned from. Received: None")
+        raise ValueError(
+            "resize_mode='thumbnail' needs the resolution of the images that were learned from. Received: None"
+        )
     box = left, top, right, bottom = _middle(image, round((image.width * image.height) ** 0.5))
     small = (min(right - left, resolution), min(bottom - top, resolution))
     if small != (right - left, bottom - top):
@@ -192,4 +194,4 @@ def _bilinear(image: Image.Image, box: Box, size: int) -> np.ndarray:
     return np.stack([np.asarray(channel) for channel in channels], axis=-1)
 
 
-FITS = ("thumbnail", "bilinear")
+RESIZE_MODES = ("thumbnail", "bilinear")

@@ -7,7 +7,7 @@ product of kernels with the ReLUs' on-and-off between them: three matrix product
 
 import keras
 
-from models.card import NotExplainableError
+from models.saved.card import NotExplainableError
 
 
 class ChannelWeights(keras.layers.Layer):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-import models
+import models.architectures
 from models.heads import attach_head
 from models.pretrained.mismatch import WeightsMismatchError
 from models.pretrained.sources import Pretrained, open_weights
@@ -61,7 +61,7 @@ _SPECS: dict[str, ModelSpec] = {}
 
 
 def register_model(spec: ModelSpec) -> None:
-    """Add a spec to the registry; its module is found by standing in the folder `models`."""
+    """Add a spec to the registry; its module is found by standing in `models/architectures/`."""
     if spec.name in _SPECS:
         raise ValueError(f"A model of this name is registered already. Received: name={spec.name!r}")
     _SPECS[spec.name] = spec
@@ -69,8 +69,8 @@ def register_model(spec: ModelSpec) -> None:
 
 def list_models() -> list[str]:
     """Return the names of all registered models, sorted."""
-    for module in pkgutil.iter_modules(models.__path__):
-        importlib.import_module(f"models.{module.name}")
+    for module in pkgutil.iter_modules(models.architectures.__path__):
+        importlib.import_module(f"models.architectures.{module.name}")
     return sorted(_SPECS)
 
 

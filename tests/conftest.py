@@ -11,8 +11,8 @@ from browser import chromium, page  # noqa: F401  # fixtures: a browser to look 
 from tiny import TINY, tiny_dataset
 from tiny_models import save_tiny_models
 
+from benchmarks.data import photographs
 from models import registry
-from training import photographs
 
 
 def pytest_collection_modifyitems(items):

@@ -116,7 +116,8 @@ def bombs() -> dict[str, bytes]:
         "png of 50000 x 50000 and ten bytes": png_header(50_000, 50_000) + chunk(b"IDAT", zlib.compress(bytes(10))),
         "png of 2^31-1 squared": with_size(grey, 2**31 - 1, 2**31 - 1),
         "png of 20 million pixels, really there": png_header(5000, 4000, 8, GREY)
-        + chunk(b"IDAT", zlib.compress(bytes(5001 * 4000), 9)) + chunk(b"IEND"),
+        + chunk(b"IDAT", zlib.compress(bytes(5001 * 4000), 9))
+        + chunk(b"IEND"),
         "png of one pixel by 20 million": with_size(grey, 1, 20_000_000),
         "png with a row of 100000 pixels": png_file(100_000, 1, bytes(100_001), colour=GREY),
         "png with a text of 20 MB": grey[:33] + chunk(b"zTXt", b"a\0\0" + zeros) + grey[33:],
@@ -136,7 +137,7 @@ def bombs() -> dict[str, bytes]:
         "bmp of 5000 x 4000": with_size(bmp, 5000, 4000),
         "bmp that skips 255 rows of 4 million pixels": wide,
         "bmp that skips them in half bytes": bmp_file(4_000_000, 1, b"\0\2\0\xff", bits=4, compression=2, colours=16),
-    }  # fmt: skip
+    }
 
 
 def specimens() -> dict[str, bytes]:

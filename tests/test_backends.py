@@ -18,10 +18,10 @@ import numpy as np
 import tiny
 
 from models.registry import create_model, register_model
-from training.boundary_cache import boundary_activations
+from training.freezing.activation_cache import boundary_activations
 from training.config import make_config
-from training.freeze import choose_cut, freeze, suffix_model
-from training.pipeline import FeatureBatches
+from training.freezing.boundary import choose_cut, freeze, suffix_model
+from training.data.pipeline import FeatureBatches
 
 assert keras.backend.backend() == sys.argv[1]
 register_model(tiny.TINY)
@@ -83,7 +83,7 @@ import tiny
 from models.registry import create_model, register_model
 from training.checkpoint import TrainingState
 from training.config import make_config
-from training.feeds import Split, make_feed, prepare_caches
+from training.freezing.feeds import Split, make_feed, prepare_caches
 from training.phases import run_phase, solve_phase
 from training.recipes import PhaseConfig
 

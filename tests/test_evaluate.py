@@ -10,12 +10,12 @@ from PIL import Image
 from tiny import tiny_backbone
 
 import evaluate
-from models.calibration import Calibration
 from models.heads import attach_head
-from training import cifar10
-from training.artifacts import save_keras, write_card
-from training.datasets import DataUnavailableError
-from training.onnx_export import export_onnx
+from models.saved.calibration import Calibration
+from training.data import cifar10
+from training.data.dataset import DataUnavailableError
+from training.export.onnx_export import export_onnx
+from training.export.saved_model import save_keras, write_card
 
 
 @pytest.fixture
@@ -29,10 +29,22 @@ def run(tmp_path, dataset, monkeypatch):
     save_keras(model, folder / "model.keras")
     export_onnx(model, folder / "model.onnx", dataset.x_test[:4])
     write_card(
-        folder, model, name="tiny", version="1", labels=dataset.class_names, fit="bilinear", calibration=Calibration(1.5),
-        test_accuracy=0.3, val_accuracy=0.3, command="python train.py", recipe="reference", seed=0, weights="none",
-        data="made up", seconds=1,
-    )  # fmt: skip
+        folder,
+        model,
+        name="tiny",
+        version="1",
+        labels=dataset.class_names,
+        resize_mode="bilinear",
+        calibration=Calibration(1.5),
+        test_accuracy=0.3,
+        val_accuracy=0.3,
+        command="python train.py",
+        recipe="reference",
+        seed=0,
+        weights="none",
+        data="made up",
+        seconds=1,
+    )
     return folder
 
 

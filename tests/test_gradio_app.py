@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("gradio", reason="gradio is not installed")
 
 import gradio_app
-from models.card import CARD_FILE
+from models.saved.card import CARD_FILE
 
 ROOT = Path(gradio_app.__file__).parent
 

@@ -70,8 +70,9 @@ def test_both_phases_from_the_command_line_and_finetune_starts_from_head(tiny_ci
     printed = capsys.readouterr().out
     assert printed.count("Test accuracy") == 2
     assert {path.name for path in Path("runs").iterdir() if path.is_dir()} == {
-        "tiny-reference-head-seed0", "tiny-reference-finetune-seed0",
-    }  # fmt: skip
+        "tiny-reference-head-seed0",
+        "tiny-reference-finetune-seed0",
+    }
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(tiny_cifar, capsys, tmp_path):

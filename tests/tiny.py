@@ -8,7 +8,7 @@ import numpy as np
 from models.pretrained.downloads import KerasDownload
 from models.pretrained.sources import Pretrained
 from models.registry import ModelSpec
-from training.datasets import ImageDataset
+from training.data.dataset import ImageDataset
 
 
 def tiny_backbone(image_size: int, convention: str) -> keras.Model:

@@ -6,20 +6,20 @@ import keras
 import numpy as np
 from tiny import tiny_backbone, tiny_dataset
 
-from models.calibration import Calibration
 from models.grad_cam import with_grad_cam
 from models.heads import attach_head
-from models.onnx_model import OnnxModel
-from training.artifacts import save_keras, write_card
-from training.cifar10 import CLASS_NAMES
-from training.novelty import last_layer, write_novelty
-from training.onnx_export import export_onnx
-from training.pipeline import resize
+from models.saved.calibration import Calibration
+from models.saved.onnx_model import OnnxModel
+from training.data.cifar10 import CLASS_NAMES
+from training.data.pipeline import resize
+from training.export.onnx_export import export_onnx
+from training.export.ood import last_layer, write_ood_detector
+from training.export.saved_model import save_keras, write_card
 
 SIZE = 16
 HEADS = {"tiny_a": "dense", "tiny_b": "linear"}
 ACCURACIES = {"tiny_a": 0.62, "tiny_b": 0.57}
-FITS = {"tiny_a": "bilinear", "tiny_b": "thumbnail"}
+RESIZE_MODES = {"tiny_a": "bilinear", "tiny_b": "thumbnail"}
 CALIBRATIONS = {"tiny_a": Calibration(1.5), "tiny_b": Calibration(0.8, 1.4)}
 
 
@@ -50,7 +50,7 @@ def tiny_classifier(head: str, seed: int, images: np.ndarray) -> keras.Model:
 
 
 def save_tiny_models(root: Path) -> None:
-    """Write the folders tiny_a and tiny_b: model.keras, model.onnx with Grad-CAM, card.json; tiny_a has novelty.npz too."""
+    """Write the folders tiny_a and tiny_b: model.keras, model.onnx with Grad-CAM, card.json; tiny_a has ood.npz too."""
     dataset = tiny_dataset(classes=10)
     images = np.asarray(resize(dataset.x_test[:40], SIZE))
     for seed, (name, head) in enumerate(HEADS.items()):
@@ -60,10 +60,22 @@ def save_tiny_models(root: Path) -> None:
         export_onnx(with_grad_cam(model), folder / "model.onnx", images)
         if name == "tiny_a":
             served, rows = OnnxModel(folder / "model.onnx"), np.arange(240)
-            write_novelty(folder, served, last_layer(model), dataset, rows[:160], rows[160:])
+            write_ood_detector(folder, served, last_layer(model), dataset, rows[:160], rows[160:])
         write_card(
-            folder, model, name="tiny", version="1", labels=CLASS_NAMES, fit=FITS[name], resolution=8,
-            calibration=CALIBRATIONS[name], test_accuracy=ACCURACIES[name], val_accuracy=0.6,
-            command="python train.py --model tiny", recipe="reference", seed=seed, weights="none", data="made up",
+            folder,
+            model,
+            name="tiny",
+            version="1",
+            labels=CLASS_NAMES,
+            resize_mode=RESIZE_MODES[name],
+            resolution=8,
+            calibration=CALIBRATIONS[name],
+            test_accuracy=ACCURACIES[name],
+            val_accuracy=0.6,
+            command="python train.py --model tiny",
+            recipe="reference",
+            seed=seed,
+            weights="none",
+            data="made up",
             seconds=1,
-        )  # fmt: skip
+        )

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from models.storage import written_whole
+from runtime.files import atomic_write
 from training.stopwatch import Stopwatch
 
 _KINDS = ("model", "optimizer", "best", "average")  # of arrays in a checkpoint, as its constructor takes them
@@ -97,7 +97,7 @@ class Checkpoint:
         """Write one file, whole or not at all."""
         arrays = {f"{kind}-{index:04d}": array for kind in _KINDS for index, array in enumerate(getattr(self, kind))}
         state = np.frombuffer(json.dumps(dataclasses.asdict(self.state)).encode(), np.uint8)
-        with written_whole(path) as temporary, open(temporary, "wb") as file:
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, state=state, **arrays)
 
     @classmethod

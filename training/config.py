@@ -8,11 +8,12 @@ from pathlib import Path
 
 from models.pretrained.sources import KERAS_SUFFIXES, PYTORCH_SUFFIXES
 from models.registry import model_spec
-from models.storage import written_whole
-from training.augment import parse_augment
+from runtime.files import atomic_write
+from runtime.validation import require
 from training.cpu import computes_bfloat16
-from training.recipes import RECIPES, PhaseConfig, find_recipe, require
-from training.views import check_views, parse_views
+from training.data.augment import parse_augment
+from training.data.views import check_views, parse_views
+from training.recipes import RECIPES, PhaseConfig, find_recipe
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class TrainingConfig:
         image_size: the side of the model's square input in pixels.
         unfreeze: N, or the name of a layer or block, or "all": what phase "finetune" trains.
         augment: names of augmentations, in order.
-        views: names of fixed views of an image, see `training.views`, of which it shows another in each epoch, in turn;
+        views: names of fixed views of an image, see `training.data.views`, of which it shows another in each epoch, in turn;
             ("identity", "mirror") is Jordan's alternating flip (2024, arXiv 2404.00498). Any `augment` comes after them.
         seed: of the split, the initial weights, the shuffling and the augmentation.
         limit: the first n training and test images only; None for all.
@@ -41,7 +42,7 @@ class TrainingConfig:
         cache_dtype: "float16" or "float32", of the cached activations.
         precision: of the arithmetic in training: "float32" or "mixed_bfloat16"; the saved model is float32 always.
         validation: how many of the training images are held back for validation; None for a tenth. A run that chooses nothing
-            (patience None) may hold back fewer, for the calibration and the levels of novelty.
+            (patience None) may hold back fewer, for the calibration and the levels of ood_detector.
         test_views: the views that a second evaluation averages over, see `training.evaluation`; none skips it.
         blend: another recipe that the network learns by too, from the same start; the weights are then averaged (Wortsman et
             al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903, and "Model soups", arXiv 2203.05482). None
@@ -73,20 +74,32 @@ class TrainingConfig:
         require(
             self.head in spec.heads, f"head must be one of {', '.join(spec.heads)} for {self.model}", head=self.head
         )
-        require(self.image_size >= spec.minimum_size,
-                 f"image_size must be at least {spec.minimum_size} for {self.model}", image_size=self.image_size)  # fmt: skip
+        require(
+            self.image_size >= spec.minimum_size,
+            f"image_size must be at least {spec.minimum_size} for {self.model}",
+            image_size=self.image_size,
+        )
         named = self.weights is None or self.weights in spec.weights
         suffixes = KERAS_SUFFIXES + PYTORCH_SUFFIXES
         readable = named or (Path(self.weights).is_file() and Path(self.weights).suffix in suffixes)
-        require(readable, f"weights must be {', '.join([*spec.weights, 'none'])} or an existing file "
-                 f"({', '.join(suffixes)})", weights=self.weights)  # fmt: skip
+        require(
+            readable,
+            f"weights must be {', '.join([*spec.weights, 'none'])} or an existing file ({', '.join(suffixes)})",
+            weights=self.weights,
+        )
         for phase in self.phases:
-            require(phase.name in spec.phases, f"phase must be {' or '.join(spec.phases)} for {self.model}",
-                     phase=phase.name)  # fmt: skip
+            require(
+                phase.name in spec.phases,
+                f"phase must be {' or '.join(spec.phases)} for {self.model}",
+                phase=phase.name,
+            )
         require(self.limit is None or self.limit >= 100, "limit must be at least 100 images", limit=self.limit)
         require(self.seed >= 0, "seed must be at least 0", seed=self.seed)
-        require(self.cache_dtype in ("float16", "float32"), "cache_dtype must be float16 or float32",
-                 cache_dtype=self.cache_dtype)  # fmt: skip
+        require(
+            self.cache_dtype in ("float16", "float32"),
+            "cache_dtype must be float16 or float32",
+            cache_dtype=self.cache_dtype,
+        )
         require(
             self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}", precision=self.precision
         )
@@ -97,8 +110,11 @@ class TrainingConfig:
         )
         check_views(self.test_views)
         check_views(self.views)
-        require(self.views[:1] in ((), ("identity",)), "the first view must be identity, which validation sees",
-                views=self.views)  # fmt: skip
+        require(
+            self.views[:1] in ((), ("identity",)),
+            "the first view must be identity, which validation sees",
+            views=self.views,
+        )
         solved = any(phase.optimizer == "logistic" for phase in self.phases)
         require(not solved or self.head == "linear", "head must be linear to be solved for", head=self.head)
         others = [name for name in RECIPES if name != self.recipe]
@@ -134,7 +150,7 @@ class TrainingConfig:
 
     def save(self, path: Path, provenance: dict) -> None:
         """Write `{"config": …, "provenance": …}` as JSON; `provenance` says where data, weights and code came from."""
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             document = {"config": dataclasses.asdict(self), "provenance": provenance}
             temporary.write_text(json.dumps(document, indent=2) + "\n")
 

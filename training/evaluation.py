@@ -11,12 +11,12 @@ from scipy import optimize, special
 from sklearn import metrics
 from tqdm.auto import tqdm
 
-from models.calibration import Calibration, distances, log_probabilities
+from models.saved.calibration import Calibration, distances, log_probabilities
 
 if TYPE_CHECKING:
-    from training.artifacts import SavedModel
-    from training.datasets import ImageDataset
-    from training.feeds import Split
+    from training.data.dataset import ImageDataset
+    from training.export.saved_model import SavedModel
+    from training.freezing.feeds import Split
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def predict_probabilities(
 
     `images` is (n, H, W, 3) uint8; the pipeline that trains also resizes here, to `image_size`. `progress` shows a bar.
     """
-    from training.pipeline import image_batches  # here, because it imports TensorFlow and the metrics need none
+    from training.data.pipeline import image_batches  # here, because it imports TensorFlow and the metrics need none
 
     if len(images) == 0:
         raise ValueError(f"images must hold at least one image. Received: an array of shape {images.shape}")
@@ -60,9 +60,9 @@ def predict_views(
     """Return the model's probabilities averaged over views of each image, (n, classes) float32.
 
     It is the geometric mean, which is the softmax of the mean logits. A view that `views` names twice counts twice.
-    Arguments as in `predict_probabilities`; the names are those of `training.views`.
+    Arguments as in `predict_probabilities`; the names are those of `training.data.views`.
     """
-    from training.views import apply_view
+    from training.data.views import apply_view
 
     logarithms = sum(
         share * log_probabilities(predict_probabilities(model, apply_view(images, view), image_size, progress=progress))
@@ -128,8 +128,9 @@ def fit_calibration(probabilities: np.ndarray, labels: np.ndarray) -> Calibratio
     if (abs(found.x[:, np.newaxis] - bounds) < 1e-3).any():
         logger.warning(
             "The calibration ended at the edge, temperatures of %s and exponents of %s: too few or too uniform predictions.",
-            TEMPERATURE_RANGE, EXPONENT_RANGE,
-        )  # fmt: skip
+            TEMPERATURE_RANGE,
+            EXPONENT_RANGE,
+        )
     return Calibration(*map(float, np.exp(found.x)))
 
 

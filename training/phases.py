@@ -8,17 +8,17 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training.averaging import WeightAverage
-from training.boundary_cache import Activations
 from training.checkpoint import Checkpoint, TrainingState, assign, values
-from training.feeds import Feed, Split
-from training.freeze import Cut
-from training.frozen_forward import CHUNK, FrozenForward
-from training.linear_probe import solve_head
+from training.freezing.activation_cache import Activations
+from training.freezing.boundary import Cut
+from training.freezing.feeds import Feed, Split
+from training.freezing.frozen_forward import CHUNK, FrozenForward
+from training.freezing.linear_probe import solve_head
 from training.optimizers import carry_over, make_optimizer
 from training.progress import EpochBar, progress_line
 from training.recipes import PhaseConfig
 from training.stopwatch import Stopwatch
+from training.weight_averaging import WeightAverage
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +88,12 @@ class _Trainer:
         self.average = None
         if phase.average != "none":
             self.average = WeightAverage(
-                self.network.weights, phase.average, phase.steps(images),
-                average=resumed.average if resumed else None, step=epoch * self.epoch_steps,
-            )  # fmt: skip
+                self.network.weights,
+                phase.average,
+                phase.steps(images),
+                average=resumed.average if resumed else None,
+                step=epoch * self.epoch_steps,
+            )
         if resumed is not None:
             assign(self.optimizer.variables, resumed.optimizer)
         self._compile()

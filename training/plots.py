@@ -18,7 +18,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from models.storage import written_whole
+from runtime.files import atomic_write
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#595959"
 DPI = 150
@@ -45,8 +45,10 @@ def plot_confusion_matrix(
         raise ValueError(f"matrix must have the shape ({classes}, {classes}). Received: {matrix.shape}")
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)  # a class without images stays 0
     counted = classes <= MOST_COUNTED_CLASSES
-    written = [[f"{count}\n{part:.1%}" if shares else f"{count}" for count, part in zip(*row, strict=True)]
-               for row in zip(matrix, share, strict=True)]  # fmt: skip
+    written = [
+        [f"{count}\n{part:.1%}" if shares else f"{count}" for count, part in zip(*row, strict=True)]
+        for row in zip(matrix, share, strict=True)
+    ]
     cell = 0.62 if counted else 0.2
     side = max(4.5, cell * classes + 2.2)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
@@ -206,5 +208,5 @@ def _number(value: Any) -> float:
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG on white, whole or not at all."""
-    with mpl.rc_context({"savefig.facecolor": "white"}), written_whole(path) as partial:
+    with mpl.rc_context({"savefig.facecolor": "white"}), atomic_write(path) as partial:
         figure.savefig(partial, dpi=DPI, format="png", bbox_inches="tight", pad_inches=0.12)

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 from tqdm import tqdm
 
-from models.storage import written_whole
+from runtime.files import atomic_write
 from training.checkpoint import TrainingState
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class EpochBar(keras.callbacks.Callback):
 
 def write_history(path: Path, history: list[dict]) -> None:
     """Write one CSV row an epoch; the whole file each time, so that a resumed run leaves no row twice."""
-    with written_whole(path) as temporary, open(temporary, "w", newline="") as file:
+    with atomic_write(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[0]))
         writer.writeheader()
         writer.writerows(history)

@@ -6,17 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.validation import require
+
 PHASES = ("head", "finetune", "scratch")
 OPTIMIZERS = ("adam", "adamw", "sgd", "logistic")
 SCHEDULES = ("constant", "cosine", "triangle")
 AVERAGES = ("none", "ema", "lookahead")
-
-
-def require(condition: bool, rule: str, **received) -> None:
-    """Raise ValueError(rule) with the one value `received`, by name, unless `condition` holds."""
-    if not condition:
-        ((name, value),) = received.items()
-        raise ValueError(f"{rule}. Received: {name}={value!r}")
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class PhaseConfig:
         triangle: (start, top, end): it rises from the share `start` of the learning rate, until the share `top` of the steps,
             and falls to the share `end` (Jordan 2024, arXiv 2404.00498).
         optimizer: "adam", "adamw", "sgd" (Nesterov's), or for phase "head" "logistic": the linear head is solved for, see
-            `training.linear_probe`, and of the other settings only `batch_size` counts.
+            `training.freezing.linear_probe`, and of the other settings only `batch_size` counts.
         momentum: of "sgd".
         weight_decay: decoupled: the share of each weight that a step at learning rate 1 takes off; "adam" is then "adamw".
         label_smoothing: the share of each label that is spread over all classes, 0 to below 1.
@@ -142,8 +137,16 @@ _STRONG = Recipe(
     {
         "head": PhaseConfig("head", optimizer="logistic", batch_size=64),
         "finetune": PhaseConfig(
-            "finetune", optimizer="adamw", learning_rate=5e-4, weight_decay=1e-4, epochs=8, batch_size=64, patience=None,
-            schedule="cosine", warmup=0.5, label_smoothing=0.1,
+            "finetune",
+            optimizer="adamw",
+            learning_rate=5e-4,
+            weight_decay=1e-4,
+            epochs=8,
+            batch_size=64,
+            patience=None,
+            schedule="cosine",
+            warmup=0.5,
+            label_smoothing=0.1,
         ),
     },
     settings={
@@ -157,11 +160,15 @@ _STRONG = Recipe(
         "efficientnet_lite0": {"unfreeze": "block5b"},
         # These two have no BatchNormalization to keep activations in bounds: five times shorter steps.
         "alexnet": {
-            "unfreeze": "conv2", "image_size": 128, "precision": "mixed_bfloat16", "learning_rate": 1e-4, "epochs": 10,
+            "unfreeze": "conv2",
+            "image_size": 128,
+            "precision": "mixed_bfloat16",
+            "learning_rate": 1e-4,
+            "epochs": 10,
         },
         "vgg16": {"unfreeze": "block4", "image_size": 48, "precision": "mixed_bfloat16", "learning_rate": 1e-4},
     },
-)  # fmt: skip
+)
 
 # `strong` for models that are to answer uploads. A quarter of the views are small or compressed pictures, and half as many
 # epochs more leave no fewer to the others; half of the views cost a point on clean images (results/robust_views.json, for sets
@@ -176,8 +183,16 @@ _ROBUST = Recipe(
     networks=_STRONG.networks,
 )
 
-_SIX_VIEWS = ("identity", "identity", "shift_1_1", "shift_-1_-1",
-              "mirror", "mirror", "shift_1_1+mirror", "shift_-1_-1+mirror")  # fmt: skip
+_SIX_VIEWS = (
+    "identity",
+    "identity",
+    "shift_1_1",
+    "shift_-1_-1",
+    "mirror",
+    "mirror",
+    "shift_1_1+mirror",
+    "shift_-1_-1+mirror",
+)
 
 
 def _speedrun(
@@ -204,11 +219,21 @@ def _speedrun(
     lengthened = 1 + 1 / (1 - momentum)
     rate = learning_rate / lengthened
     phase = PhaseConfig(
-        "scratch", optimizer="sgd", learning_rate=rate, momentum=momentum,
+        "scratch",
+        optimizer="sgd",
+        learning_rate=rate,
+        momentum=momentum,
         weight_decay=weight_decay / (1 - momentum) / lengthened / rate,
-        epochs=epochs, batch_size=1024, patience=None, schedule="triangle", label_smoothing=0.2, bias_rate=64.0,
-        average="lookahead", freeze_at=(("whitening", 3),), **changes,
-    )  # fmt: skip
+        epochs=epochs,
+        batch_size=1024,
+        patience=None,
+        schedule="triangle",
+        label_smoothing=0.2,
+        bias_rate=64.0,
+        average="lookahead",
+        freeze_at=(("whitening", 3),),
+        **changes,
+    )
     return Recipe(
         {"scratch": phase},
         settings={
@@ -228,9 +253,18 @@ def _speedrun(
 _COMPACT_VIT = Recipe(
     {
         "scratch": PhaseConfig(
-            "scratch", optimizer="adamw", learning_rate=2e-3, weight_decay=0.05, epochs=16, batch_size=256, patience=None,
-            schedule="cosine", warmup=1.0, label_smoothing=0.1, average="ema",
-        ),
+            "scratch",
+            optimizer="adamw",
+            learning_rate=2e-3,
+            weight_decay=0.05,
+            epochs=16,
+            batch_size=256,
+            patience=None,
+            schedule="cosine",
+            warmup=1.0,
+            label_smoothing=0.1,
+            average="ema",
+        )
     },
     settings={
         "views": ("identity", "mirror"),
@@ -238,7 +272,7 @@ _COMPACT_VIT = Recipe(
         "precision": "mixed_bfloat16",
         "test_views": ("identity", "mirror"),
     },
-)  # fmt: skip
+)
 
 RECIPES: dict[str, Recipe] = {
     "reference": _REFERENCE,

@@ -13,27 +13,34 @@ import filelock
 import keras
 import numpy as np
 
-from models.calibration import Calibration
 from models.layers import adapt, adaptable
-from models.onnx_model import OnnxModel
 from models.registry import create_model
+from models.saved.calibration import Calibration
+from models.saved.onnx_model import OnnxModel
 from training import plots
-from training.artifacts import FIT, PREDICTIONS_FILE, save_keras, save_predictions, write_card, write_json
-from training.averaging import blended
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
-from training.cifar10 import load_cifar10
 from training.config import TrainingConfig, with_precision
+from training.data.cifar10 import load_cifar10
+from training.data.pipeline import image_batches, resize
 from training.evaluation import evaluate_once
-from training.feeds import Split, make_feed, prepare_caches, thaw
-from training.freeze import backbone_layers, resolve_unfreeze
-from training.novelty import last_layer, write_novelty
-from training.onnx_export import OnnxExportError, export_served
+from training.export.onnx_export import OnnxExportError, export_served
+from training.export.ood import last_layer, write_ood_detector
+from training.export.saved_model import (
+    PREDICTIONS_FILE,
+    RESIZE_MODE,
+    save_keras,
+    save_predictions,
+    write_card,
+    write_json,
+)
+from training.freezing.boundary import backbone_layers, resolve_unfreeze
+from training.freezing.feeds import Split, make_feed, prepare_caches, thaw
 from training.phases import run_phase, solve_phase
-from training.pipeline import image_batches, resize
 from training.precision import in_precision
 from training.progress import TensorBoardLog, write_history
 from training.provenance import arrays_sha256, git_commit, hardware, peak_memory_mb, versions
 from training.stopwatch import Stopwatch
+from training.weight_averaging import blended
 
 log = logging.getLogger(__name__)
 
@@ -86,19 +93,19 @@ class Run:
             DataUnavailableError, WeightsUnavailableError, WeightsMismatchError: if an ingredient is missing or wrong.
             NonFiniteLossError: if training diverged.
         """
-        with self._to_itself():
+        with self._locked():
             if (self.folder / "metrics.json").exists():
                 log.info("%s is finished already.", self.folder)
                 return json.loads((self.folder / "metrics.json").read_text())
-            return self._leave(*self._trained())
+            return self._finalize(*self._train())
 
-    def trained(self) -> tuple[keras.Model, Split]:
+    def train(self) -> tuple[keras.Model, Split]:
         """Run every phase that is left and stop there: nothing looks at the test set, and no model is saved.
 
         `state` then says how the run went. Call it again, or `complete`, to go on from the checkpoint. Raises as `complete`.
         """
-        with self._to_itself():
-            return self._trained()
+        with self._locked():
+            return self._train()
 
     def parts(self) -> list["Run"]:
         """Return the runs that a run with a `blend` trains: by the other recipe, and by its own."""
@@ -114,7 +121,7 @@ class Run:
         return path.exists() and Checkpoint.load(path).state.phase == len(self.config.phases)
 
     @contextlib.contextmanager
-    def _to_itself(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         """Hold the folder's lock, and see that a run that is there is this one."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.folder.with_name(f".{self.folder.name}.lock"), blocking=False)
@@ -132,7 +139,7 @@ class Run:
         finally:
             lock.release()
 
-    def _trained(self) -> tuple[keras.Model, Split]:
+    def _train(self) -> tuple[keras.Model, Split]:
         keras.utils.set_random_seed(self.config.seed)
         resumed = Checkpoint.load(self.checkpoint_path) if self.checkpoint_path.exists() else None
         if resumed is not None:
@@ -157,7 +164,7 @@ class Run:
         """
         networks, parts = [], self.parts()
         for part in parts:
-            network, _ = part.trained()
+            network, _ = part.train()
             networks.append(values(network.weights))
             self.state.add(part.state)
         self.state.history = parts[-1].state.history  # its own recipe's
@@ -256,24 +263,38 @@ class Run:
         for phase in phases[self.state.phase :]:
             feed = make_feed(model, self.config, phase, split, caches.get(phase.name))
             log.info(
-                "Phase %s: %s trainable parameters, %s.", phase.name,
+                "Phase %s: %s trainable parameters, %s.",
+                phase.name,
                 f"{sum(int(np.prod(v.shape)) for v in model.trainable_variables):,}",
-                f"trained behind {feed.cut.name} on cached activations" if feed.cut else "the whole network in every step",
-            )  # fmt: skip
+                f"trained behind {feed.cut.name} on cached activations"
+                if feed.cut
+                else "the whole network in every step",
+            )
             if phase.optimizer == "logistic":
                 solve_phase(
-                    model, phase, feed, split, self.state,
-                    checkpoint_path=self.checkpoint_path, activations=caches.get(phase.name),
-                )  # fmt: skip
+                    model,
+                    phase,
+                    feed,
+                    split,
+                    self.state,
+                    checkpoint_path=self.checkpoint_path,
+                    activations=caches.get(phase.name),
+                )
                 on_epoch(self.state)
             else:
                 run_phase(
-                    model, phase, feed, self.state,
-                    images=len(split.training), checkpoint_path=self.checkpoint_path, resumed=resumed, on_epoch=on_epoch,
-                )  # fmt: skip
+                    model,
+                    phase,
+                    feed,
+                    self.state,
+                    images=len(split.training),
+                    checkpoint_path=self.checkpoint_path,
+                    resumed=resumed,
+                    on_epoch=on_epoch,
+                )
             resumed = None
 
-    def _leave(self, model: keras.Model, split: Split) -> dict:
+    def _finalize(self, model: keras.Model, split: Split) -> dict:
         """Save the model, measure it, and write everything that a finished run holds."""
         config, dataset, folder = self.config, split.dataset, self.folder
         write_history(folder / "history.csv", self.state.history)
@@ -290,8 +311,8 @@ class Run:
             )
             save_predictions(folder / PREDICTIONS_FILE, **probabilities)
         if onnx_difference is not None:
-            with self._stage("novelty"):
-                write_novelty(folder, served, last_layer(model), dataset, split.training, split.validation)
+            with self._stage("ood_detector"):
+                write_ood_detector(folder, served, last_layer(model), dataset, split.training, split.validation)
         with self._stage("plots"):
             self._plot(metrics, split)
         seconds = {**self.state.seconds, "total": sum(self.state.seconds.values())}
@@ -305,14 +326,25 @@ class Run:
             "peak_memory_mb": peak_memory_mb(),
         }
         write_card(
-            folder, model, name=config.model, version="1", labels=dataset.class_names, fit=FIT,
+            folder,
+            model,
+            name=config.model,
+            version="1",
+            labels=dataset.class_names,
+            resize_mode=RESIZE_MODE,
             calibration=Calibration(**{name: metrics["calibration"][name] for name in ("temperature", "exponent")}),
-            test_accuracy=metrics["accuracy"], val_accuracy=metrics["validation_accuracy"],
-            command=self.command, recipe=config.recipe, seed=config.seed, weights=Path(str(config.weights or "none")).name,
+            test_accuracy=metrics["accuracy"],
+            val_accuracy=metrics["validation_accuracy"],
+            command=self.command,
+            recipe=config.recipe,
+            seed=config.seed,
+            weights=Path(str(config.weights or "none")).name,
             data=f"{dataset.name}, {len(split.training)} training images, {len(split.validation)} held back",
-            seconds=seconds["total"], test_accuracy_tta=metrics.get("tta", {}).get("accuracy"),
-            validation_images=len(split.validation), resolution=dataset.x_train.shape[1],
-        )  # fmt: skip
+            seconds=seconds["total"],
+            test_accuracy_tta=metrics.get("tta", {}).get("accuracy"),
+            validation_images=len(split.validation),
+            resolution=dataset.x_train.shape[1],
+        )
         write_json(folder / "metrics.json", metrics)
         self.checkpoint_path.unlink(missing_ok=True)
         return metrics
@@ -331,8 +363,17 @@ class Run:
         )
         plots.plot_curves(self.state.history, self.folder / "curves.png")
         rows = split.training[:25]
-        images, labels = next(iter(image_batches(
-            dataset.x_train[rows], dataset.y_train[rows], classes=dataset.classes, image_size=config.image_size,
-            batch_size=len(rows), augment=config.augment, seed=config.seed,
-        )))  # fmt: skip
+        images, labels = next(
+            iter(
+                image_batches(
+                    dataset.x_train[rows],
+                    dataset.y_train[rows],
+                    classes=dataset.classes,
+                    image_size=config.image_size,
+                    batch_size=len(rows),
+                    augment=config.augment,
+                    seed=config.seed,
+                )
+            )
+        )
         plots.plot_samples(np.asarray(images), np.asarray(labels), dataset.class_names, self.folder / "samples.png")

@@ -15,18 +15,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy import demo_results
-from inference.shelf import SAVED_MODELS
-from models.card import CARD_FILE, NOVELTY_FILE, ONNX_FILE, ModelFileError, read_card
+from inference.model_store import SAVED_MODELS
+from models.saved.card import CARD_FILE, ONNX_FILE, OOD_FILE, ModelFileError, read_card
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 # What the Space needs of the project, as globs: no training, no API, no Keras.
 FILES = (
-    "LICENSE", "deploy/__init__.py", "deploy/demo*.py", "deploy/demo.css", "deploy/demo.js", "deploy/examples/*",
-    "inference/*.py", "models/__init__.py", "models/calibration.py", "models/card.py", "models/novelty.py",
-    "models/onnx_model.py", "models/storage.py", "results/*.png",
+    "LICENSE",
+    "deploy/__init__.py",
+    "deploy/demo*.py",
+    "deploy/demo.css",
+    "deploy/demo.js",
+    "deploy/examples/*",
+    "inference/*.py",
+    "models/__init__.py",
+    "models/saved/calibration.py",
+    "models/saved/card.py",
+    "models/saved/ood.py",
+    "models/saved/onnx_model.py",
+    "runtime/files.py",
+    "results/*.png",
     *(f"results/{name}.json" for name in demo_results.TABLES),
-)  # fmt: skip
+)
 RENAMED = {"gradio_app.py": "app.py", "deploy/space/README.md": "README.md"}
 
 PACKAGES = ("filelock", "numpy", "onnxruntime", "pillow", "platformdirs", "tqdm")  # besides gradio
@@ -82,14 +93,14 @@ def _models(saved_models: Path) -> list[tuple[str, Path]]:
         (f"saved_models/{folder.name}/{name}", folder / name)
         for folder in folders
         if (folder / ONNX_FILE).is_file()
-        for name in (CARD_FILE, ONNX_FILE, NOVELTY_FILE)
+        for name in (CARD_FILE, ONNX_FILE, OOD_FILE)
         if (folder / name).is_file()
     ]
     if not files:
         raise ModelFileError(f"A Space needs a model with {CARD_FILE} and {ONNX_FILE}. Received: {saved_models}")
     for folder in folders:
-        if NOVELTY_FILE in read_card(folder / CARD_FILE).sha256 and not (folder / NOVELTY_FILE).is_file():
-            raise ModelFileError(f"{folder} lacks the {NOVELTY_FILE} that its {CARD_FILE} names.")
+        if OOD_FILE in read_card(folder / CARD_FILE).sha256 and not (folder / OOD_FILE).is_file():
+            raise ModelFileError(f"{folder} lacks the {OOD_FILE} that its {CARD_FILE} names.")
     return files
 
 

@@ -261,13 +261,15 @@ def vit_names(naming: str, depth: int = 12) -> Pairs:
         stacked = isinstance(query_key_value, tuple)
         pairs += [
             (f"{prefix}{norm_1}", f"{layer}_norm_1"),
-            (tuple(f"{prefix}{part}" for part in query_key_value) if stacked else f"{prefix}{query_key_value}",
-             f"{layer}_query_key_value"),
+            (
+                tuple(f"{prefix}{part}" for part in query_key_value) if stacked else f"{prefix}{query_key_value}",
+                f"{layer}_query_key_value",
+            ),
             (f"{prefix}{projection}", f"{layer}_attention_projection"),
             (f"{prefix}{norm_2}", f"{layer}_norm_2"),
             (f"{prefix}{mlp_1}", f"{layer}_mlp_1"),
             (f"{prefix}{mlp_2}", f"{layer}_mlp_2"),
-        ]  # fmt: skip
+        ]
     return (*pairs, (norm, "norm"))
 
 

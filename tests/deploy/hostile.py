@@ -85,15 +85,15 @@ def odd_but_fine() -> list[HostileRequest]:
         "the JSON has spaces and escapes": (
             "/predict",
             document[0],
-            b' {\n "in\\u0070uts" :\t' + json.dumps(base64.b64encode(image).decode()).replace("/", "\\/").encode() + b" }\n",
+            b' {\n "in\\u0070uts" :\t'
+            + json.dumps(base64.b64encode(image).decode()).replace("/", "\\/").encode()
+            + b" }\n",
         ),
         "the JSON asks for every class": ("/predict", *carried(image, "json", {"top_k": 10})),
-        "the JSON has a character set": (
-            "/predict", {"Content-Type": "application/json; charset=utf-8"}, document[1],
-        ),
+        "the JSON has a character set": ("/predict", {"Content-Type": "application/json; charset=utf-8"}, document[1]),
         "a batch of one": ("/predict/batch", *form),
         "a batch with a damaged image": ("/predict/batch", *_batch([image, image[:40], b"no image"])),
-    }  # fmt: skip
+    }
     for name, (path, given, body) in variants.items():
         requests.append(HostileRequest(name, "POST", path, given, body, frozenset({200})))
     return requests

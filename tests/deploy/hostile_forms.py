@@ -156,17 +156,52 @@ def _json() -> Iterator[tuple[str, bytes]]:
 
 def queries() -> Iterator[Request]:
     """Parameters out of range, and models that are not there."""
-    for value in ("0", "-1", "11", "1000000000", "9" * 1000, "x", "1.5", "1e1", "0x3", "true", "null", "NaN", "%00", "3%00",
-                  "%EF%BC%93", "3;ls", "3'--", "%ff"):  # fmt: skip
+    for value in (
+        "0",
+        "-1",
+        "11",
+        "1000000000",
+        "9" * 1000,
+        "x",
+        "1.5",
+        "1e1",
+        "0x3",
+        "true",
+        "null",
+        "NaN",
+        "%00",
+        "3%00",
+        "%EF%BC%93",
+        "3;ls",
+        "3'--",
+        "%ff",
+    ):
         yield f"top_k={value[:20]}", "POST", f"/predict?top_k={value}", PNG, IMAGE, {400}
     for value in ("0", "11", "x"):
         body = _file() + b"--b--\r\n"
         yield f"batch with top_k={value}", "POST", f"/predict/batch?top_k={value}", FORM, body, {400}
     for value in ("maybe", "2", "null", "true;", "%00", "truefalse", "yes%20please"):
         yield f"explain={value}", "POST", f"/predict?explain={value}", PNG, IMAGE, {400}
-    for value in ("no_such_model", "../../etc/passwd", "..%2F..%2Fetc%2Fpasswd", "/etc/passwd", "file:///etc/passwd", ".", "..",
-                  "~", "*", "%2A", "x" * 2000, "%E2%98%83", "%ff%fe", "model.onnx", "$(id)", "%7B%7B7*7%7D%7D",
-                  "<script>", "' OR 1=1--"):  # fmt: skip
+    for value in (
+        "no_such_model",
+        "../../etc/passwd",
+        "..%2F..%2Fetc%2Fpasswd",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        ".",
+        "..",
+        "~",
+        "*",
+        "%2A",
+        "x" * 2000,
+        "%E2%98%83",
+        "%ff%fe",
+        "model.onnx",
+        "$(id)",
+        "%7B%7B7*7%7D%7D",
+        "<script>",
+        "' OR 1=1--",
+    ):
         yield f"model={value[:30]}", "POST", f"/predict?model={value.replace(' ', '%20')}", PNG, IMAGE, {404}
     for value in ("%00", "no_such_model%00", "a%0d%0aX-Header:%20b"):
         yield f"model={value}", "POST", f"/predict?model={value}", PNG, IMAGE, {400, 404}
@@ -175,9 +210,26 @@ def queries() -> Iterator[Request]:
 
 def headers() -> Iterator[Request]:
     """Content types and encodings that are missing, wrong or tricks; bodies that are too large."""
-    for kind in ("text/plain", "text/html", "application/xml", "application/x-www-form-urlencoded", "application/jsonp",
-                 "application/vnd.api+json", "text/json", "multipart/mixed; boundary=b", "multipart/related; boundary=b",
-                 "video/mp4", "application/pdf", "image", "png", "*/*", ";;;", "json", "/", "a" * 1000):  # fmt: skip
+    for kind in (
+        "text/plain",
+        "text/html",
+        "application/xml",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "application/vnd.api+json",
+        "text/json",
+        "multipart/mixed; boundary=b",
+        "multipart/related; boundary=b",
+        "video/mp4",
+        "application/pdf",
+        "image",
+        "png",
+        "*/*",
+        ";;;",
+        "json",
+        "/",
+        "a" * 1000,
+    ):
         yield f"type {kind[:40]}", "POST", "/predict", {"Content-Type": kind}, IMAGE, {400, 415}
     yield "no type", "POST", "/predict", {}, IMAGE, {400, 415}
     yield "no type and no body", "POST", "/predict", {}, b"", {400, 415}
@@ -185,9 +237,15 @@ def headers() -> Iterator[Request]:
     yield "json as an image", "POST", "/predict", PNG, json.dumps({"inputs": TEXT}).encode(), {415}
     yield "a form as an image", "POST", "/predict", PNG, _file() + b"--b--\r\n", {415}
     form = _file() + b"--b--\r\n"
-    for kind in ("multipart/form-data", "multipart/form-data; boundary=", 'multipart/form-data; boundary=""',
-                 "multipart/form-data; boundary=c", "multipart/form-data; boundary=" + "c" * 1000,
-                 "multipart/form-data; charset=utf-7", "multipart/form-data; boundary*=utf-8''c"):  # fmt: skip
+    for kind in (
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        'multipart/form-data; boundary=""',
+        "multipart/form-data; boundary=c",
+        "multipart/form-data; boundary=" + "c" * 1000,
+        "multipart/form-data; charset=utf-7",
+        "multipart/form-data; boundary*=utf-8''c",
+    ):
         yield f"type {kind[:60]}", "POST", "/predict", {"Content-Type": kind}, form, {400, 415}
     document = json.dumps({"inputs": TEXT})
     for charset, body in {"utf-7": document.replace('"', "+ACI-").encode(), "cp037": document.encode("cp037")}.items():
@@ -239,10 +297,27 @@ def methods_and_paths() -> Iterator[Request]:
             body = b"" if method in ("GET", "TRACE", "DELETE") else IMAGE
             yield f"{method} {path}", method, path, PNG if body else {}, body, {405}
     paths = (
-        "/nonsense", "/predict/", "/predict/1", "/PREDICT", "/predict%00", "/predict%20", "/predict.json", "/predict;a=b",
-        "/predict/batch/", "/v1/predict", "/api/predict", "/saved_models", "/.env", "/wp-login.php", "/%ff", "/%E2%98%83",
-        "/predict/../../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/etc/passwd", "/" + "a" * 2000,
-    )  # fmt: skip
+        "/nonsense",
+        "/predict/",
+        "/predict/1",
+        "/PREDICT",
+        "/predict%00",
+        "/predict%20",
+        "/predict.json",
+        "/predict;a=b",
+        "/predict/batch/",
+        "/v1/predict",
+        "/api/predict",
+        "/saved_models",
+        "/.env",
+        "/wp-login.php",
+        "/%ff",
+        "/%E2%98%83",
+        "/predict/../../etc/passwd",
+        "/..%2f..%2fetc/passwd",
+        "/%2e%2e/etc/passwd",
+        "/" + "a" * 2000,
+    )
     for path in paths:
         yield f"path {path[:40]}", "POST", path, PNG, IMAGE, {404}
     for path in ("/static/../deploy/api.py", "/static/%2e%2e/api.py"):

@@ -56,7 +56,10 @@ def other_formats() -> dict[str, bytes]:
         archive.writestr(zipfile.ZipInfo("picture.png"), encoded(image, "PNG"))
     laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
     return {
-        **{name.lower(): encoded(image, name) for name in ("TIFF", "ICO", "PPM", "TGA", "PCX", "DDS", "ICNS", "JPEG2000")},
+        **{
+            name.lower(): encoded(image, name)
+            for name in ("TIFF", "ICO", "PPM", "TGA", "PCX", "DDS", "ICNS", "JPEG2000")
+        },
         "pdf": b"%PDF-1.7\n1 0 obj\n<< /OpenAction << /S /JavaScript /JS (app.alert(1)) >> >>\nendobj\n%%EOF\n",
         "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/></svg>',
         "svg that reads a file": b'<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>',
@@ -91,7 +94,7 @@ def other_formats() -> dict[str, bytes]:
         "a space in front of a png": b" " + encoded(image, "PNG"),
         "a byte order mark in front of a gif": b"\xef\xbb\xbf" + gif_file(),
         "base64 of a png, not decoded": b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk",
-    }  # fmt: skip
+    }
 
 
 def polyglots() -> dict[str, bytes]:
@@ -173,7 +176,7 @@ def damaged_headers() -> dict[str, bytes]:
         "webp that says it is longer": data["lossy webp"][:4] + b"\xff\xff\xff\x7f" + data["lossy webp"][8:],
         "webp that says it is empty": data["lossy webp"][:4] + bytes(4) + data["lossy webp"][8:],
         "webp of an odd length": data["lossless webp"][:4] + b"\x05\0\0\0" + data["lossless webp"][8:],
-    }  # fmt: skip
+    }
     return _refused(candidates)
 
 
@@ -181,8 +184,11 @@ def _truncated() -> dict[str, bytes]:
     """Cut every kind of file in its magic, its headers, its palette, at borders of chunks, and in its pixels."""
     cuts = {}
     for name, data in specimens().items():
-        borders = [start for kind in (b"IDAT", b"PLTE", b"fcTL", b"VP8", b"ANMF", b"\xff\xda", b"\xff\xc4", b"!\xf9")
-                   if (start := data.find(kind)) > 0]  # fmt: skip
+        borders = [
+            start
+            for kind in (b"IDAT", b"PLTE", b"fcTL", b"VP8", b"ANMF", b"\xff\xda", b"\xff\xc4", b"!\xf9")
+            if (start := data.find(kind)) > 0
+        ]
         shares = (len(data) * percent // 100 for percent in (25, 50, 80))
         for end in sorted({1, 5, 9, 13, 20, 29, 33, 45, *borders, *(border + 6 for border in borders), *shares}):
             cuts[f"{name} after {end} bytes"] = data[:end]

@@ -53,8 +53,7 @@ def odd_images() -> dict[str, bytes]:
         "png of a transparent palette": png_file(
             1, 1, b"\0\0", chunk(b"PLTE", b"\1\2\3"), chunk(b"tRNS", b"\0"), colour=PALETTE
         ),
-        "png that is interlaced": png_header(1, 1, 8, GREY, interlace=1)
-        + png_file(1, 1, b"\0\7", colour=GREY)[33:],
+        "png that is interlaced": png_header(1, 1, 8, GREY, interlace=1) + png_file(1, 1, b"\0\7", colour=GREY)[33:],
         "png with text, a profile and a time": encoded(image, "PNG")[:33]
         + chunk(b"tEXt", b"Comment\0<script>alert(1)</script>")
         + chunk(b"tIME", struct.pack(">HBBBBB", 2026, 2, 30, 25, 61, 61))
@@ -64,7 +63,9 @@ def odd_images() -> dict[str, bytes]:
         "jpeg of cmyk": encoded(image.convert("CMYK"), "JPEG"),
         "jpeg of the worst quality": encoded(image, "JPEG", quality=1),
         "jpeg of 64 scans": jpeg_of_scans(64, 64, 64),
-        "jpeg with html in its comment": data["jpeg"][:2] + segment(0xFE, b"<script>alert(1)</script>") + data["jpeg"][2:],
+        "jpeg with html in its comment": data["jpeg"][:2]
+        + segment(0xFE, b"<script>alert(1)</script>")
+        + data["jpeg"][2:],
         "jpeg with a zip behind it": data["jpeg"] + b"PK\x05\x06" + bytes(18),
         "jpeg that lies on its side": encoded(image, "JPEG", exif=exif),
         "png that lies on its side": encoded(image, "PNG", exif=exif),
@@ -77,4 +78,4 @@ def odd_images() -> dict[str, bytes]:
         "bmp that is run-length encoded": bmp_file(4, 1, b"\4\xc8\0\0\0\1", compression=1),
         "bmp of 16 bits": bmp_file(4, 4, bytes(32), bits=16),
         "bmp of 32 bits": bmp_file(4, 4, bytes(64), bits=32),
-    }  # fmt: skip
+    }

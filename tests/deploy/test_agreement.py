@@ -11,13 +11,13 @@ import pytest
 import requests
 from PIL import Image
 
+from benchmarks.server.server_process import ServerProcess
 from deploy.demo_answers import SURE
-from deploy.measure.server_process import ServerProcess
 from inference.classifier import load_classifier
-from inference.shelf import SAVED_MODELS, ModelShelf
-from training.artifacts import load_saved
-from training.cifar10 import load_cifar10
-from training.pipeline import resize
+from inference.model_store import SAVED_MODELS, ModelStore
+from training.data.cifar10 import load_cifar10
+from training.data.pipeline import resize
+from training.export.saved_model import load_saved
 
 ROOT = Path(__file__).parent.parent.parent
 IMAGES = 200
@@ -36,7 +36,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def by_keras(pictures):
     """What the shipped model.keras answers under TensorFlow: (IMAGES, 10), calibrated."""
-    saved = load_saved(SAVED_MODELS / ModelShelf().default)
+    saved = load_saved(SAVED_MODELS / ModelStore().default)
     images = np.asarray(resize(pictures[1], saved.image_size))
     return saved.card.calibration(saved.model.predict(images, verbose=0))
 
@@ -50,7 +50,7 @@ def uploads(tmp_path_factory):
         assert min(image.size) > 200, "a size at which the ways to fit an image differ"
         image.resize((20, 20)).save(folder / "small.png")
     files = sorted(folder.iterdir())
-    classifier = load_classifier(SAVED_MODELS / ModelShelf().default)
+    classifier = load_classifier(SAVED_MODELS / ModelStore().default)
     return files, [classifier.classify(file.read_bytes()).as_dict() for file in files]
 
 
@@ -89,7 +89,7 @@ def test_by_predict(pictures, by_keras, uploads):
 
 @pytest.mark.network
 def test_by_the_keras_engine(pictures, by_keras):
-    classifier = load_classifier(SAVED_MODELS / ModelShelf().default, engine="keras")
+    classifier = load_classifier(SAVED_MODELS / ModelStore().default, engine="keras")
     answers = classifier.classify([np.asarray(image) for image in pictures[1]], 10)
     agree([answer.probabilities for answer in answers], by_keras)
 
@@ -99,8 +99,8 @@ def test_by_the_demo(pictures, by_keras, uploads):
     gradio_client = pytest.importorskip("gradio_client")
     from deploy import demo
 
-    shelf = ModelShelf()
-    page = demo.build(shelf)
+    store = ModelStore()
+    page = demo.build(store)
     try:
         client = gradio_client.Client(demo.launch(page, prevent_thread_lock=True, quiet=True), verbose=False)
 
@@ -108,13 +108,13 @@ def test_by_the_demo(pictures, by_keras, uploads):
         answers = []
         for start in range(0, len(files), 8):  # as many at a time as the demo lets wait
             jobs = [
-                client.submit(gradio_client.handle_file(path), shelf.default, api_name="/classify")
+                client.submit(gradio_client.handle_file(path), store.default, api_name="/classify")
                 for path in files[start : start + 8]
             ]
             answers += [job.result() for job in jobs]
     finally:
         page.close()
-    labels = shelf.cards[shelf.default].labels
+    labels = store.cards[store.default].labels
     known = [*by_keras, *([document["probabilities"][label] for label in labels] for document in uploads[1])]
     for (answer, *_), expected in zip(answers, known, strict=True):  # it names the top 3
         named = {each["label"]: each["confidence"] for each in answer["confidences"]}

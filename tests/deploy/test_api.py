@@ -9,7 +9,7 @@ import requests
 from pictures import png
 from PIL import Image
 
-from deploy.measure.server_process import ServerProcess
+from benchmarks.server.server_process import ServerProcess
 from inference.classifier import load_classifier
 
 LABELS = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"}
@@ -194,6 +194,9 @@ def test_the_description_names_what_is_there(api):
     document = requests.get(f"{api}/openapi.json").json()
     assert set(document["paths"]) >= {"/predict", "/predict/batch", "/models", "/healthz", "/readyz", "/metrics"}
     assert json.dumps(document).count("tiny_b") == 2
-    assert document["paths"]["/predict/batch"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"][
-        "properties"
-    ]["file"]["maxItems"] == 4  # fmt: skip
+    assert (
+        document["paths"]["/predict/batch"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"][
+            "properties"
+        ]["file"]["maxItems"]
+        == 4
+    )

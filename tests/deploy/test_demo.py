@@ -21,8 +21,8 @@ import gradio_client
 
 from deploy import demo, demo_answers, demo_results
 from inference.classifier import Prediction, load_classifier
-from inference.shelf import ModelShelf
-from models.card import ONNX_FILE
+from inference.model_store import ModelStore
+from models.saved.card import ONNX_FILE
 
 ROOT = Path(demo.__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -36,14 +36,14 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def shelf(saved_models):
-    return ModelShelf(saved_models)
+def store(saved_models):
+    return ModelStore(saved_models)
 
 
 @pytest.fixture(scope="module")
-def address(shelf):
-    page = demo.build(shelf)
-    assert not any(map(shelf.is_loaded, shelf.cards))
+def address(store):
+    page = demo.build(store)
+    assert not any(map(store.is_loaded, store.cards))
     with contextlib.redirect_stdout(io.StringIO()):
         yield demo.launch(page, host="127.0.0.1", port=free_port(), prevent_thread_lock=True, quiet=True)
     page.close()
@@ -192,7 +192,7 @@ def test_the_benchmark_sorts_by_numbers(site):
         assert table.locator("tbody td:nth-child(3)").all_inner_texts() == order
 
 
-def test_it_fits_a_phone_in_dark_mode(chromium, address, shelf):
+def test_it_fits_a_phone_in_dark_mode(chromium, address, store):
     context = chromium.new_context(viewport=PHONE, color_scheme="dark", has_touch=True)
     page = watched(context.new_page())
     strangers = []
@@ -205,7 +205,7 @@ def test_it_fits_a_phone_in_dark_mode(chromium, address, shelf):
         colour = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).backgroundColor")
         assert sum(map(int, re.findall(r"\d+", colour)[:3])) < 120, f"{tab}: {colour} is not dark"
     text = page.locator("#cards").inner_text()
-    for card in shelf.cards.values():
+    for card in store.cards.values():
         assert f"{card.test_accuracy:.2%}" in text
         assert card.command in text
     assert [url for url in strangers if not url.startswith(("data:", "blob:"))] == []
@@ -245,7 +245,7 @@ def test_what_is_shown_is_what_the_file_gets(client, saved_models, tmp_path, nam
     assert [each["confidence"] for each in label["confidences"]] == pytest.approx([p for _, p in expected], abs=1e-6)
     assert Image.open(looked).size == (demo_answers.PICTURE, demo_answers.PICTURE)
     pixels = np.asarray(Image.open(saw))[12::24, 12::24]  # each of the 16×16 is a square of 24
-    np.testing.assert_array_equal(pixels, classifier.view(path).pixels.round())
+    np.testing.assert_array_equal(pixels, classifier.preprocess(path).pixels.round())
     assert "16×16 pixels" in note
 
 
@@ -274,9 +274,9 @@ def test_a_model_that_cannot_be_run_stands_beside_the_others(saved_models, tmp_p
     shutil.copytree(saved_models / "tiny_b", tmp_path / "models" / "<broken>")
     for damaged in ("model.keras", ONNX_FILE):
         (tmp_path / "models" / "<broken>" / damaged).unlink()
-    shelf = ModelShelf(tmp_path / "models")
-    answers = demo_answers.compare(shelf, saved(tmp_path, "noise.png", picture(32)))
-    page = demo_answers.side_by_side(answers, shelf.cards)
+    store = ModelStore(tmp_path / "models")
+    answers = demo_answers.compare(store, saved(tmp_path, "noise.png", picture(32)))
+    page = demo_answers.side_by_side(answers, store.cards)
     assert page.count('class="thaw-card"') == 2
     assert "There is no model.onnx" in page
     assert "The only model says" in page
@@ -284,8 +284,8 @@ def test_a_model_that_cannot_be_run_stands_beside_the_others(saved_models, tmp_p
     assert "&lt;broken&gt;" in page
 
 
-def test_models_that_differ_from_the_most_are_marked(shelf):
-    card = shelf.cards["tiny_a"]
+def test_models_that_differ_from_the_most_are_marked(store):
+    card = store.cards["tiny_a"]
     answers = says(("cat", 0.9), ("dog", 0.8), ("dog", 0.2))
     page = demo_answers.side_by_side(answers, dict.fromkeys((each.model for each in answers), card))
     assert re.findall(r">(agrees|differs)<", page) == ["differs", "agrees", "agrees"]

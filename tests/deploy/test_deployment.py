@@ -13,7 +13,7 @@ import pytest
 import requests
 import yaml
 
-from deploy.measure.server_process import ServerProcess, procfile_command
+from benchmarks.server.server_process import ServerProcess, procfile_command
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"

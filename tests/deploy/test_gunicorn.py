@@ -11,8 +11,8 @@ import pytest
 import requests
 from pictures import png
 
-from deploy.measure.load import load, multipart
-from deploy.measure.server_process import ServerProcess
+from benchmarks.server.load import load, multipart
+from benchmarks.server.server_process import ServerProcess
 
 
 @pytest.fixture(scope="module")

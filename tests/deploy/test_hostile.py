@@ -4,7 +4,7 @@ import requests
 from hostile import hostile_requests, odd_but_fine
 from pictures import png
 
-from deploy.measure.server_process import ServerProcess
+from benchmarks.server.server_process import ServerProcess
 
 
 def sent(url, request):

@@ -62,8 +62,17 @@ def test_every_refusal_is_the_clients_fault(hostile):
 def test_every_kind_of_fault_is_there(hostile):
     kinds = collections.Counter(request.name.partition(":")[0] for request in hostile)
     assert set(kinds) == {
-        "other formats", "polyglots", "damaged headers", "truncated", "corrupted", "damaged first frames", "bomb",
-        "forms", "queries", "headers", "methods and paths",
-    }  # fmt: skip
+        "other formats",
+        "polyglots",
+        "damaged headers",
+        "truncated",
+        "corrupted",
+        "damaged first frames",
+        "bomb",
+        "forms",
+        "queries",
+        "headers",
+        "methods and paths",
+    }
     assert min(kinds.values()) >= 5
     assert all(len(request.body) < 10 * 2**20 for request in hostile)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from deploy.measure.server_process import ServerProcess
+from benchmarks.server.server_process import ServerProcess
 
 HERE = Path(__file__).parent
 
@@ -20,8 +20,10 @@ def test_every_answer_is_described(saved_models, tmp_path):
         run = subprocess.run(
             [*command, f"{server.url}/openapi.json", *options],
             env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE)},
-            cwd=tmp_path, capture_output=True, text=True,
-        )  # fmt: skip
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
         assert requests.get(f"{server.url}/readyz").ok
     assert run.returncode == 0, run.stdout[-5000:]
     assert "Tested: 6" in run.stdout

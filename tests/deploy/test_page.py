@@ -5,7 +5,7 @@ import requests
 from browser import DESKTOP, PHONE, overflows, watched
 from pictures import png
 
-from deploy.measure.server_process import ServerProcess
+from benchmarks.server.server_process import ServerProcess
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.gate import Gate
+from deploy.concurrency import ConcurrencyLimiter
 from deploy.settings import Settings
 
 
@@ -40,14 +40,14 @@ def test_a_wrong_value_is_told(variable, value, message):
 
 
 def test_a_wait_may_be_without_end():
-    gate = Gate(concurrency=1, queue=1, seconds=float("inf"))
+    limiter = ConcurrencyLimiter(concurrency=1, queue=1, seconds=float("inf"))
     entered = threading.Event()
 
     def second():
-        with gate.enter():
+        with limiter.enter():
             entered.set()
 
-    with gate.enter():
+    with limiter.enter():
         waiting = threading.Thread(target=second)
         waiting.start()
         assert not entered.wait(0.1)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from deploy.space import assemble
-from models.card import CARD_FILE, KERAS_FILE
+from models.saved.card import CARD_FILE, KERAS_FILE
 
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}  # that the Hub knows
 
@@ -21,11 +21,11 @@ for name in ("tensorflow", "keras", "torch", "jax", "sklearn", "matplotlib", "fl
     sys.modules[name] = None  # importing it fails
 import app
 from deploy import demo
-from inference.shelf import SAVED_MODELS, ModelShelf
-shelf = ModelShelf()
-page = demo.build(shelf)
-answer = shelf.get().classify(next(demo.EXAMPLES.glob("*.jpg")))
-print(sorted(shelf.cards), answer.top[0][0], shelf.get().engine.name, SAVED_MODELS)
+from inference.model_store import SAVED_MODELS, ModelStore
+store = ModelStore()
+page = demo.build(store)
+answer = store.get().classify(next(demo.EXAMPLES.glob("*.jpg")))
+print(sorted(store.cards), answer.top[0][0], store.get().engine.name, SAVED_MODELS)
 """
 
 
@@ -52,7 +52,7 @@ def test_it_holds_nothing_that_the_demo_does_not_need(space):
     files = {str(path.relative_to(space)) for path in space.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     assert {"app.py", "README.md", "LICENSE", "requirements.txt", ".gitattributes", "deploy/demo.css"} <= files
     assert {"saved_models/tiny_a/card.json", "saved_models/tiny_b/model.onnx", "results/networks.json"} <= files
-    assert "saved_models/tiny_a/novelty.npz" in files
+    assert "saved_models/tiny_a/ood.npz" in files
     assert not [name for name in files if name.startswith(("training", "tests", "deploy/api", "deploy/space"))]
     assert not [name for name in files if name.endswith(KERAS_FILE)]
     assert (space / "app.py").read_text() == (assemble.ROOT / "gradio_app.py").read_text()

@@ -15,9 +15,9 @@ from tiny import tiny_dataset
 
 from inference.classifier import BATCH, Classifier, load_classifier
 from inference.images import ImageError, TooManyPixelsError
-from models.card import ModelFileError, NotExplainableError
-from models.novelty import UNLIKE
-from training.cifar10 import CLASS_NAMES
+from models.saved.card import ModelFileError, NotExplainableError
+from models.saved.ood import OOD_THRESHOLD
+from training.data.cifar10 import CLASS_NAMES
 
 MODELS = ("tiny_a", "tiny_b")
 
@@ -52,9 +52,17 @@ def test_an_image_is_answered_alike_in_every_form(classifier, tmp_path):
     path.write_bytes(encoded(image, "PNG"))
     array = np.asarray(image)
     forms = [
-        path, str(path), path.read_bytes(), bytearray(path.read_bytes()), memoryview(path.read_bytes()), image,
-        image.convert("RGBA"), array, array.astype(np.float64), np.dstack([array, np.full(array.shape[:2], 255, np.uint8)]),
-    ]  # fmt: skip
+        path,
+        str(path),
+        path.read_bytes(),
+        bytearray(path.read_bytes()),
+        memoryview(path.read_bytes()),
+        image,
+        image.convert("RGBA"),
+        array,
+        array.astype(np.float64),
+        np.dstack([array, np.full(array.shape[:2], 255, np.uint8)]),
+    ]
     expected = classifier.classify(image)
     for answer in (*classifier.classify(forms), *(classifier.classify(form) for form in forms)):
         np.testing.assert_allclose(table([answer]), table([expected]), atol=1e-6)
@@ -88,7 +96,7 @@ def test_top_k_has_a_range(classifier, top_k):
 @pytest.mark.parametrize("name", MODELS)
 def test_answers_are_calibrated_as_the_card_says(saved_models, name):
     classifier = load_classifier(saved_models / name)
-    views = [classifier.view(image) for image in pictures(20)]
+    views = [classifier.preprocess(image) for image in pictures(20)]
     raw = classifier.engine.outputs(np.stack([view.pixels for view in views]))[0]
     temperature, exponent = {"tiny_a": (1.5, 1), "tiny_b": (0.8, 1.4)}[name]
     logarithms = np.log(raw.astype(np.float64))
@@ -105,7 +113,7 @@ def test_both_engines_answer_alike(saved_models, name):
     assert (onnx.engine.name, keras.engine.name) == ("onnxruntime", "keras (tensorflow)")
     images = pictures(40)
     np.testing.assert_allclose(table(onnx.classify(images)), table(keras.classify(images)), atol=1e-4)
-    view = onnx.view(images[0])
+    view = onnx.preprocess(images[0])
     for label in (None, "cat"):
         one, other = onnx.explain(view, label), keras.explain(view, label)
         assert one.label == other.label
@@ -146,7 +154,7 @@ def test_what_is_no_image_is_refused(classifier, tmp_path):
 
 
 def test_an_explanation_is_of_the_best_class_or_of_the_one_asked_for(classifier):
-    view = classifier.view(photograph())
+    view = classifier.preprocess(photograph())
     best = classifier.explain(view)
     assert best.label == classifier.classify(photograph()).top[0][0]
     assert best.heat.shape == (8, 8) and best.heat.dtype == np.float32
@@ -166,7 +174,7 @@ def test_a_picture_unlike_what_was_learned_is_answered_with_a_warning(classifier
     stripes = np.zeros((24, 24, 3), np.uint8)
     stripes[::3] = 255
     answer = classifier.classify(stripes)
-    assert answer.in_distribution < UNLIKE
+    assert answer.in_distribution < OOD_THRESHOLD
     assert (
         answer.warning
         == "This picture is unlike the ones that the model learned from: it may show none of its classes."
@@ -187,13 +195,15 @@ def test_a_picture_smaller_than_what_was_learned_is_answered_with_a_warning(save
 def test_without_a_feature_map_nothing_is_told_of_novelty(saved_models):
     one = load_classifier(saved_models / "tiny_a")
     one.engine.explains = False
-    assert Classifier(one.card, one.engine, one.novelty).classify(photograph()).in_distribution is None
+    assert Classifier(one.card, one.engine, one.ood_detector).classify(photograph()).in_distribution is None
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.unlink(), lambda file: file.write_bytes(b"nonsense")])
 def test_a_novelty_file_that_is_not_the_cards_is_an_error(folder, spoil):
-    spoil(folder / "novelty.npz")
-    with pytest.raises(ModelFileError, match=r"novelty\.npz is missing, or is not the file that card\.json describes"):
+    spoil(folder / "ood.npz")
+    with pytest.raises(
+        ModelFileError, match=r"ood_detector\.npz is missing, or is not the file that card\.json describes"
+    ):
         load_classifier(folder)
 
 
@@ -201,7 +211,7 @@ def test_a_model_without_grad_cam_says_so(saved_models):
     classifier = load_classifier(saved_models / "tiny_a")
     classifier.engine.explains = False
     with pytest.raises(NotExplainableError, match="tiny cannot show where it looked"):
-        classifier.explain(classifier.view(photograph()))
+        classifier.explain(classifier.preprocess(photograph()))
 
 
 def test_a_first_answer_to_warm_up(classifier):
@@ -251,8 +261,8 @@ def test_a_folder_without_a_model(folder):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"fit": "stretch"}, "fit must be one of thumbnail, bilinear. Received: 'stretch'"),
-        ({"fit": "thumbnail", "resolution": None}, "fit 'thumbnail' needs a resolution"),
+        ({"resize_mode": "stretch"}, "resize_mode must be one of thumbnail, bilinear. Received: 'stretch'"),
+        ({"resize_mode": "thumbnail", "resolution": None}, "resize_mode 'thumbnail' needs a resolution"),
         ({"resolution": 0}, "resolution"),
         ({"temperature": 0}, "temperature"),
         ({"exponent": 0}, "exponent"),
@@ -276,7 +286,7 @@ def test_what_is_no_card_is_an_error(folder, text):
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "keras"])
 def test_a_file_that_cannot_be_read_is_an_error(folder, engine):
-    from models.storage import sha256_of
+    from runtime.files import sha256_of
 
     for name in ("model.onnx", "model.keras"):
         (folder / name).write_bytes(b"nonsense")

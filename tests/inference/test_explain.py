@@ -11,8 +11,8 @@ from PIL import Image
 
 from inference.classifier import Classifier
 from inference.explain import COLOURS, OPACITY, heat_map, overlay, png_data_uri
-from models.card import Card
 from models.grad_cam import with_grad_cam
+from models.saved.card import Card
 
 CORNERS = {"top left": (0, 0), "top right": (0, 1), "bottom left": (1, 0), "bottom right": (1, 1)}  # row, column
 
@@ -97,7 +97,7 @@ def classifier():
         name="redness",
         labels=("red", "other"),
         input_size=64,
-        fit="bilinear",
+        resize_mode="bilinear",
         parameters={},
         sha256={},
         **numbers,
@@ -114,7 +114,7 @@ def test_the_heat_lies_where_the_model_saw_the_class(classifier, corner, side):
     patch = side // 4
     rows, columns = (slice(at * (side - patch), at * (side - patch) + patch) for at in (row, column))
     image[rows, columns] = (255, 0, 0)
-    view = classifier.view(encoded(Image.fromarray(image), "PNG"))
+    view = classifier.preprocess(encoded(Image.fromarray(image), "PNG"))
     explanation = classifier.explain(view)
     assert explanation.label == "red"
     assert np.argwhere(explanation.heat > 0.5).tolist() == [
@@ -131,11 +131,11 @@ def test_the_heat_follows_the_exif_orientation(classifier):
     image[:16, :16] = (255, 0, 0)  # stored at the top left, to be shown at the top right
     exif = Image.Exif()
     exif[0x0112] = 6
-    heat = classifier.explain(classifier.view(encoded(Image.fromarray(image), "PNG", exif=exif))).heat
+    heat = classifier.explain(classifier.preprocess(encoded(Image.fromarray(image), "PNG", exif=exif))).heat
     assert np.argwhere(heat > 0.5).tolist() == [[0, 6], [0, 7], [1, 6], [1, 7]]
 
 
 def test_what_speaks_against_a_class_is_cold(classifier):
     image = np.full((64, 64, 3), 90, np.uint8)
     image[:16, :16] = (255, 0, 0)
-    assert classifier.explain(classifier.view(image), "other").heat.max() == 0
+    assert classifier.explain(classifier.preprocess(image), "other").heat.max() == 0

@@ -61,11 +61,24 @@ def test_no_other_format_of_pillow_is_tried(file_format):
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"\0", b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<!DOCTYPE html><img>", b"%PDF-1.7\n%%EOF",
-        b"PK\x03\x04", b"\x7fELF", b"GIF88a" + bytes(100), b"\x89PNG\n\x1a\n" + bytes(100), b"\xff\xd8", b"B",
-        b"RIFF\x10\0\0\0WAVEfmt ", b"RIFF", b" " + encoded(photograph(), "PNG"), "ünïcödé".encode("utf-16"),
+        b"",
+        b"\0",
+        b"hello",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"<!DOCTYPE html><img>",
+        b"%PDF-1.7\n%%EOF",
+        b"PK\x03\x04",
+        b"\x7fELF",
+        b"GIF88a" + bytes(100),
+        b"\x89PNG\n\x1a\n" + bytes(100),
+        b"\xff\xd8",
+        b"B",
+        b"RIFF\x10\0\0\0WAVEfmt ",
+        b"RIFF",
+        b" " + encoded(photograph(), "PNG"),
+        "ünïcödé".encode("utf-16"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_image_is_unsupported(data):
     with pytest.raises(UnsupportedFormatError):
         decode(data)
@@ -85,10 +98,15 @@ def test_exif_orientation_is_applied(file_format, orientation):
     upright[:16, :16] = RED  # the top left corner
     # How the camera held its sensor, by the definition: where row 0 and column 0 of what is stored lie in the picture.
     turned = {
-        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
-        5: upright.swapaxes(0, 1), 6: upright.swapaxes(0, 1)[::-1],
-        7: upright.swapaxes(0, 1)[::-1, ::-1], 8: upright.swapaxes(0, 1)[:, ::-1],
-    }  # fmt: skip
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: upright.swapaxes(0, 1)[::-1],
+        7: upright.swapaxes(0, 1)[::-1, ::-1],
+        8: upright.swapaxes(0, 1)[:, ::-1],
+    }
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(Image.fromarray(np.ascontiguousarray(turned[orientation])), file_format, exif=exif, quality=95)
@@ -118,13 +136,22 @@ def test_transparency_lies_over_white(file_format):
     ("rows", "colour", "extra", "expected"),
     [
         (b"\0" + bytes([0, 0, 0, 128, 0, 255]), GREY_ALPHA, [], [255, 127, 0]),
-        (b"\0" + bytes([1, 2, 3, 1, 2, 4, 9, 9, 9]), RGB, [chunk(b"tRNS", b"\0\1\0\2\0\3")], [WHITE, (1, 2, 4), (9, 9, 9)]),
+        (
+            b"\0" + bytes([1, 2, 3, 1, 2, 4, 9, 9, 9]),
+            RGB,
+            [chunk(b"tRNS", b"\0\1\0\2\0\3")],
+            [WHITE, (1, 2, 4), (9, 9, 9)],
+        ),
         (b"\0" + bytes([7, 8, 9]), GREY, [chunk(b"tRNS", b"\0\x08")], [7, 255, 9]),
-        (b"\0\0\1\2", PALETTE, [chunk(b"PLTE", bytes([255, 0, 0] * 2 + [0, 0, 255])), chunk(b"tRNS", b"\0\x80")],
-         [WHITE, (255, 127, 127), BLUE]),
+        (
+            b"\0\0\1\2",
+            PALETTE,
+            [chunk(b"PLTE", bytes([255, 0, 0] * 2 + [0, 0, 255])), chunk(b"tRNS", b"\0\x80")],
+            [WHITE, (255, 127, 127), BLUE],
+        ),
     ],
     ids=["grey and alpha", "one colour of RGB", "one grey", "palette"],
-)  # fmt: skip
+)
 def test_every_kind_of_transparency_in_a_png(rows, colour, extra, expected):
     expected = [(value,) * 3 if isinstance(value, int) else value for value in expected]
     np.testing.assert_allclose(pixels(png_file(3, 1, rows, *extra, colour=colour))[0], expected, atol=1)

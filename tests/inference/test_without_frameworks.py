@@ -42,7 +42,7 @@ for module in pkgutil.iter_modules(inference.__path__):
     __import__(f"inference.{module.name}")
 images = np.load(f"{folder}/images.npy")
 classifier = load_classifier(f"{folder}/model", engine)
-view = classifier.view(images[0])
+view = classifier.preprocess(images[0])
 explanation = classifier.explain(view, "cat")
 rows = [list(prediction.probabilities.values()) for prediction in classifier.classify(list(images))]
 print(json.dumps([classifier.engine.name, rows, explanation.heat.tolist()]))
@@ -74,7 +74,7 @@ def check(folder, found, name):
     rows = [list(prediction.probabilities.values()) for prediction in expected.classify(images)]
     assert found[0] == name
     np.testing.assert_allclose(found[1], rows, atol=1e-4)
-    np.testing.assert_allclose(found[2], expected.explain(expected.view(images[0]), "cat").heat, atol=1e-3)
+    np.testing.assert_allclose(found[2], expected.explain(expected.preprocess(images[0]), "cat").heat, atol=1e-3)
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "auto"])

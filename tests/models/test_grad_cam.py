@@ -6,13 +6,13 @@ import pytest
 import tensorflow as tf
 from tiny import tiny_backbone, tiny_dataset
 
-from models.card import NotExplainableError
 from models.grad_cam import with_grad_cam
 from models.heads import attach_head
-from models.onnx_model import OnnxModel
 from models.registry import build_model, model_spec
-from training.onnx_export import export_onnx
-from training.pipeline import resize
+from models.saved.card import NotExplainableError
+from models.saved.onnx_model import OnnxModel
+from training.data.pipeline import resize
+from training.export.onnx_export import export_onnx
 
 HEADS = ("linear", "dense", "dense_256", "flatten", "flatten_bn")
 CLASSES = 7

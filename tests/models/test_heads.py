@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from models.heads import attach_head
-from models.onnx_model import OnnxModel
-from training.onnx_export import export_onnx
+from models.saved.onnx_model import OnnxModel
+from training.export.onnx_export import export_onnx
 
 
 def flattened(name, side, channels=3):

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 
-from models.onnx_model import OnnxModel
 from models.pretrained.mismatch import WeightsMismatchError
 from models.registry import build_model, create_model, list_models, model_spec, pytorch_parameters, register_model
-from training.freeze import backbone_layers, choose_cut, freeze, prefix_model, suffix_model
-from training.onnx_export import export_onnx
+from models.saved.onnx_model import OnnxModel
+from training.export.onnx_export import export_onnx
+from training.freezing.boundary import backbone_layers, choose_cut, freeze, prefix_model, suffix_model
 
 PARAMETERS = {  # with the default head for 10 classes, BN's moving statistics included
     "alexnet": 2_472_266,

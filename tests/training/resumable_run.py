@@ -8,15 +8,17 @@ import tiny
 from models.registry import register_model
 from training import run
 from training.config import TrainingConfig, make_config
-from training.datasets import ImageDataset
+from training.data.dataset import ImageDataset
 
 
 def run_in(folder: Path) -> None:
     """Run in an empty folder, or go on where the run in it was."""
     stored = folder / "config.json"
-    config = TrainingConfig.load(stored) if stored.exists() else make_config(
-        "finetune", "tiny", epochs=4, batch_size=8, weights="none", augment="flip", seed=3
-    )  # fmt: skip
+    config = (
+        TrainingConfig.load(stored)
+        if stored.exists()
+        else make_config("finetune", "tiny", epochs=4, batch_size=8, weights="none", augment="flip", seed=3)
+    )
     run.Run(config, folder, command="test").complete()
 
 

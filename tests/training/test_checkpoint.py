@@ -34,8 +34,10 @@ def test_a_checkpoint_of_another_network_is_refused_and_changes_nothing(model):
     with pytest.raises(CheckpointMismatchError, match="belongs to another network"):
         assign(model.variables, Checkpoint.capture(TrainingState(), other).model)
     wider = keras.models.clone_model(model)
-    arrays = [np.zeros((*variable.shape, 2)) if i == 3 else np.zeros(variable.shape)
-              for i, variable in enumerate(wider.variables)]  # fmt: skip
+    arrays = [
+        np.zeros((*variable.shape, 2)) if i == 3 else np.zeros(variable.shape)
+        for i, variable in enumerate(wider.variables)
+    ]
     before = model.get_weights()
     with pytest.raises(CheckpointMismatchError, match=model.variables[3].path):
         assign(model.variables, arrays)

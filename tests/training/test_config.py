@@ -10,8 +10,12 @@ from training.config import PhaseConfig, TrainingConfig, make_config
 def test_the_default_is_both_phases_of_the_reference_recipe():
     config = make_config()
     assert (config.model, config.weights, config.head, config.image_size, config.unfreeze) == (
-        "mobilenet_v2", "imagenet", "dense", 160, 50,
-    )  # fmt: skip
+        "mobilenet_v2",
+        "imagenet",
+        "dense",
+        160,
+        50,
+    )
     assert [(phase.name, phase.learning_rate, phase.batch_size) for phase in config.phases] == [
         ("head", 1e-3, 32),
         ("finetune", 1e-5, 32),

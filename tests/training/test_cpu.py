@@ -21,9 +21,10 @@ def test_tensorflow_computes_with_onednn_unless_told_not_to(chosen, used):
     assert found.stdout.strip() == str(used)
 
 
-@pytest.mark.parametrize(("found", "vectors", "fast"), [
-    ([], "AVX2", False), ([], None, False), ([], "AVX-512", True), (["NVIDIA L4"], "AVX2", True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("found", "vectors", "fast"),
+    [([], "AVX2", False), ([], None, False), ([], "AVX-512", True), (["NVIDIA L4"], "AVX2", True)],
+)
 def test_bfloat16_is_for_gpus_and_avx512(found, vectors, fast, monkeypatch):
     monkeypatch.setattr(cpu, "gpus", lambda: found)
     monkeypatch.setattr(cpu, "vector_instructions", lambda: vectors)

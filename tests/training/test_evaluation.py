@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from models.calibration import Calibration
-from training.artifacts import SavedModel
+from models.saved.calibration import Calibration
+from training.data.pipeline import resize
+from training.data.views import apply_view
 from training.evaluation import (
     calibration,
     evaluate,
@@ -20,8 +21,7 @@ from training.evaluation import (
     predict_probabilities,
     predict_views,
 )
-from training.pipeline import resize
-from training.views import apply_view
+from training.export.saved_model import SavedModel
 
 NAMES = ("cat", "dog", "frog")
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from models.registry import create_model
-from training.boundary_cache import boundary_activations
 from training.checkpoint import Checkpoint, TrainingState, assign, values
 from training.config import PhaseConfig, make_config
-from training.feeds import Split, make_feed, prepare_caches, thaw
-from training.freeze import choose_cut, cuts, freeze, prefix_model, suffix_model
+from training.freezing.activation_cache import boundary_activations
+from training.freezing.boundary import choose_cut, cuts, freeze, prefix_model, suffix_model
+from training.freezing.feeds import Split, make_feed, prepare_caches, thaw
 from training.phases import NonFiniteLossError, run_phase, solve_phase
 
 
@@ -130,9 +130,14 @@ def test_the_best_epoch_is_kept_and_the_phase_stops_without_progress(tiny_networ
     state = TrainingState()
     seen = []
     run_phase(
-        model, phase, feed, state, images=len(split.training), checkpoint_path=tmp_path / "checkpoint.npz",
+        model,
+        phase,
+        feed,
+        state,
+        images=len(split.training),
+        checkpoint_path=tmp_path / "checkpoint.npz",
         on_epoch=lambda _: seen.append(values(model.trainable_variables)),
-    )  # fmt: skip
+    )
     losses = [row["val_loss"] for row in state.history]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 2 < 20
@@ -149,9 +154,14 @@ def test_from_scratch_the_best_epoch_keeps_its_batch_norm_statistics_too(tiny_ne
     state = TrainingState()
     seen = []
     run_phase(
-        model, phase, feed, state, images=len(split.training), checkpoint_path=tmp_path / "checkpoint.npz",
+        model,
+        phase,
+        feed,
+        state,
+        images=len(split.training),
+        checkpoint_path=tmp_path / "checkpoint.npz",
         on_epoch=lambda _: seen.append(values(model.weights)),
-    )  # fmt: skip
+    )
     statistics = [index for index, weight in enumerate(model.weights) if "moving" in weight.path]
     assert not any(np.array_equal(seen[-1][index], seen[-2][index]) for index in statistics)
     for kept, then in zip(values(model.weights), seen[-2], strict=True):
@@ -164,9 +174,14 @@ def test_a_cosine_schedule_falls_to_zero_by_the_last_step(tiny_network, split, t
     feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
     rates = []
     run_phase(
-        model, phase, feed, TrainingState(), images=len(split.training), checkpoint_path=tmp_path / "c.npz",
+        model,
+        phase,
+        feed,
+        TrainingState(),
+        images=len(split.training),
+        checkpoint_path=tmp_path / "c.npz",
         on_epoch=lambda _: rates.append(float(model.optimizer.learning_rate)),
-    )  # fmt: skip
+    )
     assert rates == pytest.approx([1e-3 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in (1, 2, 3, 4)], abs=1e-9)
 
 
@@ -194,9 +209,15 @@ def test_a_run_under_a_schedule_resumes_to_the_same_weights(tiny_network, split,
     def sitting(state, resumed=None, on_epoch=lambda state: None):
         assign(model.variables, resumed.model if resumed else start)
         run_phase(
-            model, phase, make_feed(model, config, phase, split), state, images=len(split.training),
-            checkpoint_path=tmp_path / "c.npz", resumed=resumed, on_epoch=on_epoch,
-        )  # fmt: skip
+            model,
+            phase,
+            make_feed(model, config, phase, split),
+            state,
+            images=len(split.training),
+            checkpoint_path=tmp_path / "c.npz",
+            resumed=resumed,
+            on_epoch=on_epoch,
+        )
         return values(model.weights)
 
     def interrupt(state):
@@ -217,9 +238,14 @@ def test_the_last_epoch_is_cut_short_and_its_weights_are_kept(tiny_network, spli
     feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
     state, seen = TrainingState(), []
     run_phase(
-        model, phase, feed, state, images=len(split.training), checkpoint_path=tmp_path / "c.npz",
+        model,
+        phase,
+        feed,
+        state,
+        images=len(split.training),
+        checkpoint_path=tmp_path / "c.npz",
         on_epoch=lambda _: seen.append((int(model.optimizer.iterations), values(model.weights))),
-    )  # fmt: skip
+    )
     assert [steps for steps, _ in seen] == [8, 16, 20]
     for kept, then in zip(values(model.weights), seen[-1][1], strict=True):
         np.testing.assert_array_equal(kept, then)
@@ -231,9 +257,14 @@ def test_a_layer_stops_learning_at_its_epoch(tiny_network, split, tmp_path):
     feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
     seen = []
     run_phase(
-        model, phase, feed, TrainingState(), images=len(split.training), checkpoint_path=tmp_path / "c.npz",
+        model,
+        phase,
+        feed,
+        TrainingState(),
+        images=len(split.training),
+        checkpoint_path=tmp_path / "c.npz",
         on_epoch=lambda _: seen.append(values([model.get_layer(f"block_{n}_conv").kernel for n in (1, 2)])),
-    )  # fmt: skip
+    )
     assert not np.array_equal(seen[0][0], seen[1][0])
     np.testing.assert_array_equal(seen[1][0], seen[2][0])
     assert not np.array_equal(seen[1][1], seen[2][1])
@@ -246,9 +277,7 @@ def test_a_solved_head_is_one_epoch_and_fits_the_training_images(tiny_network, s
     phase = config.phases[0]
     caches = prepare_caches(model, config, [phase], split.dataset.x_train)
     feed, state = make_feed(model, config, phase, split, caches.get("head")), TrainingState()
-    solve_phase(
-        model, phase, feed, split, state, checkpoint_path=tmp_path / "c.npz", activations=caches.get("head")
-    )  # fmt: skip
+    solve_phase(model, phase, feed, split, state, checkpoint_path=tmp_path / "c.npz", activations=caches.get("head"))
     (row,) = state.history
     assert (row["phase"], row["epoch"], state.phase) == ("head", 1, 1)
     assert row["accuracy"] > 0.9

@@ -10,10 +10,10 @@ import training.config
 from models.registry import create_model, list_models, model_spec
 from training import run
 from training.config import make_config, with_precision
-from training.freeze import resolve_unfreeze
+from training.data.views import VIEW_SETS
+from training.freezing.boundary import resolve_unfreeze
 from training.recipes import MADE_FOR, RECIPES, PhaseConfig, find_recipe
 from training.run import Run
-from training.views import VIEW_SETS
 
 
 @pytest.mark.parametrize("network", list_models())
@@ -94,8 +94,12 @@ def test_a_network_may_have_settings_of_its_own_in_a_recipe(monkeypatch):
 
 def test_a_recipe_does_not_choose_bfloat16_where_it_is_slow(monkeypatch, caplog):
     caplog.set_level("INFO")
-    for fast, chosen, precision in ((True, None, "mixed_bfloat16"), (False, None, "float32"),
-                                    (False, "mixed_bfloat16", "mixed_bfloat16"), (True, "float32", "float32")):  # fmt: skip
+    for fast, chosen, precision in (
+        (True, None, "mixed_bfloat16"),
+        (False, None, "float32"),
+        (False, "mixed_bfloat16", "mixed_bfloat16"),
+        (True, "float32", "float32"),
+    ):
         monkeypatch.setattr(training.config, "computes_bfloat16", lambda fast=fast: fast)
         assert make_config(model="speedrun_cnn", precision=chosen).precision == precision
     assert caplog.messages == ["Trains in float32: this processor has no AVX-512, without which bfloat16 is slow."]
@@ -118,11 +122,12 @@ def test_the_speedrun_has_the_papers_numbers():
 
 
 @pytest.mark.parametrize(
-    ("model", "rate", "epochs", "decay", "augment", "triangle"), [
+    ("model", "rate", "epochs", "decay", "augment", "triangle"),
+    [
         ("speedrun_cnn_95", 10.0, 15, 0.0153, ("translate",), (0.2, 0.23, 0.07)),
         ("speedrun_cnn_96", 9.0, 37, 0.012, ("crop", "cutout_12"), (0.2, 0.1, 0.0)),
     ],
-)  # fmt: skip
+)
 def test_the_wider_speedruns_have_the_papers_numbers(model, rate, epochs, decay, augment, triangle):
     config = make_config(model=model)
     (phase,) = config.phases
@@ -134,7 +139,7 @@ def test_the_wider_speedruns_have_the_papers_numbers(model, rate, epochs, decay,
 def test_a_speedrun_starts_from_whitening_patches_of_its_images(dataset, cache, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "load_cifar10", lambda data_dir: dataset)
     config = make_config(model="speedrun_cnn", epochs=1, validation=24, precision="float32")
-    model, _ = Run(config, tmp_path / "run").trained()
+    model, _ = Run(config, tmp_path / "run").train()
     kernel = np.asarray(model.get_layer("whitening").kernel)
     np.testing.assert_array_equal(kernel[..., 12:], -kernel[..., :12])
     assert np.abs(kernel).max() > 1

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import resumable_run
 
-from models.card import read_card
 from models.registry import create_model
+from models.saved.card import read_card
 from training import run
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState
 from training.config import TrainingConfig, make_config
@@ -46,10 +46,19 @@ def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
     folder = tmp_path / "run"
     metrics = Run(config, folder, command="python train.py").complete()
     assert {path.name for path in folder.iterdir()} == {
-        "model.keras", "model.onnx", "card.json", "config.json", "history.csv", "metrics.json",
-        "confusion_matrix.png", "curves.png", "samples.png", "tensorboard",
-        "predictions.npz", "novelty.npz",
-    }  # fmt: skip
+        "model.keras",
+        "model.onnx",
+        "card.json",
+        "config.json",
+        "history.csv",
+        "metrics.json",
+        "confusion_matrix.png",
+        "curves.png",
+        "samples.png",
+        "tensorboard",
+        "predictions.npz",
+        "ood.npz",
+    }
     assert TrainingConfig.load(folder / "config.json") == config
     provenance = json.loads((folder / "config.json").read_text())["provenance"]
     assert provenance["data"]["sha256"] == data.sha256
@@ -61,11 +70,13 @@ def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
     assert metrics["onnx_max_abs_difference"] <= 1e-4
     card = read_card(folder / "card.json")
     assert card.test_accuracy == metrics["accuracy"]
-    assert card.resolution == data.x_train.shape[1] and "novelty.npz" in card.sha256
+    assert card.resolution == data.x_train.shape[1] and "ood.npz" in card.sha256
     model = keras.models.load_model(folder / "model.keras")
-    images = np.asarray(run.image_batches(
-        data.x_test, data.y_test, classes=3, image_size=16, batch_size=len(data.x_test)
-    ).get_single_element()[0])  # fmt: skip
+    images = np.asarray(
+        run.image_batches(
+            data.x_test, data.y_test, classes=3, image_size=16, batch_size=len(data.x_test)
+        ).get_single_element()[0]
+    )
     accuracy = (model.predict(images, verbose=0).argmax(1) == data.y_test).mean()
     assert metrics["accuracy"] == pytest.approx(accuracy, abs=1 / len(data.x_test))
 
@@ -81,7 +92,7 @@ def test_a_blended_run_trains_both_and_averages_their_weights(tiny_network, data
     parts = whole.parts()
     assert all(part.is_trained for part in parts) and not whole.is_trained
     averaged = keras.models.load_model(whole.folder / "model.keras").get_weights()
-    weights = [part.trained()[0].get_weights() for part in parts]
+    weights = [part.train()[0].get_weights() for part in parts]
     for array, others, owns in zip(averaged, *weights, strict=True):
         np.testing.assert_allclose(array, 0.25 * others + 0.75 * owns, atol=1e-6)
     assert any((others != owns).any() for others, owns in zip(*weights, strict=True))
@@ -219,9 +230,9 @@ def test_the_time_of_frozen_layers_counts_though_they_are_not_computed_again(
         patch.setattr(run, "prepare_caches", interrupted_caches)
         patch.setattr(run, "make_feed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            Run(config, tmp_path / "run").trained()
+            Run(config, tmp_path / "run").train()
     resumed = Run(config, tmp_path / "run")
-    resumed.trained()
+    resumed.train()
     assert resumed.state.seconds["cache"] > 0.5
 
 

@@ -1,0 +1,1 @@
+"""Pictures that experiments need beside CIFAR-10."""

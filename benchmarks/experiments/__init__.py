@@ -1,0 +1,1 @@
+"""One file per experiment that stands behind a number in README, report or demo."""

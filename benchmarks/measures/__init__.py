@@ -1,0 +1,1 @@
+"""Statistics of predictions and files that experiments share."""

@@ -1,0 +1,280 @@
+"""The pictures of the report, drawn from results; colours as in `training.plots`, a marker of its own for each model."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from PIL import Image, ImageOps
+
+from training.plots import BLUE, GREY, VERMILION, save
+
+# Okabe and Ito's without yellow, which is too light for a line on white.
+COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00", GREY)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def plot_learning_curves(curves: Mapping[str, Sequence[float]], path: Path) -> None:
+    """Draw validation accuracy by epoch, one line a model.
+
+    Args:
+        curves: accuracies of the epochs (0..1) by model, in the order of the legend.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, accuracies) in enumerate(curves.items()):
+        epochs = np.arange(1, len(accuracies) + 1)
+        axes.plot(epochs, accuracies, label=name, markersize=5, linewidth=1.6, **_style(number))
+    axes.set(xlabel="epoch", ylabel="validation accuracy")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _finish(axes)
+    figure.legend(loc="outside right upper", frameon=False)
+    save(figure, path)
+
+
+def plot_frontier(models: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw test accuracy by parameters and, where any was timed, by latency, with the line of those that nothing beats in both.
+
+    Args:
+        models: with `model` (name), `accuracy` (0..1), `parameters` (count) and `latency_ms` (None: not in that panel).
+        path: of the PNG.
+    """
+    labels = {"parameters": "parameters", "latency_ms": "latency of one image (ms)"}
+    keys = [key for key in labels if any(row[key] is not None for row in models)]
+    figure = Figure(figsize=(5 * len(keys), 5), layout="constrained")
+    panels = figure.subplots(1, len(keys), squeeze=False, sharey=True)[0]
+    for axes, key in zip(panels, keys, strict=True):
+        shown = [row for row in models if row[key] is not None]
+        for number, row in enumerate(models):
+            if row in shown:
+                style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+                named = {"label": row["model"]} if key == "parameters" else {}
+                axes.plot(row[key], row["accuracy"], markersize=9, linestyle="", **style, **named)
+        best = frontier([(row[key], row["accuracy"]) for row in shown])
+        axes.step(*zip(*best, strict=True), where="post", color=GREY, linewidth=1, linestyle="--", zorder=0)
+        axes.set(xlabel=labels[key], xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(_short))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        _finish(axes)
+    panels[0].set_ylabel("test accuracy")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    save(figure, path)
+
+
+def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the (cost, gain) points that no other one beats: by rising cost, each with more gain than all before it."""
+    kept: list[tuple[float, float]] = []
+    for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not kept or gain > kept[-1][1]:
+            kept.append((cost, gain))
+    return kept
+
+
+def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Draw accuracy by confidence before and after calibration, a panel a model; the diagonal would be perfect.
+
+    Args:
+        models: by name: `reliability` with `before` and `after` (rows of `diagnosis.reliability`) and `calibration`.
+        path: of the PNG.
+    """
+    columns = min(3, len(models))
+    rows = -(-len(models) // columns)
+    figure = Figure(figsize=(3 * columns, 3 * rows + 0.4), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axes in grid.ravel()[len(models) :]:
+        axes.set_axis_off()
+    for axes, (name, model) in zip(grid.ravel(), models.items(), strict=False):
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
+        for when, style in (("before", {"color": VERMILION, "marker": "s"}), ("after", {"color": BLUE, "marker": "o"})):
+            points = model["reliability"][when]
+            axes.plot(
+                [point["confidence"] for point in points],
+                [point["accuracy"] for point in points],
+                label=f"{when} calibration" if axes is grid[0, 0] else None,
+                linestyle="--" if when == "before" else "-",
+                markersize=4,
+                clip_on=False,
+                **style,
+            )
+        errors = model["calibration"]
+        axes.set_title(f"{name}\nerror {errors['ece_before']:.1%} → {errors['ece_after']:.1%}", fontsize=10)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.tick_params(labelbottom=True)  # the panel below may be empty
+        _finish(axes)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    figure.supxlabel("confidence", fontsize=10)
+    figure.supylabel("accuracy", fontsize=10)
+    save(figure, path)
+
+
+def plot_coverage(models: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
+    """Draw accuracy by the share of images answered, the surest first.
+
+    Args:
+        models: rows of `diagnosis.coverage_curve` by name.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, points) in enumerate(models.items()):
+        axes.plot(
+            [point["coverage"] for point in points],
+            [point["accuracy"] for point in points],
+            label=name,
+            markersize=4,
+            linewidth=1.6,
+            clip_on=False,
+            **_style(number),
+        )
+    axes.set(xlabel="share of images answered, the surest first", ylabel="accuracy on them", xlim=(0, 1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _finish(axes)
+    axes.legend(loc="lower left", framealpha=0.9)
+    save(figure, path)
+
+
+def plot_confusion_pairs(
+    pairs: Sequence[Mapping[str, Any]], before: str, after: str, path: Path, most: int = 10
+) -> None:
+    """Draw the hardest pairs of classes as bars: images confused by one model and by another.
+
+    Args:
+        pairs: rows of `diagnosis.confusion_pairs`.
+        before: name of the first model.
+        after: name of the second.
+        path: of the PNG.
+        most: pairs that are drawn.
+    """
+    pairs = list(pairs)[:most][::-1]
+    figure = Figure(figsize=(8, 0.5 * len(pairs) + 1.4), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(pairs))
+    axes.barh(
+        places + 0.2,
+        [pair["before"] for pair in pairs],
+        0.38,
+        color=VERMILION,
+        hatch="//",
+        edgecolor="white",
+        label=before,
+    )
+    axes.barh(places - 0.2, [pair["after"] for pair in pairs], 0.38, color=BLUE, label=after)
+    for place, pair in zip(places, pairs, strict=True):
+        change = "" if pair["change"] is None else f"  {pair['change']:+.0%}".replace("-", "−")
+        axes.text(pair["after"], place - 0.2, f" {pair['after']}{change}", va="center", fontsize=9)
+        axes.text(pair["before"], place + 0.2, f" {pair['before']}", va="center", fontsize=9)
+    axes.set_yticks(places, [" and ".join(pair["classes"]) for pair in pairs])
+    axes.set(xlabel="test images taken for the other class, both directions")
+    axes.margins(x=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", framealpha=0.9)
+    save(figure, path)
+
+
+def plot_mistakes(images: np.ndarray, heat: np.ndarray, captions: Sequence[str], path: Path) -> None:
+    """Draw images in pairs: as they are, and with where the model looked.
+
+    Args:
+        images: (n, H, W, 3) uint8.
+        heat: (n, h, w) in 0..1, Grad-CAM's maps.
+        captions: one an image, above its pair.
+        path: of the PNG.
+    """
+    columns = 4
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2.9 * columns, 1.95 * rows), layout="constrained")
+    grid = figure.subfigures(rows, columns, squeeze=False).ravel()
+    side = images.shape[1]
+    for part, image, warm, caption in zip(grid, images, heat, captions, strict=False):
+        part.suptitle(caption, fontsize=9)
+        plain, looked = part.subplots(1, 2)
+        for axes in (plain, looked):
+            axes.imshow(image, interpolation="nearest", extent=(0, side, side, 0))
+            axes.set_axis_off()
+        looked.imshow(
+            warm, cmap="inferno", alpha=0.6, interpolation="bicubic", extent=(0, side, side, 0), vmin=0, vmax=1
+        )
+    save(figure, path)
+
+
+def plot_domain_gap(groups: Sequence[str], stages: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
+    """Draw accuracy by kind of upload, a panel a model and a bar a stage.
+
+    Args:
+        groups: names of the kinds.
+        stages: by model and stage the accuracy (0..1) in each kind.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(9, 2.3 * len(stages) + 0.6), layout="constrained")
+    panels = figure.subplots(len(stages), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
+    places = np.arange(len(groups))
+    styles = (
+        {"color": VERMILION, "hatch": "//", "edgecolor": "white"},
+        {"color": BLUE},
+        {"color": GREY},
+        {"color": "#009E73"},
+    )
+    names = dict.fromkeys(stage for found in stages.values() for stage in found)
+    looks = dict(zip(names, itertools.cycle(styles), strict=False))
+    bars = {}
+    for axes, (model, found) in zip(panels, stages.items(), strict=True):
+        width = 0.8 / len(found)
+        for number, (stage, accuracies) in enumerate(found.items()):
+            at = places + (number - (len(found) - 1) / 2) * width
+            bars[stage] = axes.bar(at, accuracies, width, **looks[stage])
+            for x, accuracy in zip(at, accuracies, strict=True):
+                axes.text(x, accuracy, f"{100 * accuracy:.0f}", ha="center", va="bottom", fontsize=7.5)
+        axes.set_title(model, fontsize=10, loc="left")
+        axes.set(ylim=(0, 1.12), ylabel="accuracy")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xticks(places, groups, fontsize=9)
+    figure.legend(
+        [bars[name] for name in names], list(names), loc="outside upper right", ncols=len(names), frameon=False
+    )
+    save(figure, path)
+
+
+def plot_photographs(files: Sequence[Path], captions: Sequence[str], path: Path) -> None:
+    """Draw pictures in a grid, each under its caption."""
+    columns = min(5, len(files))
+    rows = -(-len(files) // columns)
+    figure = Figure(figsize=(2.1 * columns, 2.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, file, caption in zip(grid, files, captions, strict=False):
+        with Image.open(file) as image:
+            axes.imshow(np.asarray(ImageOps.exif_transpose(image).convert("RGB")))
+        axes.set_title(caption, fontsize=8.5)
+    save(figure, path)
+
+
+def _style(number: int) -> dict[str, Any]:
+    lines = ("-", "--", "-.", ":")
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "linestyle": lines[number % len(lines)],
+    }
+
+
+def _short(value: float, _: Any = None) -> str:
+    """Return a count as 2 k or 2 M."""
+    for size, unit in ((1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
+
+
+def _finish(axes: Axes) -> None:
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,1 @@
+"""Server processes and load for the serving experiments."""

@@ -1,1 +1,0 @@
-"""How fast, how large and how dependable the API is, measured on the real process."""

@@ -1,0 +1,1 @@
+"""One file per network: its backbone, where its weights come from, and its entry in the registry."""

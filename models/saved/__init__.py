@@ -1,0 +1,1 @@
+"""What a saved model is: card, calibration, OOD detector, ONNX session. Needs neither TensorFlow nor Keras."""

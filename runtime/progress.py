@@ -1,0 +1,34 @@
+"""Progress of long work: a bar on a terminal, a log line at least every minute where there is none."""
+
+import io
+import logging
+import sys
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 60  # seconds between two lines of a log, at most
+LINE = "{desc}: {n_fmt}/{total_fmt}{unit}, {rate_fmt}, {elapsed} elapsed, {remaining} left{postfix}"
+
+
+class ProgressBar(tqdm):
+    """tqdm's bar, which logs lines of done/total, rate and time left where standard error is not a terminal.
+
+    Work that takes less than `INTERVAL` seconds logs nothing. Arguments as of `tqdm.tqdm`; `disable` None shows it everywhere.
+    """
+
+    def __init__(self, *args, **options):
+        self._logs = not sys.stderr.isatty()
+        if self._logs:
+            # tqdm's monitor thread refreshes after `maxinterval` even where no update comes.
+            pace = {"delay": INTERVAL / 2, "mininterval": INTERVAL / 2, "maxinterval": INTERVAL}
+            options |= {"file": io.StringIO(), "bar_format": LINE, **pace}
+        super().__init__(*args, **{"dynamic_ncols": True, **options, "disable": options.get("disable") or False})
+
+    def display(self, msg=None, pos=None):
+        """Draw the bar, or log its line."""
+        if not self._logs:
+            return super().display(msg, pos)
+        log.info("%s", msg or str(self))
+        return True

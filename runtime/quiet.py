@@ -1,0 +1,37 @@
+"""Keeps what libraries write to standard error out of a person's sight, unless something failed."""
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+VERBOSE_LOGGERS = ("absl", "tensorflow", "h5py", "matplotlib", "tf2onnx", "httpx", "httpx2", "huggingface_hub")
+"""Loggers of libraries that say more than a person wants to read at the level INFO."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what TensorFlow and the converters write to stderr, from C++ too, and show it only if the block fails."""
+    converter = logging.getLogger("tf2onnx")
+    level = converter.level
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converter.setLevel(logging.ERROR)
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            converter.setLevel(level)
+            if failed:
+                held.seek(0)
+                sys.stderr.write(held.read().decode(errors="replace"))

@@ -1,0 +1,84 @@
+"""What lies behind an accuracy: pairs, reliability, coverage, mistakes, doubtful images."""
+
+import numpy as np
+import pytest
+
+from benchmarks.measures.diagnosis import (
+    calibration_error_by_chance,
+    confident_mistakes,
+    confusion_pairs,
+    coverage_curve,
+    reliability,
+    without_doubtful,
+)
+from training.evaluation import expected_calibration_error
+
+
+@pytest.fixture
+def answers():
+    generator = np.random.default_rng(0)
+    probabilities = generator.dirichlet(np.full(4, 0.4), 500)
+    labels = np.array([generator.choice(4, p=row) for row in probabilities])
+    return probabilities, labels
+
+
+def test_pairs_add_up_both_directions_and_the_hardest_comes_first():
+    before = [[90, 3, 7], [5, 95, 0], [20, 0, 80]]
+    after = [[99, 1, 0], [0, 99, 1], [3, 0, 97]]
+    assert confusion_pairs(before, after, ["cat", "ship", "dog"]) == [
+        {"classes": ["cat", "dog"], "before": 27, "after": 3, "change": pytest.approx(-24 / 27)},
+        {"classes": ["cat", "ship"], "before": 8, "after": 1, "change": pytest.approx(-7 / 8)},
+        {"classes": ["ship", "dog"], "before": 0, "after": 1, "change": None},
+    ]
+
+
+def test_the_diagram_adds_up_to_the_calibration_error(answers):
+    rows = reliability(*answers)
+    assert sum(row["images"] for row in rows) == 500
+    error = sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / 500
+    assert error == pytest.approx(expected_calibration_error(*answers))
+
+
+def test_the_error_by_chance_is_what_calibrated_answers_show_on_average():
+    generator = np.random.default_rng(0)
+    confidence = generator.uniform(0.5, 1, 2000)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    drawn = [(generator.random(2000) >= confidence).astype(int) for _ in range(200)]
+    errors = [expected_calibration_error(probabilities, labels) for labels in drawn]
+    assert calibration_error_by_chance(reliability(probabilities, drawn[0])) == pytest.approx(np.mean(errors), rel=0.05)
+
+
+def test_coverage_ends_at_the_accuracy_and_starts_at_the_surest(answers):
+    probabilities, labels = answers
+    rows = coverage_curve(probabilities, labels)
+    assert rows[-1]["coverage"] == 1
+    assert rows[-1]["accuracy"] == pytest.approx((probabilities.argmax(1) == labels).mean())
+    assert rows[0]["accuracy"] > rows[-1]["accuracy"]
+    confidences = [row["confidence"] for row in rows]
+    assert confidences == sorted(confidences, reverse=True)
+
+
+def test_mistakes_are_wrong_and_the_surest_first(answers):
+    probabilities, labels = answers
+    rows = confident_mistakes(probabilities, labels, 7)
+    assert len(rows) == 7
+    assert (probabilities[rows].argmax(1) != labels[rows]).all()
+    wrong = probabilities.argmax(1) != labels
+    np.testing.assert_array_equal(probabilities[rows].max(1), np.sort(probabilities[wrong].max(1))[::-1][:7])
+
+
+def test_doubtful_images_are_taken_out_and_looked_at_alone():
+    right = np.array([True, False, True, True, False])
+    lists = {"duplicates": {"images": [0, 2]}, "labels": {"images": [1, 2]}, "none": {"images": []}}
+    found = without_doubtful(right, lists)
+    assert found["duplicates"] == {
+        "images": 2,
+        "accuracy_with": 0.6,
+        "accuracy_without": pytest.approx(1 / 3),
+        "accuracy_on": 1.0,
+    }
+    assert found["all"]["images"] == 3
+    assert found["all"]["accuracy_without"] == 0.5
+    assert found["none"]["accuracy_on"] is None
+    with pytest.raises(ValueError, match="labels names image 9, and there are 5"):
+        without_doubtful(right, {"labels": {"images": [9]}})

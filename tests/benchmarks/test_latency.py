@@ -1,0 +1,79 @@
+"""The timing of answers: every model under every engine, in turns."""
+
+import json
+import shutil
+
+from PIL import Image
+
+from benchmarks.experiments import latency
+
+
+def test_each_model_has_its_turn_under_each_engine(saved_models, monkeypatch):
+    turns = []
+    answer = latency._seconds
+    monkeypatch.setattr(
+        latency, "_seconds", lambda engine, images: turns.append((engine.name, len(images))) or answer(engine, images)
+    )
+    folders = {name: saved_models / name for name in ("tiny_a", "tiny_b")}
+    rows = latency.measure_latency(folders, rounds=2, singles=3)
+    assert [(row["model"], row["engine"]) for row in rows] == [
+        (name, engine) for name in ("tiny_a", "tiny_b") for engine in latency.ENGINES
+    ]
+    one_round = [(engine, count) for engine in ("onnxruntime", "keras (tensorflow)") for count in (1, 1, 1, 32)]
+    assert turns == 4 * one_round
+    for row in rows:
+        assert row["input_size"] == 16
+        assert 0 < row["median_ms"] <= row["p95_ms"]
+        assert row["images_per_second"] > 0 and len(row["rounds_ms"]) == 2
+
+
+def test_uploads_are_timed_as_shipped_and_the_plain_way(saved_models, tmp_path, monkeypatch):
+    asked = []
+    classify = latency.Classifier.classify
+    monkeypatch.setattr(
+        latency.Classifier,
+        "classify",
+        lambda self, data, *_, **__: (
+            (
+                asked.append((self.card.resize_mode, self.ood_detector is not None, data[:4]))
+                if isinstance(data, bytes)
+                else None
+            )
+            or classify(self, data)
+        ),
+    )
+    card = json.loads((saved_models / "tiny_a" / "card.json").read_text())
+    folder = shutil.copytree(saved_models / "tiny_a", tmp_path / "tiny_a")
+    (folder / "card.json").write_text(json.dumps(card | {"resize_mode": "thumbnail", "resolution": 8}))
+    Image.new("RGB", (90, 60), "teal").save(tmp_path / "photograph.jpg")
+    rows = latency.measure_uploads({"a": folder}, tmp_path / "photograph.jpg", rounds=2)
+    assert [row["image"] for row in rows] == ["32×32 PNG", "1024×768 JPEG"]
+    assert all(row["plain_ms"] > 0 and row["shipped_ms"] > 0 and row["model"] == "a" for row in rows)
+    ways = [("bilinear", False), ("thumbnail", True)]
+    assert [one[:2] for one in asked] == 4 * ways
+    assert [one[2] for one in asked] == 4 * [b"\x89PNG"] + 4 * [b"\xff\xd8\xff\xe0"]
+
+
+def timed(**rounds):
+    return [
+        {"model": model, "engine": engine, "rounds_ms": times}
+        for model, both in rounds.items()
+        for engine, times in zip(latency.ENGINES, both, strict=True)
+    ]
+
+
+STEADY, SLOWER, AS_SLOW = [1.0] * 20, [1.1] * 20, [1.0, 1.2] * 10
+
+
+def test_models_are_ranked_where_the_rounds_tell_them_apart():
+    rows = timed(a=(STEADY, SLOWER), b=(SLOWER, AS_SLOW))
+    assert latency.quicker(rows) == {("onnxruntime", "a", "b")}
+    assert latency.ties(rows) == [("keras", "a", "b")]
+
+
+def test_a_ranking_is_the_same_unless_models_that_are_told_apart_changed_places():
+    before = timed(a=(STEADY, SLOWER), b=(SLOWER, AS_SLOW))
+    assert latency.same_ranking(before, timed(a=(STEADY, STEADY), b=(SLOWER, SLOWER))) is True
+    assert latency.same_ranking(before, timed(a=(AS_SLOW, STEADY), new=(STEADY, STEADY), b=(SLOWER, SLOWER))) is True
+    assert latency.same_ranking(before, timed(a=(SLOWER, STEADY), b=(STEADY, SLOWER))) is False
+    assert latency.same_ranking(before, timed(new=(STEADY, STEADY))) is None

