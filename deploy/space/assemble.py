@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy import demo_results
 from inference.model_store import SAVED_MODELS
 from models.saved.card import CARD_FILE, ONNX_FILE, OOD_FILE, ModelFileError, read_card
 
@@ -30,13 +29,10 @@ FILES = (
     "deploy/examples/*",
     "inference/*.py",
     "models/__init__.py",
-    "models/saved/calibration.py",
-    "models/saved/card.py",
-    "models/saved/ood.py",
-    "models/saved/onnx_model.py",
-    "runtime/files.py",
+    "models/saved/*.py",
+    "runtime/*.py",
+    "results/tables.json",
     "results/*.png",
-    *(f"results/{name}.json" for name in demo_results.TABLES),
 )
 RENAMED = {"gradio_app.py": "app.py", "deploy/space/README.md": "README.md"}
 

@@ -1,4 +1,4 @@
-"""What hosts read: the Dockerfile by hadolint and by doing its steps in a fresh folder, Render's blueprint, the Procfile."""
+"""What hosts read: the Dockerfile with its .dockerignore, Render's blueprint, the Procfile."""
 
 import fnmatch
 import os
@@ -18,63 +18,76 @@ from benchmarks.server.server_process import ServerProcess, procfile_command
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 START = "gunicorn --config deploy/gunicorn.conf.py"
-
-
-def steps():
-    """Return the Dockerfile's (instruction, arguments) pairs, continued lines joined."""
-    lines = re.sub(r"\\\n\s*", " ", DOCKERFILE.read_text()).splitlines()
-    return [tuple(line.split(" ", 1)) for line in lines if line and not line.startswith("#")]
+HADOLINT = shutil.which("hadolint", path=Path(sys.executable).parent)
 
 
 def arguments(instruction):
-    return [rest for name, rest in steps() if name == instruction]
+    """Return the arguments of each such instruction of the Dockerfile, continued lines joined."""
+    text = re.sub(r"\\\n\s*", " ", DOCKERFILE.read_text())
+    return re.findall(rf"^{instruction} (.*)$", text, flags=re.MULTILINE)
 
 
-def ignored(name):
-    """Whether .dockerignore keeps a top-level name out: the last pattern that fits decides."""
-    verdict = False
+def in_context(file):
+    """Whether .dockerignore lets Docker see a file: of the patterns that match it or a folder above it, the last decides."""
+    names = [file, *map(str, Path(file).parents)]
+    seen = True
     for line in (ROOT / ".dockerignore").read_text().splitlines():
-        pattern = line.removeprefix("!")
-        if line and not line.startswith("#") and fnmatch.fnmatch(name, pattern):
-            verdict = not line.startswith("!")
-    return verdict
+        pattern = line.removeprefix("!").removeprefix("**/")
+        depth = None if line.startswith("**/") else pattern.count("/")
+        if any(
+            fnmatch.fnmatch(Path(name).name if depth is None else name, pattern) and depth in (None, name.count("/"))
+            for name in names
+        ):
+            seen = line.startswith("!")
+    return seen
 
 
-@pytest.mark.skipif(
-    shutil.which("hadolint", path=Path(sys.executable).parent) is None, reason="hadolint is not installed"
-)
+@pytest.fixture(scope="module")
+def image(saved_models, tmp_path_factory):
+    """The image's work folder: what the Dockerfile copies of the context, with the tests' models."""
+    folder = tmp_path_factory.mktemp("image")
+    for source, target in map(str.split, arguments("COPY")):
+        found = [ROOT / source] if (ROOT / source).is_file() else sorted((ROOT / source).rglob("*"))
+        for file in found:
+            name = str(file.relative_to(ROOT))
+            if file.is_file() and in_context(name) and source != "saved_models":
+                copy = folder / target / file.relative_to(ROOT / source)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, copy)
+    shutil.copytree(saved_models, folder / "saved_models")
+    return folder
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")
 def test_hadolint_finds_nothing():
-    program = shutil.which("hadolint", path=Path(sys.executable).parent)
-    run = subprocess.run([program, DOCKERFILE], capture_output=True, text=True)
+    run = subprocess.run([HADOLINT, DOCKERFILE], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
 
 
 def test_the_image_does_not_run_as_root():
-    names = [name for name, _ in steps()]
+    names = re.findall(r"^([A-Z]+) ", DOCKERFILE.read_text(), flags=re.MULTILINE)
     assert arguments("USER") == ["1000"]
     assert names.index("USER") < names.index("CMD")
 
 
-def test_its_steps_in_a_fresh_folder_make_a_server_that_answers(saved_models, tmp_path):
-    for copied in arguments("COPY"):
-        source, target = copied.split()
-        assert not ignored(source), f".dockerignore keeps {source} out"
-        if source == "saved_models":
-            shutil.copytree(saved_models, tmp_path / target)
-        elif (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, tmp_path / target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / source, tmp_path / target)
-    assert {"pip install --no-cache-dir --requirement requirements-serve.txt"} <= set(arguments("RUN"))
-    (command,) = arguments("CMD")
-    command = [sys.executable, "-m", *yaml.safe_load(command)]
-    with ServerProcess(command, {"WEB_CONCURRENCY": "1", "THAW_MODELS": ""}, folder=tmp_path) as server:
+def test_the_context_holds_what_serving_imports_and_no_more(image):
+    files = {str(path.relative_to(image)) for path in image.rglob("*.py")}
+    assert {"models/__init__.py", "models/saved/card.py", "runtime/files.py", "deploy/api.py"} <= files
+    assert not [
+        name for name in files if re.match(r"models/(?!saved/|__init__)|deploy/(demo|space)|training|tests", name)
+    ]
+    assert in_context("saved_models/one/model.onnx")
+    assert not in_context("saved_models/one/model.keras")
+
+
+def test_the_image_serves(image):
+    assert "pip install --no-cache-dir --requirement requirements-serve.txt" in arguments("RUN")
+    command = [sys.executable, "-m", *yaml.safe_load(arguments("CMD")[0])]
+    with ServerProcess(command, {"WEB_CONCURRENCY": "1", "THAW_MODELS": ""}, folder=image) as server:
         assert len(requests.get(f"{server.url}/models").json()["models"]) == 2
-        (check,) = arguments("HEALTHCHECK")
-        _, check = check.split("CMD ")
+        _, check = arguments("HEALTHCHECK")[0].split("CMD ")
         port = server.url.rpartition(":")[2]
-        _, *rest = yaml.safe_load(check)
-        healthy = subprocess.run([sys.executable, *rest], env={**os.environ, "PORT": port})
+        healthy = subprocess.run([sys.executable, *yaml.safe_load(check)[1:]], env={**os.environ, "PORT": port})
         assert healthy.returncode == 0
 
 
@@ -90,5 +103,4 @@ def test_the_three_hosts_start_the_same():
 def test_the_serving_requirements_bring_no_training_framework():
     text = (ROOT / "requirements-serve.txt").read_text()
     assert "onnxruntime==" in text
-    for name in ("tensorflow", "keras", "scikit-learn", "torch", "gradio"):
-        assert not re.search(rf"^{name}\b", text, flags=re.MULTILINE)
+    assert not re.search(r"^(tensorflow|keras|scikit-learn|torch|gradio)\b", text, flags=re.MULTILINE)
