@@ -20,6 +20,7 @@ from training.export.saved_model import load_saved, parameter_counts, save_keras
 LABELS = ("colour 0", "colour 1", "colour 2")
 # "The way of an image" in the design: what serving may rely on.
 CARD_KEYS = {
+    "schema_version",
     "name",
     "version",
     "labels",
