@@ -142,7 +142,7 @@ def _register_predict(app: flask.Flask, service: Service) -> None:
             explanation = classifier.explain(view) if explaining else None
         document = prediction.as_dict()
         if explanation is not None:
-            picture = explain.overlay(explanation.view, explanation.heat, side=320)
+            picture = explain.overlay(explanation.image, explanation.heat, side=320)
             document["explanation"] = {"label": explanation.label, "heat_map": explain.png_data_uri(picture)}
         return document | _of_request(classifier, name)
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from deploy.demo_results import Column, Table
 from inference import explain
-from inference.classifier import BATCH, Classifier, Prediction
-from inference.images import ImageError
+from inference.classifier import BATCH_SIZE, Classifier, Prediction
+from inference.decode import ImageError
 from inference.model_store import ModelStore
 from models.saved.card import Card, ModelFileError
 
@@ -92,7 +92,7 @@ def seen(classifier: Classifier, path: str, label: str | None = None, side: int 
     if not classifier.engine.explains:
         return Seen(plain, None, "This model cannot show where it looked.")
     found = classifier.explain(view, label)
-    heat = explain.overlay(found.view, found.heat, side)
+    heat = explain.overlay(found.image, found.heat, side)
     if not found.heat.any():
         return Seen(plain, heat, f"Nothing in the image speaks for **{found.label}**.")
     return Seen(plain, heat, f"The warmer a spot, the more it speaks for **{found.label}**.")
@@ -200,9 +200,9 @@ def answer_files(
 ) -> list[Row]:
     """Answer many image files, in their order; one that is no image gets its problem told and stops no other."""
     rows: list[Row] = []
-    for start in progress(range(0, len(paths), BATCH)):
+    for start in progress(range(0, len(paths), BATCH_SIZE)):
         names, views, problems = [], [], {}
-        for path in paths[start : start + BATCH]:
+        for path in paths[start : start + BATCH_SIZE]:
             names.append(Path(path).name)
             try:
                 views.append(classifier.preprocess(path))

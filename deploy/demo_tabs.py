@@ -14,7 +14,7 @@ from gradio.events import Dependency
 from PIL import Image, ImageOps
 
 from deploy import demo_answers, demo_results
-from inference.images import FORMATS, MAX_PIXELS, ImageError
+from inference.decode import FORMATS, MAX_PIXELS, ImageError
 from inference.model_store import ModelStore
 from models.saved.card import Card, ModelFileError
 

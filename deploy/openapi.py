@@ -4,7 +4,7 @@ from typing import Any
 
 from deploy import problems
 from deploy.settings import Settings
-from inference.images import FORMATS
+from inference.decode import FORMATS
 from inference.model_store import ModelStore
 
 TITLES = {

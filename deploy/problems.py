@@ -7,7 +7,7 @@ import flask
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from deploy.concurrency import BusyError
-from inference.images import ImageError, UnsupportedFormatError
+from inference.decode import ImageError, UnsupportedFormatError
 from inference.model_store import UnknownModelError
 from models.saved.card import NotExplainableError
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from inference.decode import MAX_PIXELS
 from inference.engines import ENGINES
-from inference.images import MAX_PIXELS
 from inference.model_store import SAVED_MODELS
 
 

@@ -1,1 +1,1 @@
-"""How an image is answered: decoded, fitted, run, calibrated, explained. It needs neither TensorFlow nor Keras."""
+"""Inference: decode, resize, run, calibrate, explain. It needs neither TensorFlow nor Keras."""

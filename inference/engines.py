@@ -1,4 +1,4 @@
-"""What runs a model: onnxruntime where it can, else Keras on whichever backend is installed."""
+"""Engines that run a model: onnxruntime if possible, else Keras on whichever backend is installed."""
 
 import contextlib
 import ctypes
@@ -17,24 +17,30 @@ from runtime.files import sha256_of
 
 log = logging.getLogger(__name__)
 
-BACKENDS = ("tensorflow", "jax", "torch", "openvino")  # of Keras, in the order in which they are looked for
+BACKENDS = ("tensorflow", "jax", "torch", "openvino")  # of Keras, in order of preference
 ENGINES = ("auto", "onnxruntime", "keras")
 
 
 class Engine(Protocol):
-    """A model, ready to run.
+    """A model that is ready to run.
 
     Attributes:
         name: "onnxruntime", or "keras" with its backend, as in "keras (jax)".
-        explains: whether `outputs` brings what Grad-CAM needs.
+        explains: whether `outputs` includes what Grad-CAM needs.
     """
 
     name: str
     explains: bool
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """Return for images (b, S, S, 3), float32 in 0..255: probabilities (b, classes), and where the engine explains the
-        last feature map (b, h, w, C) and Grad-CAM's channel weights (b, classes, C).
+        """Run the model.
+
+        Args:
+            images: (b, S, S, 3) float32 in 0..255.
+
+        Returns:
+            Probabilities (b, classes); if `explains`, also the last feature map (b, h, w, C) and Grad-CAM's channel weights
+            (b, classes, C).
         """
 
 
@@ -42,48 +48,50 @@ def open_engine(folder: Path, card: Card, engine: str = "auto", threads: int | N
     """Open the model in a folder.
 
     Args:
-        folder: with `model.onnx` or `model.keras`, and files as its card describes them.
+        folder: with the files that `card` describes: `model.onnx`, `model.keras` or both.
         card: the folder's.
-        engine: "onnxruntime", "keras", or "auto": onnxruntime where it is installed and `model.onnx` is there and is the
-            one of the card, else Keras.
-        threads: for one answer, under onnxruntime; None for as many as there are cores.
+        engine: "onnxruntime", "keras", or "auto": onnxruntime if it is installed and `model.onnx` has the card's checksum, else
+            Keras.
+        threads: per call, for onnxruntime; None for one per core.
 
     Raises:
         ValueError: an unknown engine.
-        ModelFileError: no model that can be run; the message says what is missing.
+        ModelFileError: no model can be run; the message says why.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}. Received: engine={engine!r}")
-    wanted = [name for name in ("onnxruntime", "keras") if engine in ("auto", name)]
+    onnx, keras = folder / ONNX_FILE, folder / KERAS_FILE
     reasons = []
-    for name in wanted:
-        file = folder / (ONNX_FILE if name == "onnxruntime" else KERAS_FILE)
-        reason = _why_not(name, file, card)
+    if engine != "keras":
+        reason = _why_not("onnxruntime", onnx, card)
         if reason is None:
-            return OnnxEngine(file, threads) if name == "onnxruntime" else KerasEngine(file)
+            return OnnxEngine(onnx, threads)
         reasons.append(reason)
-        if engine == "auto" and len(reasons) < len(wanted):
-            log.warning("%s Falling back to Keras.", reason)
+    if engine != "onnxruntime":
+        if reasons:
+            log.warning("%s Falling back to Keras.", *reasons)
+        reason = _why_not("keras", keras, card)
+        if reason is None:
+            return KerasEngine(keras)
+        reasons.append(reason)
     raise ModelFileError(f"The model in {folder} cannot be run. {' '.join(reasons)}")
 
 
-def _why_not(engine: str, file: Path, card: Card) -> str | None:
-    """Return why an engine cannot run a model file, or None where it can."""
-    needed = ("onnxruntime",) if engine == "onnxruntime" else ("keras",)
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        return f"{', '.join(missing)} is not installed."
+def _why_not(package: str, file: Path, card: Card) -> str | None:
+    """Return why a package cannot run a model file, or None where it can."""
+    if importlib.util.find_spec(package) is None:
+        return f"{package} is not installed."
     if not file.is_file():
         return f"There is no {file.name}."
     if card.sha256.get(file.name) != sha256_of(file):
         return f"{file.name} is not the file that card.json describes: its checksum differs."
-    if engine == "keras" and _backend() is None:
+    if package == "keras" and _backend() is None:
         return f"Keras needs one of {', '.join(BACKENDS)}, and none is installed."
     return None
 
 
 def _backend() -> str | None:
-    """Return the backend that Keras has or would get: KERAS_BACKEND where it is set, else the first that is installed."""
+    """Return the backend that Keras has or would get: $KERAS_BACKEND, else the first that is installed."""
     if "keras" in sys.modules:
         return sys.modules["keras"].backend.backend()
     installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
@@ -103,14 +111,14 @@ class OnnxEngine:
         except ValueError as error:
             raise ModelFileError(str(error)) from error
         self.explains = self._model.output_count == 3
-        _return_freed_memory()
+        _trim_memory()
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
         return self._model.outputs(images)
 
 
 class KerasEngine:
-    """`model.keras` under Keras; slower, heavier, and the same numbers."""
+    """`model.keras` under Keras: the same numbers, slower and with more memory."""
 
     def __init__(self, file: Path):
         os.environ.setdefault("KERAS_BACKEND", _backend() or BACKENDS[0])
@@ -121,10 +129,10 @@ class KerasEngine:
         from models.grad_cam import with_grad_cam
         from models.registry import list_models
 
-        list_models()  # imports every architecture, and so registers the layers of our own
+        list_models()  # imports every architecture, which registers the custom layers
         try:
             model = keras.saving.load_model(file, compile=False)
-        except Exception as error:  # Keras raises nearly anything on a file that it cannot read
+        except Exception as error:  # Keras raises nearly anything on a damaged file
             raise ModelFileError(f"{file} cannot be read as a model: {error}") from error
         try:
             self._model, self.explains = with_grad_cam(model), True
@@ -137,14 +145,14 @@ class KerasEngine:
         return [np.asarray(output) for output in (outputs if self.explains else [outputs])]
 
 
-def _return_freed_memory() -> None:
-    """Give back to the system what opening a model took for a while: of a 14 MB model 22 MB, which glibc would keep."""
-    with contextlib.suppress(OSError, AttributeError):  # other systems have no such function
+def _trim_memory() -> None:
+    """Return to the system what opening a model took temporarily: 22 MB for a 14 MB model, which glibc would keep."""
+    with contextlib.suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _compute_in_float32() -> None:
-    """Keep OpenVINO from computing in bfloat16, as it does on every CPU that can; Keras has no switch for it."""
+    """Keep OpenVINO from computing in bfloat16, its default on CPUs that support it; Keras has no option for this."""
     import openvino
 
     if not isinstance(openvino.compile_model, functools.partial):

@@ -1,4 +1,4 @@
-"""Grad-CAM without a gradient framework: the model's file brings the gradient in closed form (see `models/grad_cam.py`)."""
+"""Grad-CAM without automatic differentiation: the model file outputs the gradient in closed form (`models/grad_cam.py`)."""
 
 import base64
 import io
@@ -6,17 +6,20 @@ import io
 import numpy as np
 from PIL import Image
 
-# Black through red and yellow to white, in equal steps of heat: it reads in greyscale and to the colour-blind too.
+# Black through red and yellow to white in equal steps: readable in greyscale and by the colour-blind.
 COLOURS = np.array([[0, 0, 0], [140, 10, 40], [230, 70, 10], [255, 190, 40], [255, 255, 220]], np.float32)
 OPACITY = 0.65
 
 
 def heat_map(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return Grad-CAM's map of one class: relu(features · weights), scaled to a maximum of 1; all 0 where it is 0.
+    """Return the Grad-CAM heat map of one class: relu(features · weights), scaled to a maximum of 1 unless it is all 0.
 
     Args:
         features: (h, w, C), the last feature map.
-        weights: (C,), the mean gradient of the class's logit by each channel.
+        weights: (C,), the mean gradient of the class's logit with respect to each channel.
+
+    Returns:
+        (h, w) float32 in 0..1.
     """
     heat = np.maximum(features @ weights, 0.0)  # (h, w)
     peak = heat.max()
@@ -24,7 +27,7 @@ def heat_map(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, heat: np.ndarray, side: int | None = None) -> Image.Image:
-    """Lay a heat map over an image: the hotter, the more colour.
+    """Draw a heat map over an image; the hotter, the more opaque.
 
     Args:
         image: (S, S, 3) uint8.
@@ -43,7 +46,7 @@ def overlay(image: np.ndarray, heat: np.ndarray, side: int | None = None) -> Ima
 
 
 def png_data_uri(image: Image.Image) -> str:
-    """Return an image as a `data:image/png;base64,…` address."""
+    """Return an image as a `data:image/png;base64,…` URI."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

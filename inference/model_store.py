@@ -1,4 +1,4 @@
-"""The saved models that are at hand: which there are, and each loaded when it is first asked for."""
+"""The model store: a folder of saved models, each loaded when it is first used."""
 
 import os
 import threading
@@ -12,15 +12,15 @@ SAVED_MODELS = Path(__file__).resolve().parent.parent / "saved_models"
 
 
 class UnknownModelError(ValueError):
-    """No saved model has that name. The message lists the names."""
+    """The store has no model of that name. The message lists the names."""
 
 
 class ModelStore:
-    """The models in the folders of one folder, by the folders' names. Threads may share it.
+    """The saved models in a folder, by the names of their subfolders. Thread-safe.
 
     Attributes:
-        cards: the models' cards by name, the default model's first, the others by name.
-        default: the name of the model that answers where none is named.
+        cards: the cards by name, the default model's first, then in alphabetical order.
+        default: name of the default model.
     """
 
     def __init__(
@@ -31,10 +31,16 @@ class ModelStore:
         engine: str = "auto",
         threads: int | None = None,
     ):
-        """Read the cards; no model is loaded yet. `default` None takes `models.saved.card.default_model`.
+        """Read the cards; load no model yet.
+
+        Args:
+            root: folder with a subfolder per model.
+            default: name of the default model; None for the one of `models.saved.card.default_model`.
+            engine: as in `load_classifier`.
+            threads: as in `load_classifier`.
 
         Raises:
-            ModelFileError: if there is no model in `root`, or no default of that name, or a card cannot be read.
+            ModelFileError: `root` holds no model or no model named `default`, or a card cannot be read.
         """
         root = Path(root)
         cards = {path.parent.name: read_card(path) for path in sorted(root.glob(f"*/{CARD_FILE}"))}
@@ -44,25 +50,32 @@ class ModelStore:
             raise ModelFileError(f"The default model must be one of {', '.join(cards)}. Received: {default!r}")
         self.default = default or default_model(cards)
         self.cards: Mapping[str, Card] = {self.default: cards.pop(self.default), **cards}
-        self._open = lambda name: load_classifier(root / name, engine, threads=threads)
+        self._load = lambda name: load_classifier(root / name, engine, threads=threads)
         self._loaded: dict[str, Classifier] = {}
         self._lock = threading.Lock()
 
     def get(self, name: str | None = None) -> Classifier:
-        """Return a model by name, or the default one; the first call loads it.
+        """Return a model by name, None for the default model; the first call loads it.
 
         Raises:
-            UnknownModelError: if there is none of that name.
-            ModelFileError: if it cannot be run.
+            UnknownModelError: the store has no model of that name.
+            ModelFileError: the model cannot be run.
         """
         name = name or self.default
         if name not in self.cards:
             raise UnknownModelError(f"model must be one of {', '.join(self.cards)}. Received: {name!r}")
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = self._open(name)
+                self._loaded[name] = self._load(name)
             return self._loaded[name]
 
     def is_loaded(self, name: str) -> bool:
-        """Whether a model is in memory."""
+        """Return whether a model is in memory."""
         return name in self._loaded
+
+
+def open_classifier(model: str | None = None, engine: str = "auto") -> Classifier:
+    """Load a model by its folder, or by its name in `saved_models/`; None for the default model there."""
+    if model is not None and Path(model).is_dir():
+        return load_classifier(model, engine)
+    return ModelStore(engine=engine).get(model)

@@ -137,7 +137,9 @@ def _compared(folder: Path, model: OnnxModel, opened: Answering, sets: Mapping[s
 
     def features_of(pictures: Sequence[Image.Image | Path]) -> np.ndarray:
         starts = range(0, len(pictures), BATCH)
-        batches = (np.stack([opened.view(each).pixels for each in pictures[start : start + BATCH]]) for start in starts)
+        batches = (
+            np.stack([opened.preprocess(each).pixels for each in pictures[start : start + BATCH]]) for start in starts
+        )
         return averaged_maps(model, batches, len(pictures))
 
     learned, held_back, tested = (

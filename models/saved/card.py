@@ -31,7 +31,7 @@ class Card:
         version: Version of this model.
         labels: Class names in output order.
         input_size: S, the side of the input in pixels.
-        resize_mode: How an uploaded image becomes S×S: "bilinear" or "thumbnail", see `inference.images.resize`.
+        resize_mode: How an uploaded image becomes S×S: "bilinear" or "thumbnail", see `inference.resize.resize`.
         temperature: See `Calibration`, which makes the probabilities that are shown.
         test_accuracy: 0..1, one forward pass on the test split.
         val_accuracy: 0..1, the same on the validation split.

@@ -12,8 +12,8 @@ from image_files import (
     PALETTE,
     PNG_MAGIC,
     bmp_file,
-    bombs,
     chunk,
+    decompression_bombs,
     encoded,
     gif_file,
     photograph,
@@ -24,7 +24,7 @@ from image_files import (
     with_size,
 )
 
-from inference.images import ImageError, UnsupportedFormatError, decode
+from inference.decode import ImageError, UnsupportedFormatError, decode
 
 
 def status_of(data: bytes) -> int | None:
@@ -40,7 +40,7 @@ def status_of(data: bytes) -> int | None:
 
 def hostile_images() -> dict[str, bytes]:
     """Return every file by name; all are different, and none is answered."""
-    files = {f"bomb: {name}": data for name, data in bombs().items()}
+    files = {f"bomb: {name}": data for name, data in decompression_bombs().items()}
     for kind in (other_formats, polyglots, damaged_headers, _truncated, _corrupted, _damaged_first_frames):
         title = kind.__name__.strip("_").replace("_", " ")
         files |= {f"{title}: {name}": data for name, data in kind().items()}

@@ -71,7 +71,7 @@ def test_an_image_is_answered_in_whichever_form_it_comes(api, expected, how):
 def test_a_picture_too_small_to_be_known_is_answered_with_a_warning(api):
     files = [("file", (f"{side}.png", png(side=side))) for side in (5, 40)]
     small, enough = requests.post(f"{api}/predict/batch", files=files, params={"model": "tiny_b"}).json()["results"]
-    assert small["warning"] == "This picture has 5×5 pixels; the model learned from 8×8."
+    assert "5×5 pixels" in small["warning"]
     assert small["predictions"] and "warning" not in enough
 
 

@@ -1,4 +1,4 @@
-"""Heat maps: their scale, their colours, and that they lie where in the picture the model saw what it names."""
+"""Grad-CAM heat maps: scale, colours, and position in the image."""
 
 import base64
 import io
@@ -17,32 +17,32 @@ from models.saved.card import Card
 CORNERS = {"top left": (0, 0), "top right": (0, 1), "bottom left": (1, 0), "bottom right": (1, 1)}  # row, column
 
 
-def test_a_heat_map_is_the_weighted_sum_of_channels_from_0_to_1():
+def test_a_heat_map_is_the_weighted_sum_of_channels_scaled_to_1():
     features = np.array([[[1, 0], [0, 1]], [[2, 1], [4, 0]]], np.float32)
     heat = heat_map(features, np.array([0.5, -0.5], np.float32))
     assert heat.dtype == np.float32
     np.testing.assert_allclose(heat, [[0.25, 0], [0.25, 1]])
 
 
-def test_where_nothing_speaks_for_a_class_the_map_is_cold():
+def test_negative_evidence_gives_a_heat_map_of_zeros():
     for weights in (np.array([-1, -2], np.float32), np.zeros(2, np.float32)):
         heat = heat_map(np.ones((3, 3, 2), np.float32), weights)
         np.testing.assert_array_equal(heat, np.zeros((3, 3)))
 
 
 @pytest.mark.parametrize(("side", "expected"), [(None, 32), (320, 320), (8, 8)])
-def test_an_overlay_is_as_large_as_asked_for(side, expected):
+def test_an_overlay_has_the_requested_size(side, expected):
     picture = overlay(np.asarray(photograph(32, 32)), np.ones((5, 5), np.float32), side)
     assert (picture.size, picture.mode) == ((expected, expected), "RGB")
 
 
-def test_a_cold_map_leaves_the_picture_as_it_is():
+def test_a_heat_map_of_zeros_leaves_the_image_unchanged():
     image = np.asarray(photograph(32, 32))
     np.testing.assert_array_equal(np.asarray(overlay(image, np.zeros((4, 4), np.float32))), image)
 
 
 @pytest.mark.parametrize("step", range(len(COLOURS)))
-def test_heat_has_its_colour(step):
+def test_each_step_of_heat_has_its_colour(step):
     image, heat = np.full((16, 16, 3), 100, np.uint8), np.full((4, 4), step / (len(COLOURS) - 1), np.float32)
     opacity = OPACITY * np.sqrt(heat[0, 0])
     expected = (1 - opacity) * 100 + opacity * COLOURS[step]
@@ -50,7 +50,7 @@ def test_heat_has_its_colour(step):
 
 
 @pytest.mark.parametrize("corner", CORNERS)
-def test_colour_lies_where_it_is_hot_and_nowhere_else(corner):
+def test_only_hot_areas_are_coloured(corner):
     row, column = CORNERS[corner]
     image, heat = np.full((64, 64, 3), 60, np.uint8), np.zeros((8, 8), np.float32)
     heat[7 * row, 7 * column] = 1
@@ -61,7 +61,7 @@ def test_colour_lies_where_it_is_hot_and_nowhere_else(corner):
     assert quarters.max() == 0
 
 
-def test_a_picture_becomes_an_address_and_a_picture_again():
+def test_a_data_uri_holds_the_image():
     picture = photograph(20, 30)
     kind, _, text = png_data_uri(picture).partition(",")
     assert kind == "data:image/png;base64"
@@ -71,9 +71,9 @@ def test_a_picture_becomes_an_address_and_a_picture_again():
 
 
 class RednessEngine:
-    """A network that is known to the last weight: class "red" is the mean of red over green, seen in a map of 8 × 8."""
+    """A network with known weights: class "red" is the mean of red minus green, on a feature map of 8 × 8."""
 
-    name, explains = "a known network", True
+    name, explains = "known weights", True
 
     def __init__(self):
         image = keras.Input((64, 64, 3))
@@ -91,42 +91,32 @@ class RednessEngine:
 
 @pytest.fixture(scope="module")
 def classifier():
-    unknown = dict.fromkeys(("version", "command", "recipe", "weights", "data", "hardware", "date"), "")
+    texts = dict.fromkeys(("version", "command", "recipe", "weights", "data", "hardware", "date"), "")
     numbers = {"temperature": 1, "test_accuracy": 1, "val_accuracy": 1, "seed": 0, "seconds": 0}
-    card = Card(
-        name="redness",
-        labels=("red", "other"),
-        input_size=64,
-        resize_mode="bilinear",
-        parameters={},
-        sha256={},
-        **numbers,
-        **unknown,
-    )
-    return Classifier(card, RednessEngine())
+    model = {"name": "redness", "labels": ("red", "other"), "input_size": 64, "resize_mode": "bilinear"}
+    return Classifier(Card(**model, **numbers, **texts, parameters={}, sha256={}), RednessEngine())
 
 
 @pytest.mark.parametrize("corner", CORNERS)
 @pytest.mark.parametrize("side", [64, 500], ids=["at its own size", "shrunk"])
-def test_the_heat_lies_where_the_model_saw_the_class(classifier, corner, side):
+def test_the_heat_map_marks_the_class(classifier, corner, side):
     row, column = CORNERS[corner]
     image = np.full((side, side, 3), 90, np.uint8)
     patch = side // 4
     rows, columns = (slice(at * (side - patch), at * (side - patch) + patch) for at in (row, column))
     image[rows, columns] = (255, 0, 0)
-    view = classifier.preprocess(encoded(Image.fromarray(image), "PNG"))
-    explanation = classifier.explain(view)
+    explanation = classifier.explain(classifier.preprocess(encoded(Image.fromarray(image), "PNG")))
     assert explanation.label == "red"
     assert np.argwhere(explanation.heat > 0.5).tolist() == [
         [6 * row + i, 6 * column + j] for i in range(2) for j in range(2)
     ]
-    picture = np.asarray(overlay(explanation.view, explanation.heat, side=320)).astype(int)
-    glow = np.abs(picture - np.asarray(Image.fromarray(explanation.view).resize((320, 320), Image.Resampling.BICUBIC)))
+    picture = np.asarray(overlay(explanation.image, explanation.heat, side=320)).astype(int)
+    glow = np.abs(picture - np.asarray(Image.fromarray(explanation.image).resize((320, 320), Image.Resampling.BICUBIC)))
     strongest = np.unravel_index(glow.sum(axis=2).argmax(), (320, 320))
     assert (strongest[0] // 160, strongest[1] // 160) == (row, column)
 
 
-def test_the_heat_follows_the_exif_orientation(classifier):
+def test_the_heat_map_follows_the_exif_orientation(classifier):
     image = np.full((64, 64, 3), 90, np.uint8)
     image[:16, :16] = (255, 0, 0)  # stored at the top left, to be shown at the top right
     exif = Image.Exif()
@@ -135,7 +125,7 @@ def test_the_heat_follows_the_exif_orientation(classifier):
     assert np.argwhere(heat > 0.5).tolist() == [[0, 6], [0, 7], [1, 6], [1, 7]]
 
 
-def test_what_speaks_against_a_class_is_cold(classifier):
+def test_evidence_against_a_class_is_not_marked(classifier):
     image = np.full((64, 64, 3), 90, np.uint8)
     image[:16, :16] = (255, 0, 0)
     assert classifier.explain(classifier.preprocess(image), "other").heat.max() == 0

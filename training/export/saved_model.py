@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE, PREDICTIONS_FILE = "config.json", "predictions.npz"
 RESIZE_MODE = (
-    "thumbnail"  # how a new model is shown uploads: see `inference.images.resize`, and `python benchmark.py --fits`
+    "thumbnail"  # how a new model is shown uploads: see `inference.resize.resize`, and `python benchmark.py --fits`
 )
 
 
