@@ -340,7 +340,7 @@ class Run:
             seed=config.seed,
             weights=Path(str(config.weights or "none")).name,
             data=f"{dataset.name}, {len(split.training)} training images, {len(split.validation)} held back",
-            seconds=seconds["total"],
+            seconds=round(seconds["total"], 1),
             test_accuracy_tta=metrics.get("tta", {}).get("accuracy"),
             validation_images=len(split.validation),
             resolution=dataset.x_train.shape[1],

@@ -1,1 +1,1 @@
-"""A trained model becomes a saved one: `.keras`, `.onnx`, card, calibration, OOD detector, `saved_models/`."""
+"""Export: a trained model becomes a saved one: `.keras`, `.onnx`, card, calibration, OOD detector, model store."""

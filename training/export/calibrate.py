@@ -1,4 +1,4 @@
-"""Fit the calibration of saved models anew, each on the images that its run held back, and write it into their cards.
+"""Calibrate saved models again on their runs' validation images, and update their cards.
 
 python -m training.export.calibrate saved_models/*
 """
@@ -16,31 +16,31 @@ from training.export.saved_model import load_saved, write_json
 
 
 def calibrate(folder: Path, dataset: ImageDataset) -> Calibration:
-    """Fit the calibration of the model in a folder on its validation split, let its card say so, and return it.
+    """Fit the calibration of the model in a folder on its validation split, write it into the card, and return it.
 
-    Other reports of its run stay as they are.
+    The run's other reports keep the calibration that they were written with.
 
     Raises:
-        ModelFileError: there is no model, or no card that says which images it has not learned from.
-        ValueError: it answers other classes than the data set has.
+        ModelFileError: no model, or no card, which names the validation images.
+        ValueError: the model's classes are not the data set's.
     """
     saved = load_saved(folder)
     if saved.card is None:
         raise ModelFileError(f"{folder} holds no {CARD_FILE}.")
-    own, _, held_back = saved.split(dataset)
-    probabilities = predict_probabilities(saved.model, own.x_train[held_back], saved.image_size)
-    fitted = fit_calibration(probabilities[:, class_order(saved, dataset)], own.y_train[held_back])
-    card = dataclasses.replace(saved.card, **dataclasses.asdict(fitted))
+    own, _, validation = saved.split(dataset)
+    probabilities = predict_probabilities(saved.model, own.x_train[validation], saved.image_size)
+    calibration = fit_calibration(probabilities[:, class_order(saved, dataset)], own.y_train[validation])
+    card = dataclasses.replace(saved.card, **dataclasses.asdict(calibration))
     write_json(folder / CARD_FILE, card.as_dict())
-    return fitted
+    return calibration
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Calibrate the models, and return the exit status."""
+    """Run the command and return its exit status."""
 
     def work(folder: Path, dataset: ImageDataset) -> str:
-        fitted = calibrate(folder, dataset)
-        return f"temperature {fitted.temperature:.3f}, exponent {fitted.exponent:.3f}"
+        calibration = calibrate(folder, dataset)
+        return f"temperature {calibration.temperature:.3f}, exponent {calibration.exponent:.3f}"
 
     return for_each_folder("calibrate", __doc__, work, arguments)
 

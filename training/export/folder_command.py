@@ -1,4 +1,4 @@
-"""A command that does something to saved models, one folder after the other."""
+"""The command line of `calibrate` and `ood`: do something to saved models, one folder after the other."""
 
 import argparse
 import sys
@@ -12,16 +12,16 @@ from training.data.dataset import ImageDataset
 def for_each_folder(
     program: str, description: str, work: Callable[[Path, ImageDataset], str], arguments: list[str] | None = None
 ) -> int:
-    """Do `work` with each folder that the command line names, print what it says of it, and return the exit status.
+    """Call `work` for each folder on the command line, print the line that it returns, and return the exit status.
 
     Args:
-        program: the name that errors are told under.
+        program: name that precedes an error.
         description: for `--help`.
-        work: takes a saved model's folder and CIFAR-10, and returns a line about what it did.
-        arguments: of the command line; None for the process's own.
+        work: takes a saved model's folder and CIFAR-10; returns what it did.
+        arguments: the command line; None for the process's own.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a saved model")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folder of a saved model")
     options = parser.parse_args(arguments)
     try:
         dataset = load_cifar10()

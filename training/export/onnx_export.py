@@ -1,4 +1,4 @@
-"""ONNX files: made from a Keras model and checked against it."""
+"""Export a Keras model to ONNX and check that both give the same outputs."""
 
 import contextlib
 import logging
@@ -22,19 +22,19 @@ logger = logging.getLogger(__name__)
 INPUT_NAME, BATCH_NAME = "images", "batch"
 OPSET = 18  # the newest that tf2onnx writes; onnxruntime reads it since 1.14
 PARITY_BATCH = 32
-SMALL = 10_000  # values of a matrix that may stand in a file twice
+SMALL = 10_000  # values of a matrix that may be stored twice
 
 
 class OnnxExportError(RuntimeError):
-    """No ONNX model could be made that stands for the Keras model."""
+    """The Keras model could not be exported to an equivalent ONNX model."""
 
 
 class OnnxParityError(OnnxExportError):
-    """The ONNX model does not answer as the Keras model does."""
+    """The outputs of the ONNX model and the Keras model differ."""
 
 
 def export_served(model: "keras.Model", path: str | Path, images: np.ndarray) -> float:
-    """Write `model` as the ONNX file that is served: with what Grad-CAM needs, where its head is one of a known form.
+    """Export `model` for serving: with Grad-CAM's outputs if its head has a closed form.
 
     Args, returns and raises as `export_onnx`.
     """
@@ -46,41 +46,44 @@ def export_served(model: "keras.Model", path: str | Path, images: np.ndarray) ->
 
 
 def export_onnx(model: "keras.Model", path: str | Path, images: np.ndarray, tolerance: float = 1e-4) -> float:
-    """Write `model` as an ONNX file with a free batch size; return the largest difference between the two's outputs.
+    """Export `model` atomically as an ONNX file with a free batch size.
 
-    The input is named `images`; the outputs are named after the layers that make them. An older file at `path` is
-    removed first, because it belongs to another model.
+    The input is named `images`, each output after the layer that computes it. An older file at `path` is deleted first,
+    because it belongs to another model.
 
     Args:
-        model: a functional model from one (batch, S, S, 3) input to one or more outputs.
-        path: where the file goes, whole or not at all.
-        images: (n, H, W, 3), n at least 1, uint8 or float32 in 0..255, resized to S×S where they have another size.
-            Take real ones: on noise a network's outputs hardly differ from one image to the next.
-        tolerance: the largest difference allowed, on any image, alone and in batches: absolute for values up to 1, such as
-            probabilities, and a share of the output's largest value beyond.
+        model: a functional model with one (batch, S, S, 3) input and one or more outputs.
+        path: the file.
+        images: (n, H, W, 3), n at least 1, uint8 or float32 in 0..255, resized to S×S. Pass real images: on noise a network's
+            outputs hardly vary.
+        tolerance: largest difference allowed on any image, alone and in batches: absolute for outputs up to 1, such as
+            probabilities, else relative to the output's largest value.
+
+    Returns:
+        The largest difference between the outputs of the two models.
 
     Raises:
-        OnnxParityError: the outputs differ by more, or are not numbers; no file is left.
-        OnnxExportError: the model holds an operation that the converter does not know; no file is left.
+        OnnxParityError: the difference exceeds `tolerance` or is NaN; no file is left.
+        OnnxExportError: the converter does not support an operation; no file is left.
     """
     import keras
 
     path = Path(path)
     path.unlink(missing_ok=True)
     size = model.input_shape[1]
-    # Keras exports only a model that was called; this calls it.
-    expected = _answers(lambda x: keras.tree.flatten(model.predict_on_batch(x)), images, size, PARITY_BATCH)
+    # Also calls the model, without which Keras does not export it.
+    expected = _outputs(lambda x: keras.tree.flatten(model.predict_on_batch(x)), images, size, PARITY_BATCH)
     with atomic_write(path) as partial:
         try:
             with quiet():
                 _convert(model, partial)
-            served = OnnxModel(partial).outputs
+            exported = OnnxModel(partial).outputs
         except Exception as error:  # of TensorFlow, tf2onnx, onnx or onnxruntime
             raise OnnxExportError(f"{model.name} cannot be converted to ONNX: {error}") from error
-        in_batches = _answers(served, images, size, PARITY_BATCH)
-        alone = _answers(served, images[:1], size, 1)
+        in_batches = _outputs(exported, images, size, PARITY_BATCH)
+        alone = _outputs(exported, images[:1], size, 1)
         difference = max(_difference(in_batches, expected), _difference(alone, [part[:1] for part in expected]))
-        if not difference <= tolerance:  # so written, a NaN fails
+        if not difference <= tolerance:  # written so that NaN fails
             raise OnnxParityError(
                 f"The ONNX model must agree with the Keras model within {tolerance:g} on {len(images)} images. "
                 f"Received: a difference of {difference:.3g}"
@@ -89,21 +92,21 @@ def export_onnx(model: "keras.Model", path: str | Path, images: np.ndarray, tole
     return difference
 
 
-def _answers(
+def _outputs(
     predict: Callable[[np.ndarray], list[Any]], images: np.ndarray, size: int, batch_size: int
 ) -> list[np.ndarray]:
-    """Return each output of `predict` over all images."""
-    from training.data.pipeline import resize  # here, because it imports TensorFlow, and an OnnxModel needs none
+    """Return each output of `predict` for all images."""
+    from training.data.pipeline import resize  # imports TensorFlow
 
     if len(images) == 0:
         raise ValueError(f"images must hold at least one image. Received: an array of shape {images.shape}")
     batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
-    answers = [[np.asarray(output) for output in predict(np.asarray(resize(batch, size)))] for batch in batches]
-    return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+    outputs = [[np.asarray(output) for output in predict(np.asarray(resize(batch, size)))] for batch in batches]
+    return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
 
 def _difference(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
-    """Return the largest difference, of an output with values above 1 as a share of the largest: activations may be big."""
+    """Return the largest difference, relative to the largest value of an output that exceeds 1, such as a feature map."""
     pairs = zip(found, expected, strict=True)
     return float(np.max([np.abs(a - b).max() / max(1.0, np.abs(b).max()) for a, b in pairs]))
 
@@ -114,7 +117,7 @@ def _convert(model: "keras.Model", path: Path) -> None:
 
     signature = [keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="float32", name=INPUT_NAME)]
     model.export(path, format="onnx", verbose=False, input_signature=signature, opset_version=OPSET)
-    # The converters name outputs after operations of TensorFlow or PyTorch, and the batch after a counter.
+    # The converters name outputs after operations of TensorFlow or PyTorch, and the batch dimension after a counter.
     proto = onnx.load(path)
     names = dict(zip([output.name for output in proto.graph.output], model.output_names, strict=True))
     for node in proto.graph.node:
@@ -130,9 +133,9 @@ def _convert(model: "keras.Model", path: Path) -> None:
 
 
 def _share_transposed(graph: "onnx.GraphProto") -> None:
-    """Keep one of two matrices that are each other's transpose, and turn it where the other was used.
+    """Store a large matrix and its transpose once, with a Transpose node in the place of the second.
 
-    Grad-CAM reads the head's kernels the other way round, and tf2onnx stores what comes of it as constants of their own.
+    Grad-CAM uses the head's kernels transposed, and tf2onnx stores the results as further constants.
     """
     import onnx
 
@@ -147,6 +150,5 @@ def _share_transposed(graph: "onnx.GraphProto") -> None:
             kept[name] = matrix
         else:
             graph.initializer.remove(next(tensor for tensor in graph.initializer if tensor.name == name))
-            graph.node.insert(
-                0, onnx.helper.make_node("Transpose", [source], [name], name=f"{name}_turned", perm=[1, 0])
-            )
+            node = onnx.helper.make_node("Transpose", [source], [name], name=f"{name}_turned", perm=[1, 0])
+            graph.node.insert(0, node)

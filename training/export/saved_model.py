@@ -1,9 +1,8 @@
-"""What a run leaves behind, and how it is read again: model.keras, model.onnx, card.json, JSON reports."""
+"""Write a run's model, card and reports, and load a saved model again."""
 
 import dataclasses
 import datetime
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,68 +19,39 @@ if TYPE_CHECKING:
     import keras
 
 CONFIG_FILE, PREDICTIONS_FILE = "config.json", "predictions.npz"
-RESIZE_MODE = (
-    "thumbnail"  # how a new model is shown uploads: see `inference.resize.resize`, and `python benchmark.py --fits`
-)
+RESIZE_MODE = "thumbnail"  # of a new model's card: see `inference.resize.resize`
 
 
-def write_card(
-    folder: str | Path,
-    model: "keras.Model",
-    *,
-    name: str,
-    version: str,
-    labels: Sequence[str],
-    resize_mode: str,
-    calibration: Calibration,
-    test_accuracy: float,
-    val_accuracy: float,
-    command: str,
-    recipe: str,
-    seed: int,
-    weights: str,
-    data: str,
-    seconds: float,
-    test_accuracy_tta: float | None = None,
-    validation_images: int | None = None,
-    resolution: int | None = None,
-) -> Card:
-    """Write `folder`/card.json beside the model files that it describes, and return the card.
+def write_card(folder: str | Path, model: "keras.Model", *, calibration: Calibration, **facts: Any) -> Card:
+    """Write `folder`/card.json and return the card.
 
-    Input size and parameter counts come from `model`, with its layers as trainable as they are now; checksums from the
-    files, so `save_keras`, `export_onnx` and `write_ood_detector` come first. The other arguments are the card's own; see `Card`.
+    Args:
+        folder: with the model files; write them first, because the card holds their checksums.
+        model: gives input size and parameter counts, with its layers as trainable as they are now.
+        calibration: gives temperature and exponent.
+        **facts: the other fields of `Card`, except for hardware and date, which are those of this machine and day.
+
+    Raises:
+        TypeError: `facts` lacks a field or holds an unknown one.
+        ValueError: a field is out of range.
     """
     folder = Path(folder)
     files = [folder / file for file in (KERAS_FILE, ONNX_FILE, OOD_FILE)]
     card = Card(
-        name=name,
-        version=version,
-        labels=tuple(labels),
         input_size=int(model.input_shape[1]),
-        resize_mode=resize_mode,
         **dataclasses.asdict(calibration),
-        test_accuracy=float(test_accuracy),
-        val_accuracy=float(val_accuracy),
         parameters=parameter_counts(model),
         sha256={file.name: sha256_of(file) for file in files if file.exists()},
-        command=command,
-        recipe=recipe,
-        seed=int(seed),
-        weights=weights,
-        data=data,
         hardware=describe_hardware(),
-        seconds=round(float(seconds), 1),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        test_accuracy_tta=None if test_accuracy_tta is None else float(test_accuracy_tta),
-        validation_images=validation_images,
-        resolution=resolution,
+        **facts,
     )
     write_json(folder / CARD_FILE, card.as_dict())
     return card
 
 
 def write_json(path: str | Path, data: Any) -> None:
-    """Write `data` as indented UTF-8 JSON, whole or not at all. NumPy scalars and arrays become numbers and lists."""
+    """Write `data` atomically as indented UTF-8 JSON; NumPy scalars and arrays become numbers and lists."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, np.generic | np.ndarray):
@@ -95,39 +65,37 @@ def write_json(path: str | Path, data: Any) -> None:
 
 def parameter_counts(model: "keras.Model") -> dict[str, int]:
     """Return the numbers of all and of trainable parameters: `{"total": ..., "trainable": ...}`."""
-    return {
-        "total": int(model.count_params()),
-        "trainable": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
-    }
+    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    return {"total": int(model.count_params()), "trainable": trainable}
 
 
 def save_keras(model: "keras.Model", path: str | Path) -> None:
-    """Save `model` as a `.keras` file, whole or not at all, without the optimizer, which would triple its size."""
+    """Save `model` atomically as a `.keras` file without the optimizer, which would triple its size."""
     import keras
 
     if Path(path).suffix != ".keras":
         raise ValueError(f"path must end with .keras. Received: path={path}")
-    if model.compiled:  # Keras has no option for it: save the same layers in a model that was never compiled
+    if model.compiled:  # Keras has no such option: save the same layers in a model that was never compiled
         model = keras.Model(model.inputs, model.outputs, name=model.name)
     with atomic_write(path) as partial:
         model.save(partial)
 
 
 def save_predictions(path: str | Path, **probabilities: np.ndarray) -> None:
-    """Write the probabilities (n, classes) of each split, by its name, as one `.npz`, whole or not at all."""
+    """Write the probabilities (n, classes) of each split, by its name, atomically as one `.npz`."""
     with atomic_write(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **{split: np.asarray(array, np.float32) for split, array in probabilities.items()})
 
 
 @dataclasses.dataclass(frozen=True)
 class SavedModel:
-    """A model read from disk.
+    """A model loaded from disk.
 
     Attributes:
-        model: What predicts: a `keras.Model` or an `OnnxModel`.
-        file: The file that it was read from.
+        model: A `keras.Model` or an `OnnxModel`.
+        file: The file that it was loaded from.
         image_size: S, the side of its input in pixels.
-        card: Its card, or None where no card stands beside the file.
+        card: Its card; None where there is no card beside the file.
         limit: The first n images that its run was limited to, by the config.json beside the file; None for all.
     """
 
@@ -138,23 +106,24 @@ class SavedModel:
     limit: int | None = None
 
     def split(self, dataset: ImageDataset, seed: int | None = None) -> tuple[ImageDataset, np.ndarray, np.ndarray]:
-        """Return the data as the model's run had it, and the rows that trained and that were held back.
+        """Return the model's own data: the data set as its run limited it, its training rows and its validation rows.
 
         Args:
-            dataset: what the run was given, whole.
-            seed: of the split; None for the card's, without which it is needed.
+            dataset: The whole data set.
+            seed: Of the split; None for the card's. Required without a card.
         """
         if self.limit is not None:
             dataset = dataset.limited(self.limit)
-        held_back = self.card.validation_images if self.card is not None else None
-        rows = dataset.split(self.card.seed if seed is None else seed, held_back or len(dataset.x_train) // 10)
+        validation = self.card.validation_images if self.card is not None else None
+        rows = dataset.split(self.card.seed if seed is None else seed, validation or len(dataset.x_train) // 10)
         return dataset, *rows
 
 
 def load_saved(path: str | Path) -> SavedModel:
-    """Read the model at `path`: a `.keras` or `.onnx` file, or a folder with `model.keras` (preferred) or `model.onnx`.
+    """Load a `.keras` or `.onnx` file, or the `model.keras` (preferred) or `model.onnx` of a folder.
 
-    Raises ModelFileError, a ValueError that says what was found, where there is no model or not one of images.
+    Raises:
+        ModelFileError: no model, a damaged file, or no image classifier; the message says what was found.
     """
     file = _model_file(Path(path))
     card_file = file.with_name(CARD_FILE)
@@ -166,21 +135,17 @@ def load_saved(path: str | Path) -> SavedModel:
         raise ModelFileError(f"{file} cannot be read as a model: {reason[:500]}") from error
     shape, outputs = model.input_shape, model.output_shape
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (3, None) or shape[1] != shape[2]:
-        raise ModelFileError(f"{file} must take square RGB images, (batch, S, S, 3). Received: inputs of shape {shape}")
+        raise ModelFileError(f"{file} must take square RGB images (batch, S, S, 3). Received: input shape {shape}")
     if not isinstance(outputs, tuple) or len(outputs) != 2:
-        raise ModelFileError(
-            f"{file} must answer probabilities, (batch, classes). Received: outputs of shape {outputs}"
-        )
+        raise ModelFileError(f"{file} must output probabilities (batch, classes). Received: output shape {outputs}")
     size = shape[1] or (card.input_size if card else None)
     if size is None:
-        raise ModelFileError(
-            f"{file} takes images of any size, and no {CARD_FILE} beside it says which it was trained on."
-        )
+        raise ModelFileError(f"{file} takes images of any size, and there is no {CARD_FILE} that says which it needs.")
     return SavedModel(model, file, size, card, _limit(file.with_name(CONFIG_FILE)))
 
 
 def _model_file(path: Path) -> Path:
-    """Return the model file that `path` means."""
+    """Return the model file that a file or folder names."""
     if not path.exists():
         raise ModelFileError(f"There is no file or folder {path}.")
     if path.is_file():
@@ -191,7 +156,7 @@ def _model_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     inside = sorted({file.parent.name for name in (KERAS_FILE, ONNX_FILE) for file in path.glob(f"*/{name}")})
-    hint = f" These folders inside it hold one: {', '.join(inside)}." if inside else ""
+    hint = f" These folders in it hold one: {', '.join(inside)}." if inside else ""
     raise ModelFileError(f"The folder {path} holds neither {KERAS_FILE} nor {ONNX_FILE}.{hint}")
 
 
@@ -207,7 +172,7 @@ def _limit(config_file: Path) -> int | None:
 def _load_keras(file: Path) -> "keras.Model":
     import keras
 
-    import models.registry
+    from models.registry import list_models
 
-    models.registry.list_models()  # imports every architecture, and so registers the layers of our own
+    list_models()  # imports every architecture, which registers the custom layers
     return keras.saving.load_model(file, compile=False)

@@ -1,4 +1,4 @@
-"""The shipped models: the command of each trains what its card describes, uploads are fitted alike, strange ones doubted."""
+"""The shipped models: each card's command trains that model, and uploads are handled the same way."""
 
 import json
 import shlex
@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[3]
 CARDS = sorted(ROOT.glob("saved_models/*/card.json"))
 
 
-def test_models_ship():
+def test_there_are_shipped_models():
     assert len(CARDS) >= 8
 
 
 @pytest.mark.parametrize("path", CARDS, ids=[path.parent.name for path in CARDS])
-def test_the_command_of_a_card_trains_what_it_describes(path):
+def test_the_command_of_a_card_trains_the_model(path):
     card = read_card(path)
     program, script, *arguments = shlex.split(card.command)
     assert (program, script) == ("python", "train.py")
@@ -39,7 +39,7 @@ def test_the_command_of_a_card_trains_what_it_describes(path):
 
 
 @pytest.mark.parametrize("path", CARDS, ids=[path.parent.name for path in CARDS])
-def test_uploads_are_fitted_alike_and_strange_ones_can_be_told(path):
+def test_resize_mode_calibration_and_ood_detector_are_current(path):
     card = read_card(path)
     assert (card.resize_mode, card.resolution) == (RESIZE_MODE, 32)
     assert "exponent" in json.loads(path.read_text()), f"python -m training.export.calibrate {path.parent}"
@@ -51,9 +51,9 @@ def test_uploads_are_fitted_alike_and_strange_ones_can_be_told(path):
         )
 
 
-def test_the_default_doubts_noise_and_not_a_cat():
+def test_the_default_model_warns_about_noise_and_not_about_a_cat():
     classifier = ModelStore().get()
     noise = np.random.default_rng(0).integers(0, 256, (10, 64, 64, 3), np.uint8)
-    assert sum(bool(answer.warning) for answer in classifier.classify(list(noise))) >= 8
+    assert sum(bool(prediction.warning) for prediction in classifier.classify(list(noise))) >= 8
     cat = classifier.classify(ROOT / "deploy" / "examples" / "cat.jpg")
     assert (cat.top[0][0], cat.warning) == ("cat", "")
