@@ -21,7 +21,7 @@ from models.registry import create_model, register_model
 from training.freezing.activation_cache import boundary_activations
 from training.config import make_config
 from training.freezing.boundary import choose_cut, freeze, suffix_model
-from training.data.pipeline import FeatureBatches
+from training.freezing.feature_batches import FeatureBatches
 
 assert keras.backend.backend() == sys.argv[1]
 register_model(tiny.TINY)

@@ -11,7 +11,7 @@ from models.heads import attach_head
 from models.saved.calibration import Calibration
 from models.saved.onnx_model import OnnxModel
 from training.data.cifar10 import CLASS_NAMES
-from training.data.pipeline import resize
+from training.data.image_batches import resize
 from training.export.onnx_export import export_onnx
 from training.export.ood import last_layer, write_ood_detector
 from training.export.saved_model import save_keras, write_card

@@ -108,8 +108,8 @@ class TrainingConfig:
             "validation must be at least 10",
             validation=self.validation,
         )
-        check_views(self.test_views)
-        check_views(self.views)
+        for name in ("views", "test_views"):
+            object.__setattr__(self, name, check_views(getattr(self, name)))  # without aliases, which old files hold
         require(
             self.views[:1] in ((), ("identity",)),
             "the first view must be identity, which validation sees",

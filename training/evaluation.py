@@ -40,7 +40,9 @@ def predict_probabilities(
 
     `images` is (n, H, W, 3) uint8; the pipeline that trains also resizes here, to `image_size`. `progress` shows a bar.
     """
-    from training.data.pipeline import image_batches  # here, because it imports TensorFlow and the metrics need none
+    from training.data.image_batches import (
+        image_batches,
+    )  # here, because it imports TensorFlow and the metrics need none
 
     if len(images) == 0:
         raise ValueError(f"images must hold at least one image. Received: an array of shape {images.shape}")

@@ -21,7 +21,7 @@ from training import plots
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.config import TrainingConfig, with_precision
 from training.data.cifar10 import load_cifar10
-from training.data.pipeline import image_batches, resize
+from training.data.image_batches import image_batches, resize
 from training.evaluation import evaluate_once
 from training.export.onnx_export import OnnxExportError, export_served
 from training.export.ood import last_layer, write_ood_detector

@@ -23,7 +23,7 @@ from models.saved.onnx_model import OnnxModel
 from runtime.validation import require
 from training.data.cifar10 import load_cifar10
 from training.data.dataset import ImageDataset
-from training.data.pipeline import resize
+from training.data.image_batches import resize
 from training.evaluation import calibration, class_order, evaluate, predict_probabilities
 from training.export.saved_model import SavedModel, load_saved
 

@@ -15,13 +15,14 @@ from tqdm import tqdm
 from benchmarks.data.ood_datasets import outside_sets, source_of
 from benchmarks.data.photographs import HALVES, photographs
 from benchmarks.experiments.reference import origin, record
+from benchmarks.experiments.uploads import CLEAN
 from benchmarks.measures.ood_scores import SCORES, SHIPPED, WITHOUT_LOGITS, Learned, auroc
 from models.saved.card import CARD_FILE, ONNX_FILE, OOD_FILE, default_model, read_card
 from models.saved.onnx_model import OnnxModel
 from models.saved.ood import OOD_THRESHOLD, read_ood_detector
 from training.data.cifar10 import load_cifar10
-from training.data.corruptions import CLEAN, find_corruption
 from training.data.dataset import spread
+from training.data.views import find_corruption
 from training.export.ood import BATCH, averaged_maps, fit_ood_detector, pooled_features
 from training.export.saved_model import load_saved
 

@@ -15,13 +15,30 @@ from benchmarks.report.figures import plot_photographs
 from models.saved.card import CARD_FILE, Card, default_model, read_card
 from runtime.validation import require
 from training.data.cifar10 import load_cifar10
-from training.data.corruptions import CLEAN, CONDITIONS, find_corruption
+from training.data.views import find_corruption
 from training.evaluation import expected_calibration_error
 
 Answer = Callable[[Sequence[Image.Image | Path]], np.ndarray]
 """From images as they are uploaded to calibrated probabilities (n, classes), in the order of the card's labels."""
 
 MODELS = ("custom_cnn", "speedrun_cnn", "mobilenet_v2", "efficientnet_lite0")
+CLEAN = "as it is"
+CONDITIONS = {
+    "compression": ("jpeg_75", "jpeg_50", "jpeg_30", "jpeg_10"),
+    "blur": ("blur_0.5", "blur_1", "blur_2"),
+    "noise": ("noise_8", "noise_16", "noise_32"),
+    "light": ("brightness_0.5", "brightness_1.5", "contrast_0.5", "contrast_0.25"),
+    "pixelation": ("pixelate_16", "pixelate_8"),
+    "resolution": ("bicubic_8", "bicubic_16", "bicubic_24", "bicubic_64", "bicubic_128", "bicubic_512"),
+    # crop_0.75 is an alias of center_crop_0.75, by which uploads.json and the report know it.
+    "shape": ("crop_0.75", "corner_0.75", "stretch_1.5", "stretch_0.67", "bars_1.5", "screenshot_0.25"),
+    "enlarged": tuple(
+        f"{method}_{side}+jpeg_90"
+        for method in ("nearest", "bilinear", "bicubic", "lanczos")
+        for side in (96, 224, 640)
+    ),
+}
+"""What uploads are measured under, beside `CLEAN`: corruptions by their kind."""
 BATCH = 64
 IMAGES = 2000  # of the test set, the first ones, in every condition
 

@@ -15,7 +15,7 @@ from benchmarks.experiments import uploads as domain_gap
 from inference.classifier import load_classifier
 from models.saved.card import read_card
 from training.data.cifar10 import CLASS_NAMES
-from training.data.corruptions import find_corruption
+from training.data.views import find_corruption
 
 pytestmark = pytest.mark.usefixtures("own_photographs")
 

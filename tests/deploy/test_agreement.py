@@ -16,7 +16,7 @@ from deploy.demo_answers import SURE
 from inference.classifier import load_classifier
 from inference.model_store import SAVED_MODELS, ModelStore
 from training.data.cifar10 import load_cifar10
-from training.data.pipeline import resize
+from training.data.image_batches import resize
 from training.export.saved_model import load_saved
 
 ROOT = Path(__file__).parent.parent.parent

@@ -11,7 +11,7 @@ from models.heads import attach_head
 from models.registry import build_model, model_spec
 from models.saved.card import NotExplainableError
 from models.saved.onnx_model import OnnxModel
-from training.data.pipeline import resize
+from training.data.image_batches import resize
 from training.export.onnx_export import export_onnx
 
 HEADS = ("linear", "dense", "dense_256", "flatten", "flatten_bn")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.saved.calibration import Calibration
-from training.data.pipeline import resize
+from training.data.image_batches import resize
 from training.data.views import apply_view
 from training.evaluation import (
     calibration,

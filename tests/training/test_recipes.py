@@ -58,7 +58,7 @@ def test_a_solved_head_has_no_epochs_to_choose():
 def test_validation_sees_the_first_view():
     with pytest.raises(ValueError, match="first view must be identity"):
         make_config(views="mirror,identity")
-    assert make_config(views="identity, mirror").views == ("identity", "mirror")
+    assert make_config(views="identity, mirror").views == ("identity", "flip")
     assert make_config(recipe="strong", views="none").views == ()
 
 
@@ -115,10 +115,12 @@ def test_the_speedrun_has_the_papers_numbers():
     assert (phase.optimizer, phase.momentum, phase.batch_size, phase.epochs) == ("sgd", 0.85, 1024, 9.9)
     assert (phase.label_smoothing, phase.bias_rate, phase.freeze_at) == (0.2, 64.0, (("whitening", 3),))
     assert (phase.schedule, phase.triangle, phase.average) == ("triangle", (0.2, 0.23, 0.07), "lookahead")
-    assert (config.views, config.augment) == (("identity", "mirror"), ("translate",))
+    assert (config.views, config.augment) == (("identity", "flip"), ("translate",))
     weights = Counter(config.test_views)
-    assert weights.pop("identity") == weights.pop("mirror") == 2  # half of all in the centre, half shifted by a pixel
-    assert weights == dict.fromkeys(("shift_1_1", "shift_-1_-1", "shift_1_1+mirror", "shift_-1_-1+mirror"), 1)
+    assert weights.pop("identity") == weights.pop("flip") == 2  # half of all in the centre, half shifted by a pixel
+    assert weights == dict.fromkeys(
+        ("translate_1_1", "translate_-1_-1", "translate_1_1+flip", "translate_-1_-1+flip"), 1
+    )
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_a_strong_run_solves_for_its_head_and_averages_views(tiny_network, data,
     config = make_config("finetune", tiny_network, "strong", epochs=2, weights="none", validation=12)
     metrics = Run(config, tmp_path / "run").complete()
     assert metrics["epochs"] == {"head": 1, "finetune": 2}
-    assert metrics["tta"]["views"] == ["identity", "mirror"]
+    assert metrics["tta"]["views"] == ["identity", "flip"]
     assert read_card(tmp_path / "run" / "card.json").test_accuracy_tta == metrics["tta"]["accuracy"]
     assert metrics["validation_accuracy"] * 12 % 1 == pytest.approx(0)
 

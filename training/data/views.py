@@ -1,135 +1,83 @@
-"""Views: the deterministic looks of an image that a cache can hold, one of which each epoch draws for each image.
+"""Fixed operations by name: views of training images, and corruptions for robustness tests.
 
-A view is a fixed function of the images alone, so its features can be computed once and kept.
+A view keeps the size of an image and is a function of the image alone, so its features can be computed once and cached.
 """
 
-import functools
-import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from PIL import Image
 
 from training.data.augment import check_augment
-from training.data.corruptions import KEEPING, corrupt_batch, is_corruption, severities
-
-View = Callable[[np.ndarray], np.ndarray]
-VIEWS: dict[str, View] = {
-    "identity": lambda images: images,
-    "mirror": lambda images: np.ascontiguousarray(images[:, :, ::-1]),
-}
-"""The views without a parameter. `shift_{dy}_{dx}` names one for every pair of integers but (0, 0): see `find_view`."""
+from training.data.operations import canonical, find_fixed, split_names
 
 VIEW_SETS: dict[str, tuple[str, ...]] = {
     "robust": (
         "identity",
-        "mirror+shift_2_2",
-        "shift_-2_2",
-        "pixels_12",
-        "mirror",
-        "shift_2_-2",
-        "mirror+shift_-2_-2",
-        "mirror+jpeg_10",
+        "flip+translate_2_2",
+        "translate_-2_2",
+        "thumbnail_12",
+        "flip",
+        "translate_2_-2",
+        "flip+translate_-2_-2",
+        "flip+jpeg_10",
     )
 }
-"""Views under one name. `robust` is for models that answer uploads: of four views one is small or heavily compressed."""
-
-# One spelling for each shift, because caches are keyed by the name: no "+", no leading zeros, no "-0".
-_INTEGER = r"(0|-?[1-9][0-9]*)"
-_SHIFT = re.compile(rf"shift_{_INTEGER}_{_INTEGER}")
-
-
-def find_view(name: str) -> View:
-    """Return the view called `name`: a function of images (batch, H, W, C) that keeps shape and dtype.
-
-    `identity` changes nothing, `mirror` swaps left and right, `shift_{dy}_{dx}` moves the picture dy pixels down and dx
-    to the right (negative: up, left) and fills the gap with its reflection at the border; `jpeg_30`, `pixels_12` and the like
-    are corruptions that keep an image's size (see `training.data.corruptions`). `mirror+shift_2_0` is one after the other.
-
-    Raises:
-        ValueError: no view has this name.
-    """
-    parts = [_single_view(part) for part in name.split("+")]
-    if None in parts:
-        raise ValueError(
-            f"Unknown view. Known: {', '.join(VIEWS)}, shift_{{dy}}_{{dx}} (such as shift_-2_1), {severities(KEEPING)}, as "
-            f"in jpeg_30, or several joined by +; alone, the sets of views {', '.join(VIEW_SETS)}. Received: {name!r}"
-        )
-    return (
-        parts[0] if len(parts) == 1 else lambda images: functools.reduce(lambda seen, part: part(seen), parts, images)
-    )
-
-
-def _single_view(name: str) -> View | None:
-    if name in VIEWS:
-        return VIEWS[name]
-    if name.split("_")[0] in KEEPING:
-        return functools.partial(corrupt_batch, name=name) if is_corruption(name) else None
-    match = _SHIFT.fullmatch(name)
-    if match is None or name == "shift_0_0":
-        return None
-    down, right = int(match[1]), int(match[2])
-    return lambda images: _shifted(images, down, right)
+"""Views under one name. `robust` is for models that serve uploads: one view of four is small or heavily compressed."""
 
 
 def apply_view(images: np.ndarray, view: str) -> np.ndarray:
-    """Return `images` (batch, H, W, C) as the view called `view` shows them, same shape and dtype.
+    """Return uint8 images (n, H, W, 3) as a view shows them, same shape and dtype.
 
-    The images that came in stay as they are; `identity` returns them themselves, not a copy.
-
-    Raises:
-        ValueError: no view has this name, or it shifts by the image's size or more.
-    """
-    return find_view(view)(images)
-
-
-def _shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:
-    height, width = images.shape[1:3]
-    if abs(down) >= height or abs(right) >= width:
-        raise ValueError(
-            f"A shift must be smaller than the image, {height} x {width} (height x width). "
-            f"Received: shift_{down}_{right}"
-        )
-    rows = _reflected(np.arange(height) - down, height)
-    columns = _reflected(np.arange(width) - right, width)
-    return images[:, rows[:, np.newaxis], columns]
-
-
-def _reflected(index: np.ndarray, size: int) -> np.ndarray:
-    """Fold indices that lie outside 0..size-1 back at the border, which is not repeated: -1 becomes 1, size size-2."""
-    index = np.abs(index)
-    return np.where(index >= size, 2 * (size - 1) - index, index)
-
-
-def views_of(augment: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the views that `augment` chooses from with equal chances, None where they cannot be enumerated.
-
-    `()` has ("identity",), `("flip",)` has ("identity", "mirror"). Crops, shifts and rotations are too many to keep; CutOut,
-    MixUp and CutMix are never twice the same.
+    The input stays as it is; `identity` returns it without a copy.
 
     Raises:
-        ValueError: an unknown or a repeated augmentation.
+        ValueError: no view has this name, or it translates by the image's size or more.
     """
-    return {(): ("identity",), ("flip",): ("identity", "mirror")}.get(check_augment(augment))
+    return find_fixed(view, "view")(images)
+
+
+def find_corruption(name: str) -> Callable[[Image.Image], Image.Image]:
+    """Return the corruption `name`, such as `jpeg_30` or `bicubic_224+jpeg_90`: a function of one RGB image.
+
+    Raises:
+        ValueError: no corruption has this name, or a parameter is out of range.
+    """
+    corrupt = find_fixed(name, "corruption")
+    return lambda image: Image.fromarray(corrupt(np.asarray(image)[np.newaxis])[0])
+
+
+def check_views(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names without aliases.
+
+    Raises:
+        ValueError: no view has one of these names.
+    """
+    for name in names:
+        try:
+            find_fixed(name, "view")
+        except ValueError as error:
+            raise ValueError(f"{error}. Views chain by +. Sets of views, given alone: {', '.join(VIEW_SETS)}") from None
+    return tuple(map(canonical, names))
 
 
 def parse_views(text: str) -> tuple[str, ...]:
-    """Return the views that `text` names, such as "identity,mirror", in its order; "none" and "" name none.
+    """Return the views in a comma-separated list, such as "identity,flip", in its order; "none" and "" name none.
 
     A name of `VIEW_SETS` stands for its views.
 
     Raises:
         ValueError: no view has one of these names.
     """
-    if text.strip() in VIEW_SETS:
-        return VIEW_SETS[text.strip()]
-    if text.strip() in ("", "none"):
-        return ()
-    names = tuple(name.strip() for name in text.split(","))
-    check_views(names)
-    return names
+    return VIEW_SETS.get(text.strip()) or check_views(split_names(text))
 
 
-def check_views(names: Sequence[str]) -> None:
-    """Raise ValueError if a name is not one of a view."""
-    for name in names:
-        find_view(name)
+def views_of(augment: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the views that `augment` draws from with equal probability, None where they cannot be enumerated.
+
+    Random crops, shifts and rotations are too many to cache; CutOut, MixUp and CutMix never repeat.
+
+    Raises:
+        ValueError: an unknown or a repeated augmentation.
+    """
+    return {(): ("identity",), ("flip",): ("identity", "flip")}.get(check_augment(augment))

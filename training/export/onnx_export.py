@@ -96,7 +96,7 @@ def _outputs(
     predict: Callable[[np.ndarray], list[Any]], images: np.ndarray, size: int, batch_size: int
 ) -> list[np.ndarray]:
     """Return each output of `predict` for all images."""
-    from training.data.pipeline import resize  # imports TensorFlow
+    from training.data.image_batches import resize  # imports TensorFlow
 
     if len(images) == 0:
         raise ValueError(f"images must hold at least one image. Received: an array of shape {images.shape}")

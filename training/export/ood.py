@@ -19,7 +19,7 @@ from models.saved.ood import OodDetector, energies
 from runtime.files import atomic_write, sha256_of
 from runtime.progress import ProgressBar
 from training.data.dataset import ImageDataset, spread
-from training.data.pipeline import resize
+from training.data.image_batches import resize
 from training.export.folder_command import for_each_folder
 from training.export.saved_model import RESIZE_MODE, load_saved, write_json
 

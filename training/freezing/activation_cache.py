@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from runtime.files import cache_folder, free_bytes, locked, sha256_of
-from training.data.pipeline import resize
+from training.data.image_batches import resize
 from training.data.views import apply_view
 from training.freezing.boundary import Cut, prefix_model
 from training.freezing.frozen_forward import CHUNK, FrozenForward

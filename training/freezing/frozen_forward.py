@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from models.saved.onnx_model import OnnxModel
-from training.data.pipeline import resize
+from training.data.image_batches import resize
 from training.export.onnx_export import export_onnx
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from tiny import tiny_dataset
 from models.saved.card import read_card
 from models.saved.onnx_model import OnnxModel
 from models.saved.ood import read_ood_detector
-from training.data.pipeline import resize
+from training.data.image_batches import resize
 from training.export import folder_command, ood
 from training.export.ood import fit_ood_detector, last_layer, pooled_features, refit_ood_detector
 from training.export.saved_model import load_saved

@@ -10,7 +10,7 @@ from tiny_models import settle
 from models.grad_cam import with_grad_cam
 from models.heads import attach_head
 from models.saved.onnx_model import OnnxModel
-from training.data.pipeline import resize
+from training.data.image_batches import resize
 from training.export import onnx_export
 from training.export.onnx_export import OnnxExportError, OnnxParityError, export_onnx
 

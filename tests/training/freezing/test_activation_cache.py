@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from models.registry import create_model
-from training.data.pipeline import resize
+from training.data.image_batches import resize
 from training.data.views import apply_view
 from training.freezing import activation_cache as boundary_cache
 from training.freezing.activation_cache import CacheSpaceError, boundary_activations
