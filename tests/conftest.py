@@ -1,13 +1,15 @@
-"""What the tests share: data and a network that are tiny but have all that makes freezing hard, saved models, a cache."""
+"""Fixtures: a tiny data set and network with every feature that matters for freezing, saved models, a cache."""
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as training.cpu has it, which comes too late behind keras here
+os.environ.setdefault(
+    "TF_ENABLE_ONEDNN_OPTS", "1"
+)  # as training.cpu sets it, which here is too late: keras is imported first
 
 import keras
 import pytest
-from browser import chromium, page  # noqa: F401  # fixtures: a browser to look with
+from browser import chromium, page  # noqa: F401  # fixtures
 from tiny import TINY, tiny_dataset
 from tiny_models import save_tiny_models
 
@@ -24,13 +26,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
-    """Every test starts from the same random numbers, whichever ran before it."""
+    """Every test starts from the same random state, whichever ran before it."""
     keras.utils.set_random_seed(0)
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty Thaw cache of the test's own."""
+    """An empty Thaw cache for this test."""
     monkeypatch.setenv("THAW_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -44,13 +46,13 @@ def tiny_network(monkeypatch):
 
 @pytest.fixture
 def dataset():
-    """240 images of 3 classes that a small network can tell apart."""
+    """240 images of 3 classes that a small network can learn."""
     return tiny_dataset()
 
 
 @pytest.fixture
 def own_photographs(monkeypatch):
-    """Only the photographs that come with the project, so that no test fetches the others."""
+    """Only the photographs in the repository, so that no test downloads the others."""
     own = [each for each in photographs.listed_photographs() if each.remote is None]
     monkeypatch.setattr(photographs, "listed_photographs", lambda: own)
     return own

@@ -1,4 +1,4 @@
-"""Two saved models as a finished run leaves them, small enough to be made for every session of tests."""
+"""Two saved models as a finished run writes them, small enough to build in every test session."""
 
 from pathlib import Path
 
@@ -17,17 +17,18 @@ from training.export.ood import last_layer, write_ood_detector
 from training.export.saved_model import save_keras, write_card
 
 SIZE = 16
+FACTS = {
+    "tiny_a": {"resize_mode": "bilinear", "test_accuracy": 0.62, "calibration": Calibration(1.5)},
+    "tiny_b": {"resize_mode": "thumbnail", "test_accuracy": 0.57, "calibration": Calibration(0.8, 1.4)},
+}
 HEADS = {"tiny_a": "dense", "tiny_b": "linear"}
-ACCURACIES = {"tiny_a": 0.62, "tiny_b": 0.57}
-RESIZE_MODES = {"tiny_a": "bilinear", "tiny_b": "thumbnail"}
-CALIBRATIONS = {"tiny_a": Calibration(1.5), "tiny_b": Calibration(0.8, 1.4)}
 
 
 def settle(model: keras.Model, images: np.ndarray, spread: float = 3.0) -> keras.Model:
-    """Make a fresh model answer each image differently: else agreement between two models would mean nothing.
+    """Make an untrained model's predictions differ between images; else agreement of two models would mean nothing.
 
-    Every BatchNormalization gets the statistics of these images, because activations die out with depth, and the logits
-    get mean 0 and deviation `spread` over them, so that every class is some image's best.
+    Every BatchNormalization gets the statistics of these images, because activations die out with depth. The logits get mean
+    0 and deviation `spread` over them, so that every class is the best for some image.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -41,41 +42,26 @@ def settle(model: keras.Model, images: np.ndarray, spread: float = 3.0) -> keras
     return model
 
 
-def tiny_classifier(head: str, seed: int, images: np.ndarray) -> keras.Model:
-    """Build a settled network of ten classes; `images` are (n, SIZE, SIZE, 3) float32 in 0..255."""
-    keras.utils.set_random_seed(seed)
-    backbone = tiny_backbone(SIZE, "keras")
-    model = keras.Model(backbone.input, attach_head(head, backbone.output, len(CLASS_NAMES)), name="tiny")
-    return settle(model, images)
-
-
 def save_tiny_models(root: Path) -> None:
     """Write the folders tiny_a and tiny_b: model.keras, model.onnx with Grad-CAM, card.json; tiny_a has ood.npz too."""
     dataset = tiny_dataset(classes=10)
     images = np.asarray(resize(dataset.x_test[:40], SIZE))
     for seed, (name, head) in enumerate(HEADS.items()):
         folder = root / name
-        model = tiny_classifier(head, seed, images)
+        keras.utils.set_random_seed(seed)
+        backbone = tiny_backbone(SIZE, "keras")
+        model = keras.Model(backbone.input, attach_head(head, backbone.output, len(CLASS_NAMES)), name="tiny")
+        settle(model, images)
         save_keras(model, folder / "model.keras")
         export_onnx(with_grad_cam(model), folder / "model.onnx", images)
         if name == "tiny_a":
-            served, rows = OnnxModel(folder / "model.onnx"), np.arange(240)
-            write_ood_detector(folder, served, last_layer(model), dataset, rows[:160], rows[160:])
-        write_card(
-            folder,
-            model,
-            name="tiny",
-            version="1",
-            labels=CLASS_NAMES,
-            resize_mode=RESIZE_MODES[name],
-            resolution=8,
-            calibration=CALIBRATIONS[name],
-            test_accuracy=ACCURACIES[name],
-            val_accuracy=0.6,
-            command="python train.py --model tiny",
-            recipe="reference",
-            seed=seed,
-            weights="none",
-            data="made up",
-            seconds=1,
-        )
+            exported, rows = OnnxModel(folder / "model.onnx"), np.arange(240)
+            write_ood_detector(folder, exported, last_layer(model), dataset, rows[:160], rows[160:])
+        write_tiny_card(folder, model, labels=CLASS_NAMES, seed=seed, resolution=8, **FACTS[name])
+
+
+def write_tiny_card(folder: Path, model: keras.Model, **facts) -> None:
+    """Write a card with the given facts; the others are made up."""
+    made_up = {"name": "tiny", "version": "1", "val_accuracy": 0.6, "command": "python train.py --model tiny"}
+    made_up |= {"recipe": "reference", "weights": "none", "data": "made up", "seconds": 1}
+    write_card(folder, model, **made_up | facts)

@@ -20,7 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with quiet():
-        from training.export.ship import ship  # imports TensorFlow
+        import keras  # noqa: F401  # here, so that TensorFlow's messages are hidden
+
+        from training.export.ship import ship
     try:
         print(f"Shipped: {ship(options.run, options.name)}")
     except (ValueError, OSError, RuntimeError) as error:
