@@ -152,9 +152,9 @@ def benchmark(results: Path) -> None:
     tables = demo_results.tables(results)
     plots = demo_results.pictures(results)
     if not tables and not plots:
-        gr.Markdown("There are no measurements here. `python benchmark.py --help` says how to make them.")
+        gr.Markdown("There are no results here. `python benchmark.py` lists the experiments.")
     elif tables:
-        gr.Markdown("Measured by `python benchmark.py`; a click on the head of a column sorts by it.")
+        gr.Markdown("Measured by `python benchmark.py`. Click on a column to sort by it.")
     for table in tables:
         gr.Markdown(f"### {table.title}")
         _table(table)

@@ -1,10 +1,10 @@
-"""Pictures of none of CIFAR-10's classes, to measure by: what installed packages bring, noise, and folders of one's own.
+"""Out-of-distribution data sets: images of none of CIFAR-10's classes, from installed packages, noise, and folders.
 
-python -m benchmarks.data.ood_datasets outside/                                     CIFAR-100, which Keras downloads: near-cifar100
-python -m benchmarks.data.ood_datasets outside/ --tiny-imagenet tiny-imagenet-200   and of a copy of Tiny ImageNet: near-tiny_imagenet
-python -m benchmarks.data.ood_datasets outside/ --dtd dtd                           and of a copy of its textures: far-dtd
+python -m benchmarks.data.ood_datasets FOLDER                                     CIFAR-100: near-cifar100
+python -m benchmarks.data.ood_datasets FOLDER --tiny-imagenet tiny-imagenet-200   and of a copy: near-tiny_imagenet
+python -m benchmarks.data.ood_datasets FOLDER --dtd dtd                           and of a copy: far-dtd
 
-`python benchmark.py --ood_detector --outside outside` then measures by them.
+Then: python benchmark.py ood_detection --folder FOLDER
 """
 
 import argparse
@@ -21,10 +21,10 @@ from training.data.dataset import spread
 
 SOURCE = "SOURCE.txt"
 SUFFIXES = {".png", ".jpg", ".jpeg"}
-NOISES = 400  # of each half
-MOST = 1000  # of one half of a folder
-LEAST = 64  # side of a picture, in pixels: none of them is to be told by its size alone
-# In scikit-image: none of these shows one of the ten classes.
+NOISES = 400  # images in each half
+MOST = 1000  # images in each half of a folder
+SIDE = 64  # pixels, so that no image is recognised by its size alone
+# In scikit-image; none shows one of the ten classes.
 PICTURES = (
     "camera",
     "astronaut",
@@ -39,52 +39,28 @@ PICTURES = (
     "text",
 )
 TEXTURES = ("brick", "grass", "gravel")
-CIFAR100_IMAGES = 916  # as many as a shortened copy of its file held, by which this was first measured
+CIFAR100_IMAGES = 916  # as in the recorded results
 DTD_CLASSES = 10
-# Of Tiny ImageNet: cats, dogs, birds, frogs, cars, vans and boats. Hoofed animals of other kinds than deer and horses stay.
-NEAR_THE_TEN = frozenset(
-    (
-        "n02123045",
-        "n02123394",
-        "n02124075",
-        "n02085620",
-        "n02094433",
-        "n02099601",
-        "n02099712",
-        "n02106662",
-        "n02113799",
-        "n01855672",
-        "n02002724",
-        "n02056570",
-        "n02058221",
-        "n01641577",
-        "n01644900",
-        "n02814533",
-        "n03100240",
-        "n03670208",
-        "n04285008",
-        "n03977966",
-        "n03796401",
-        "n03662601",
-        "n03447447",
-    )
-)
+# Classes of Tiny ImageNet near one of the ten: cats, dogs, birds, frogs, cars, vans and boats.
+NEAR_THE_TEN = """
+n02123045 n02123394 n02124075 n02085620 n02094433 n02099601 n02099712 n02106662
+n02113799 n01855672 n02002724 n02056570 n02058221 n01641577 n01644900 n02814533
+n03100240 n03670208 n04285008 n03977966 n03796401 n03662601 n03447447
+"""
 
 
-def outside_sets(half: str, folder: Path | None = None) -> dict[str, list[Image.Image] | list[Path]]:
-    """Return the sets by name, RGB pictures or files of pictures each.
+def ood_datasets(half: str, folder: Path | None = None) -> dict[str, list[Image.Image] | list[Path]]:
+    """Return the data sets by name, as RGB images or files.
 
-    A set "far ..." is of another kind, "near ..." of other classes of the same kind.
-
-    Noise is drawn anew for each half; of a texture it has the upper or the lower part; of every other set every second picture.
+    "near ..." holds other classes of the same kind, "far ..." other kinds of images. The halves of a set share no image:
+    noise is drawn anew, a texture is cut in two, of every other set each half takes every second image.
 
     Args:
-        half: "choice" to choose by, "report" to state.
-        folder: with folders of pictures in it, each a set of its own, named `near-...` or `far-...`; None for none. See
-            `source_of` for where such a set is from.
+        half: "choice" to make choices on, "report" to report on.
+        folder: with folders of images named `near-...` or `far-...`, each a further data set; None for none.
 
     Raises:
-        ValueError: an unknown half, or a folder in which there is no such set, or an empty one.
+        ValueError: an unknown half, or a folder without such a data set, or with an empty one.
     """
     if half not in HALVES:
         raise ValueError(f"half must be one of {', '.join(HALVES)}. Received: half={half!r}")
@@ -94,17 +70,17 @@ def outside_sets(half: str, folder: Path | None = None) -> dict[str, list[Image.
     if folder is not None:
         named = sorted(path for path in folder.iterdir() if path.is_dir() and path.name.startswith(("near-", "far-")))
         if not named:
-            raise ValueError(f"{folder} must hold folders of pictures, named near-... or far-... Received: none")
+            raise ValueError(f"{folder} must hold folders of images named near-... or far-... Received: none")
         for each in named:
             files = sorted(path for path in each.rglob("*") if path.suffix.lower() in SUFFIXES)[every_second]
             if not files:
-                raise ValueError(f"{each} must hold at least two pictures ({', '.join(sorted(SUFFIXES))}).")
+                raise ValueError(f"{each} must hold at least two images ({', '.join(sorted(SUFFIXES))}).")
             sets[each.name.replace("-", " ", 1)] = spread(files, MOST)
     return sets
 
 
 def source_of(name: str, folder: Path | None = None) -> str:
-    """Return where a set is from: the first line of SOURCE.txt in its folder, "" where none says so or it needs no saying."""
+    """Return where a data set is from: the first line of SOURCE.txt in its folder, or "" if there is none."""
     if folder is None:
         return ""
     file = folder / name.replace(" ", "-", 1) / SOURCE
@@ -115,8 +91,7 @@ def source_of(name: str, folder: Path | None = None) -> str:
 def write_cifar100(folder: Path) -> Path:
     """Write the first test images of CIFAR-100 (Krizhevsky 2009) as PNGs into `folder`/near-cifar100, and return that.
 
-    Its classes are other ones than CIFAR-10's, of the same kind; a few, such as pickup trucks, come near. Keras downloads it
-    (170 MB) and checks its sum.
+    None of its classes is one of CIFAR-10's; a few, such as pickup trucks, are similar. Keras downloads it (170 MB).
     """
     import keras
 
@@ -129,18 +104,15 @@ def write_cifar100(folder: Path) -> Path:
 def write_tiny_imagenet(folder: Path, copy: Path) -> Path:
     """Write every fourth validation image of Tiny ImageNet (Stanford 2015) into `folder`/near-tiny_imagenet, and return that.
 
-    Classes that come near one of the ten are left out: see `NEAR_THE_TEN`.
-
     Args:
-        folder: of the sets.
-        copy: the unpacked data set, which has val/val_annotations.txt in it.
+        folder: of the data sets.
+        copy: the unpacked original, with val/val_annotations.txt. Classes in `NEAR_THE_TEN` are left out.
     """
     lines = (copy / "val" / "val_annotations.txt").read_text(encoding="utf-8").splitlines()
     labels = dict(line.split("\t")[:2] for line in lines)
-    names = sorted(name for name, label in labels.items() if label not in NEAR_THE_TEN)[::4]
-    source = (
-        f"every fourth validation image of Tiny ImageNet, without {len(NEAR_THE_TEN)} classes that come near the ten"
-    )
+    excluded = NEAR_THE_TEN.split()
+    names = sorted(name for name, label in labels.items() if label not in excluded)[::4]
+    source = f"every fourth validation image of Tiny ImageNet, without {len(excluded)} classes that come near the ten"
     return _write(folder / "near-tiny_imagenet", ((name, copy / "val" / "images" / name) for name in names), source)
 
 
@@ -148,11 +120,11 @@ def write_dtd(folder: Path, copy: Path) -> Path:
     """Write the first ten classes of the Describable Textures Dataset (Cimpoi et al. 2014) into `folder`/far-dtd.
 
     Args:
-        folder: of the sets.
-        copy: the unpacked data set, which has images/banded and the others in it.
+        folder: of the data sets.
+        copy: the unpacked original, with images/banded and the others.
 
     Returns:
-        The set's folder.
+        The folder of the data set.
     """
     kinds = sorted(path for path in (copy / "images").iterdir() if path.is_dir())[:DTD_CLASSES]
     files = [file for kind in kinds for file in sorted(kind.glob("*.jpg"))]
@@ -161,7 +133,7 @@ def write_dtd(folder: Path, copy: Path) -> Path:
 
 
 def _write(target: Path, pictures: Iterable[tuple[str, Image.Image | Path]], source: str) -> Path:
-    """Make a set of images, or copies of files, under their names: whole or not at all."""
+    """Write images, or copies of files, into a folder, atomically."""
     partial = target.with_name(f".partial-{target.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -177,7 +149,7 @@ def _write(target: Path, pictures: Iterable[tuple[str, Image.Image | Path]], sou
 
 
 def _of_packages(every_second: slice) -> dict[str, list[Image.Image]]:
-    """Return the sets of installed packages. Tiles of one picture are in one half, those of a texture in either part of it."""
+    """Return the data sets of installed packages. All tiles of a picture are in one half; a texture is cut in two."""
     from skimage import data
     from sklearn.datasets import load_digits
 
@@ -215,17 +187,15 @@ def _rgb(array: np.ndarray) -> Image.Image:
 
 
 def _enlarged(array: np.ndarray) -> Image.Image:
-    return _rgb(array).resize((LEAST, LEAST), Image.Resampling.BICUBIC)
+    return _rgb(array).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fetch what can be fetched, and return the exit status."""
+    """Write the data sets that are available, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the folders of pictures go")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the data sets go")
     parser.add_argument("--tiny-imagenet", type=Path, metavar="COPY", help="the unpacked folder tiny-imagenet-200")
-    parser.add_argument(
-        "--dtd", type=Path, metavar="COPY", help="the unpacked folder of the Describable Textures Dataset"
-    )
+    parser.add_argument("--dtd", type=Path, metavar="COPY", help="the unpacked Describable Textures Dataset")
     options = parser.parse_args(arguments)
     try:
         if options.tiny_imagenet:
@@ -233,16 +203,13 @@ def main(arguments: list[str] | None = None) -> int:
         if options.dtd:
             print(write_dtd(options.folder, options.dtd))
     except (OSError, ValueError) as error:
-        print(f"outside: {error}", file=sys.stderr)
+        print(f"ood_datasets: {error}", file=sys.stderr)
         return 1
     try:
         print(write_cifar100(options.folder))
-    except Exception as error:  # of Keras's download, which wraps what went wrong in a bare one
-        print(
-            f"outside: CIFAR-100 could not be had: {error}\nTry again, or put pictures into {options.folder}/near-NAME "
-            "yourself.",
-            file=sys.stderr,
-        )
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        hint = f"Try again, or put images into {options.folder}/near-NAME."
+        print(f"ood_datasets: Could not fetch CIFAR-100: {error}. {hint}", file=sys.stderr)
         return 1
     return 0
 

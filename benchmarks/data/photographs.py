@@ -1,8 +1,8 @@
-"""Photographs of CIFAR-10's ten classes as people upload them; authors, licences and sources are in photographs/SOURCES.csv.
+"""Photographs of CIFAR-10's ten classes; authors, licences and sources are in photographs/SOURCES.csv.
 
-A sixth of them comes with the project, the others stay with those who keep them: fetched once (40 MB), checked by their sums.
+A sixth of them is in the repository. The others are downloaded once (40 MB) and checked by their SHA-256.
 
-python -m benchmarks.data.photographs     fetch them now
+python -m benchmarks.data.photographs     download them now
 """
 
 import argparse
@@ -11,26 +11,23 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from benchmarks.data.remote_files import FileUnavailableError, RemoteFile
+from runtime.progress import ProgressBar
 
 FOLDER = Path(__file__).with_name("photographs")
-HALVES = (
-    "choice",
-    "report",
-)  # what is chosen by looking at photographs, and what is reported of it, use different ones
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "cat.jpg"  # what servers are loaded with
+HALVES = ("choice", "report")  # choices are made on one half, results are reported on the other
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph of one clear object.
+    """A photograph of one object.
 
     Attributes:
         file: the class that it shows and a file name, such as "cat/kitten.jpg".
         half: "choice" or "report".
-        author, licence, source: as the place that it was found at states them.
-        address: of its original; empty where it comes with the project.
+        author, licence, source: as the place where it was found states them.
+        address: of the original; empty if the photograph is in the repository.
         sha256: of the file at that address.
     """
 
@@ -49,40 +46,39 @@ class Photograph:
 
     @property
     def remote(self) -> RemoteFile | None:
-        """The original that stays elsewhere; None where the photograph comes with the project."""
+        """The original elsewhere; None if the photograph is in the repository."""
         return RemoteFile(self.address, self.sha256, f"photographs/{self.file}") if self.address else None
 
     @property
     def path(self) -> Path:
-        """The picture's file, once it is fetched."""
+        """The file, once it is downloaded."""
         return self.remote.cached if self.remote else FOLDER / self.file
 
 
 def listed_photographs() -> list[Photograph]:
-    """Return what is known of every photograph, in the order of classes and names, fetched or not."""
+    """Return all photographs by class and name, without downloading any."""
     with open(FOLDER / "SOURCES.csv", encoding="utf-8", newline="") as file:
         return [Photograph(**row) for row in csv.DictReader(file)]
 
 
 def photographs(half: str | None = None) -> list[Photograph]:
-    """Return the photographs of one half, or all of them, each with its file there.
+    """Return the photographs of one half, or all of them, and download those that are not in the cache.
 
     Raises:
         ValueError: an unknown half.
-        FileUnavailableError: one can neither be found in the cache nor downloaded.
+        FileUnavailableError: if one is neither in the cache nor can be downloaded.
     """
     if half is not None and half not in HALVES:
         raise ValueError(f"half must be one of {', '.join(HALVES)}, or None. Received: half={half!r}")
     found = [each for each in listed_photographs() if half in (None, each.half)]
-    for each in tqdm(
-        [each for each in found if each.remote], desc="photographs", unit=" files", disable=None, leave=False
-    ):
-        each.remote.fetch()
+    remote = [each.remote for each in found if each.remote]
+    for each in ProgressBar(remote, desc="photographs", unit=" files", leave=False):
+        each.fetch()
     return found
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fetch all photographs, and return the exit status."""
+    """Download all photographs, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args(arguments)
     try:
@@ -90,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     except FileUnavailableError as error:
         print(f"photographs: {error}", file=sys.stderr)
         return 1
-    print(f"{len(found)} photographs are there, {sum(each.remote is None for each in found)} of them with the project.")
+    print(f"{len(found)} photographs, {sum(each.remote is None for each in found)} of them in the repository.")
     return 0
 
 

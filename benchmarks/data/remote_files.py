@@ -1,4 +1,4 @@
-"""Single files that others keep on the web, taken by their checksum and only once."""
+"""Files on the web that the repository does not hold: downloaded once, checked by their SHA-256."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,16 +7,16 @@ from runtime.files import cache_folder, download, locked, sha256_of
 
 
 class FileUnavailableError(RuntimeError):
-    """A file that cannot be had from where it is kept; the message says where to put it by hand."""
+    """A file that could not be fetched; the message says where to put it."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at an address, which is not handed on with the project.
+    """A file at an address.
 
     Attributes:
         address: its URL; of a repository, at a fixed commit.
-        sha256: its checksum, 64 hexadecimal digits.
+        sha256: 64 hexadecimal digits.
         name: its path inside the cache, such as "photographs/cat/kitten.jpg".
     """
 
@@ -26,29 +26,29 @@ class RemoteFile:
 
     @property
     def cached(self) -> Path:
-        """Where it lies in the cache, or will."""
+        """Its path in the cache, whether it is there or not."""
         return cache_folder() / self.name
 
     @property
     def is_cached(self) -> bool:
-        """Whether it is there, whole."""
+        """Whether the cache holds it undamaged."""
         return self.cached.is_file() and sha256_of(self.cached) == self.sha256
 
     def fetch(self) -> Path:
-        """Return the path of the file: from the cache, else downloaded.
+        """Return the path of the file in the cache, and download it if it is not there.
 
         Raises:
-            FileUnavailableError: if the host is out of reach, or has another file there.
+            FileUnavailableError: if the host is out of reach, or the file there is another one.
         """
         target = self.cached
         with locked(target):
             if not self.is_cached:
-                what = "another file is there, or a damaged one" if target.exists() else "nothing is there"
+                found = "another or damaged file" if target.exists() else "nothing"
                 try:
                     download(self.address, target, self.sha256)
                 except Exception as error:
                     raise FileUnavailableError(
-                        f"{self.address} cannot be had: {error}. By hand: get it where there is a network, and put it at "
-                        f"{target} ({what}; its sha256 must be {self.sha256})."
+                        f"Could not fetch {self.address}: {error}. Download it elsewhere and put it at {target}, with sha256 "
+                        f"{self.sha256}. Found there: {found}."
                     ) from error
         return target

@@ -1,1 +1,20 @@
-"""One file per experiment that stands behind a number in README, report or demo."""
+"""One module for each experiment. Its docstring holds the question, the command, the cost and the result file.
+
+Every module exports `add_arguments(parser)` and `run(options) -> dict`. `options` hold `runs` and `results`, two folders,
+besides the experiment's own arguments.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+
+def experiments() -> dict[str, dict[str, str]]:
+    """Return `question`, `command`, `cost` and `result` of each experiment by its name, without importing any of them."""
+    files = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+    return {path.stem: _described(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))) for path in files}
+
+
+def _described(docstring: str) -> dict[str, str]:
+    lines = re.findall(r"^(Command|Cost|Result): (.+)$", docstring, re.MULTILINE)
+    return {"question": docstring.splitlines()[0], **{name.lower(): text for name, text in lines}}

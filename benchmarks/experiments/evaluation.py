@@ -1,25 +1,22 @@
-"""The models that ship, measured on the test images in every respect that the report shows."""
+"""How do the shipped models perform in detail: per class, calibration, selective accuracy, mistakes?
 
-import logging
+Command: python benchmark.py evaluation
+Cost: 2 minutes
+Result: results/evaluation.json, results/mistakes.png
+"""
+
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
-from training.review_lists import fetch_review
 
-from benchmarks.data.remote_files import FileUnavailableError
-from benchmarks.experiments.reference import record
-from benchmarks.measures.diagnosis import (
-    confident_mistakes,
-    confusion_pairs,
-    coverage_curve,
-    reliability,
-    without_doubtful,
-)
+from benchmarks.measures.diagnosis import confident_mistakes, confusion_pairs, coverage_curve, reliability
 from benchmarks.report.figures import plot_mistakes
+from benchmarks.results import record
+from inference.explain import heat_map
+from inference.model_store import SAVED_MODELS
 from models.saved.card import ONNX_FILE
-from models.saved.onnx_model import OnnxModel
+from runtime.progress import ProgressBar
 from runtime.validation import require
 from training.data.cifar10 import load_cifar10
 from training.data.dataset import ImageDataset
@@ -27,34 +24,41 @@ from training.data.image_batches import resize
 from training.evaluation import calibration, class_order, evaluate, predict_probabilities
 from training.export.saved_model import SavedModel, load_saved
 
-logger = logging.getLogger(__name__)
 FROM, TO = "custom_cnn", "mobilenet_v2"  # whose confusions are compared
-MISTAKES = 12  # pictures in the grid
+MISTAKES = 12  # images in the grid
+
+
+def add_arguments(parser) -> None:
+    """Add nothing."""
+
+
+def run(options) -> dict:
+    """Evaluate all shipped models."""
+    return evaluate_saved_models(SAVED_MODELS, options.results)
 
 
 def evaluate_saved_models(store: Path, results: Path) -> dict:
-    """Measure every model on the store, and record what the report shows; draw the surest mistakes of `mobilenet_v2`.
+    """Evaluate every model in a folder on the test images, and draw the most confident mistakes of `mobilenet_v2`.
 
-    Nothing is chosen by it: models, calibrations and names are those of the cards.
+    Nothing is selected by it: models and calibrations are those of the cards.
 
     Args:
         store: the folder of saved models, with `custom_cnn` and `mobilenet_v2` in it.
-        results: where `evaluation.json` and `mistakes.png` go.
+        results: the folder of the result file and the picture.
 
     Raises:
-        ValueError: if the store lacks a model whose confusions are compared, or one of them answers other classes.
+        ValueError: if a model whose confusions are compared is missing, or has other classes.
     """
     folders = sorted(path.parent for path in store.glob(f"*/{ONNX_FILE}"))
-    require(
-        {FROM, TO} <= {folder.name for folder in folders}, f"{FROM} and {TO} must be on the store", store=str(store)
-    )
-    dataset, review = load_cifar10(), _review()
+    present = {FROM, TO} <= {folder.name for folder in folders}
+    require(present, f"{FROM} and {TO} must be in the folder of saved models", store=str(store))
+    dataset = load_cifar10()
     rows = {}
-    for folder in tqdm(folders, desc="store", unit=" models", disable=None):
+    for folder in ProgressBar(folders, desc="evaluation", unit=" models"):
         saved = load_saved(folder / ONNX_FILE)
         order = class_order(saved, dataset)
         probabilities = predict_probabilities(saved.model, dataset.x_test, saved.image_size)[:, order]
-        rows[folder.name] = _measured(saved, probabilities, dataset, review)
+        rows[folder.name] = _measured(saved, probabilities, dataset)
         if folder.name == TO:
             _draw_mistakes(saved, order, probabilities, dataset, results / "mistakes.png")
     pairs = confusion_pairs(rows[FROM]["confusion_matrix"], rows[TO]["confusion_matrix"], dataset.class_names)
@@ -65,21 +69,11 @@ def evaluate_saved_models(store: Path, results: Path) -> dict:
             "class_names": list(dataset.class_names),
             "models": rows,
             "pairs": {"from": FROM, "to": TO, "rows": pairs},
-            "review": {name: {**each, "images": len(each["images"])} for name, each in review.items()},
         },
     )
 
 
-def _review() -> dict:
-    """Return the lists of doubtful test images, none of them where one cannot be had."""
-    try:
-        return fetch_review()
-    except FileUnavailableError as error:
-        logger.warning("The accuracy without doubtful test images is left out. %s", error)
-        return {}
-
-
-def _measured(saved: SavedModel, probabilities: np.ndarray, dataset: ImageDataset, review: dict) -> dict:
+def _measured(saved: SavedModel, probabilities: np.ndarray, dataset: ImageDataset) -> dict:
     labels, card = dataset.y_test, saved.card
     calibrated = card.calibration(probabilities)
     metrics = evaluate(probabilities, labels, dataset.class_names)
@@ -92,7 +86,6 @@ def _measured(saved: SavedModel, probabilities: np.ndarray, dataset: ImageDatase
         "calibration": calibration(probabilities, labels, card.calibration),
         "reliability": {"before": reliability(probabilities, labels), "after": reliability(calibrated, labels)},
         "coverage": coverage_curve(calibrated, labels),
-        "doubtful": without_doubtful(probabilities.argmax(axis=1) == labels, review),
     }
 
 
@@ -101,21 +94,14 @@ def _draw_mistakes(
 ) -> None:
     calibrated = saved.card.calibration(probabilities)
     rows = confident_mistakes(calibrated, dataset.y_test, MISTAKES)
-    answers = calibrated[rows].argmax(axis=1)
+    predicted = calibrated[rows].argmax(axis=1)
     names = dataset.class_names
     captions = [
-        f"{names[answer]}, {calibrated[row, answer]:.0%}\nlabelled {names[dataset.y_test[row]]}"
-        for row, answer in zip(rows, answers, strict=True)
+        f"{names[label]}, {calibrated[row, label]:.0%}\nlabelled {names[dataset.y_test[row]]}"
+        for row, label in zip(rows, predicted, strict=True)
     ]
     images = dataset.x_test[rows]
-    plot_mistakes(
-        images, _heat(saved.model, resize(images, saved.image_size), np.asarray(order)[answers]), captions, path
-    )
-
-
-def _heat(model: OnnxModel, images: np.ndarray, answers: Sequence[int]) -> np.ndarray:
-    """Return Grad-CAM's maps of the answered classes, (n, h, w) in 0..1."""
-    _, features, weights = model.outputs(images)  # see `models.grad_cam`
-    chosen = weights[np.arange(len(answers)), answers]  # (n, C)
-    heat = np.maximum(np.einsum("nhwc,nc->nhw", features, chosen), 0)
-    return heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
+    _, features, weights = saved.model.outputs(resize(images, saved.image_size))
+    outputs = np.asarray(order)[predicted]  # the model's own indices of the predicted classes
+    heat = np.stack([heat_map(features[i], weights[i, output]) for i, output in enumerate(outputs)])
+    plot_mistakes(images, heat, captions, path)

@@ -1,201 +1,157 @@
-"""Which score tells pictures of something else from pictures of the ten classes, and how well what ships does."""
+"""How well do the shipped OOD detectors separate the ten classes from other images, and how many images do they flag?
+
+Command: python benchmark.py ood_detection [--folder FOLDER]
+Cost: about 5 minutes for all models (`python -m benchmarks.data.ood_datasets FOLDER` fetches further data sets)
+Result: results/ood_detection.json
+"""
 
 import hashlib
 import itertools
-import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
+from sklearn.metrics import roc_auc_score
 
-from benchmarks.data.ood_datasets import outside_sets, source_of
+from benchmarks.data.ood_datasets import ood_datasets, source_of
 from benchmarks.data.photographs import HALVES, photographs
-from benchmarks.experiments.reference import origin, record
-from benchmarks.experiments.uploads import CLEAN
-from benchmarks.measures.ood_scores import SCORES, SHIPPED, WITHOUT_LOGITS, Learned, auroc
-from models.saved.card import CARD_FILE, ONNX_FILE, OOD_FILE, default_model, read_card
-from models.saved.onnx_model import OnnxModel
-from models.saved.ood import OOD_THRESHOLD, read_ood_detector
+from benchmarks.measures.conditions import CLEAN
+from benchmarks.results import origin, read, record
+from inference.classifier import Classifier, load_classifier
+from inference.model_store import SAVED_MODELS, ModelStore
+from models.saved.card import CARD_FILE, ONNX_FILE, default_model, read_card
+from models.saved.ood import OOD_THRESHOLD
+from runtime.progress import ProgressBar
 from training.data.cifar10 import load_cifar10
-from training.data.dataset import spread
 from training.data.views import find_corruption
-from training.export.ood import BATCH, averaged_maps, fit_ood_detector, pooled_features
-from training.export.saved_model import load_saved
 
 log = logging.getLogger(__name__)
 
-Upload = Image.Image | Path | np.ndarray
-
-
-class Answering(Protocol):
-    """What answers uploads; `inference.classifier.Classifier` is one."""
-
-    def view(self, source: Upload) -> Any:
-        """Return what the model sees, with `pixels`: (S, S, 3) float32 in 0..255."""
-
-    def classify(self, source: list[Upload]) -> list[Any]:
-        """Return the answers, each with `top`, pairs of label and probability, and `in_distribution`."""
-
-
-LEARNED = 10_000  # training images that the scores know; what ships keeps fewer
-TESTED = 2000  # test images, the first ones
-UPLOADED = 500  # of these, in each of
+TEST_IMAGES = 2000  # the first ones of the test set
+UPLOADS = 500  # of these, under each condition
 CONDITIONS = (CLEAN, "jpeg_30", "jpeg_10", "bicubic_16", "bicubic_224+jpeg_90", "stretch_1.5", "screenshot_0.25")
-# Kept sizes that are tried beside the one that ships: (images, directions, neighbours).
-SIZES = (
-    (10_000, 128, 10),
-    (2000, 128, 10),
-    (2000, 64, 50),
-    (2000, 64, 10),
-    (2000, 64, 1),
-    (2000, 32, 10),
-    (1000, 64, 10),
-)
+DETECTOR = "as shipped"  # the name of its scores in the result file
+BATCH = 64
 
 
-def ood_detection(
-    open_model: Callable[[Path], Answering],
-    store: Path,
-    results: Path,
-    models: Sequence[str],
-    folder: Path | None = None,
-) -> dict:
-    """Compare scores on pictures of other things, and record how often each ranks them below pictures of the ten classes.
+def add_arguments(parser) -> None:
+    """Add the models and a folder of further data sets."""
+    parser.add_argument("--models", nargs="+", default=(), metavar="NAME", help="shipped models (default: all)")
+    parser.add_argument("--folder", type=Path, help="with folders of images named near-NAME and far-NAME")
 
-    One half of the pictures stands against validation images: by that half a score may be chosen. The other half stands
-    against test images. Test images are also asked as people would upload them: how many of those are called unlike, and how
-    many of the answers are right that are called so and that are not.
+
+def run(options) -> dict:
+    """Measure shipped models."""
+    return ood_detection(SAVED_MODELS, options.results, options.models or list(ModelStore().cards), options.folder)
+
+
+def ood_detection(store: Path, results: Path, models: Sequence[str], folder: Path | None = None) -> dict:
+    """Measure the OOD detector of each model on the half "report" of every OOD data set.
+
+    AUROC is measured against test images and against photographs of the ten classes. Test images are also changed as people
+    would upload them: how many are flagged, and how many predictions are right among those flagged and the rest.
 
     Args:
-        open_model: from a saved model's folder to what answers with it.
         store: the folder of saved models.
-        results: where `ood_detector.json` goes; rows of other models in it stay.
-        models: names of folders on the store; scores that need logits are left out where the head is not a mean and one
-            Dense layer, models without `ood.npz` altogether.
-        folder: with further sets, see `outside_sets`.
+        results: the folder of the result file; rows of other models in it stay.
+        models: names of folders in the store; models without an OOD detector are left out.
+        folder: of further data sets, see `ood_datasets`.
 
     Raises:
-        ValueError: if the file holds rows that were measured on other sets.
-        FileUnavailableError: a photograph can neither be found in the cache nor downloaded.
+        ValueError: if the file holds rows that were measured on other data sets.
+        FileUnavailableError: if a photograph is neither in the cache nor can be downloaded.
     """
-    opened = {name: OnnxModel(store / name / ONNX_FILE) for name in models}  # a wrong name is told now
-    photographs()  # fetched now: what cannot be had is told before anything is asked
-    sets = {half: outside_sets(half, folder) for half in HALVES}
-    path = results / "ood_detection.json"
-    shown = {
-        "learned_images": LEARNED,
-        "test_images": TESTED,
-        "upload_images": UPLOADED,
-        "unlike": OOD_THRESHOLD,
-        "sets": {
-            each: {
-                **{half: len(sets[half][each]) for half in HALVES},
-                "source": source_of(each, folder),
-                "sha256": _digest(sets[half][each] for half in HALVES),
-            }
-            for each in sets[HALVES[0]]
-        },
+    classifiers = {name: load_classifier(store / name) for name in models}
+    photographs()  # fetched before the long work begins
+    sets = {half: ood_datasets(half, folder) for half in HALVES}
+    described = {
+        name: {
+            **{half: len(sets[half][name]) for half in HALVES},
+            "source": source_of(name, folder),
+            "sha256": _digest(sets[half][name] for half in HALVES),
+        }
+        for name in sets["report"]
     }
-    rows = _known_rows(path, shown)
-    result: dict = {}
-    for name, model in tqdm(opened.items(), desc="ood_detector", unit=" models"):
-        if OOD_FILE not in read_card(store / name / CARD_FILE).sha256:
-            log.warning("%s has no %s, and is left out.", name, OOD_FILE)
+    setting = {"test_images": TEST_IMAGES, "upload_images": UPLOADS, "unlike": OOD_THRESHOLD, "sets": described}
+    path = results / "ood_detection.json"
+    result = read(path, setting)
+    for name, classifier in ProgressBar(classifiers.items(), desc="OOD detection", unit=" models"):
+        if classifier.ood_detector is None:
+            log.warning("%s has no OOD detector, and is left out.", name)
             continue
-        rows[name] = origin() | _compared(store / name, model, open_model(store / name), sets)
+        rows = {**result.get("models", {}), name: origin() | _measured(classifier, sets["report"])}
         default = default_model({each: read_card(store / each / CARD_FILE) for each in sorted(rows)})
-        result = record(
-            path, {**shown, "default": default, "models": rows}
-        )  # after each, so that an interruption loses none
+        # after each, so that an interruption loses none
+        result = record(path, {**setting, "default": default, "models": rows})
     return result
 
 
-def _known_rows(path: Path, shown: Mapping) -> dict[str, dict]:
-    if not path.exists():
-        return {}
-    stored = json.loads(path.read_text())
-    if any(stored[name] != shown[name] for name in shown):
-        raise ValueError(f"{path} holds rows of other sets: move it away first. Received: {', '.join(shown['sets'])}")
-    return stored["models"]
-
-
 def _digest(halves: Iterable[Sequence[Image.Image | Path]]) -> str:
-    """Return the SHA-256 of all pictures of a set: of files their bytes, of images their pixels."""
+    """Return the SHA-256 of all images of a data set: the bytes of files, the pixels of arrays."""
     digest = hashlib.sha256()
-    for picture in itertools.chain.from_iterable(halves):
-        digest.update(picture.read_bytes() if isinstance(picture, Path) else picture.tobytes())
+    for image in itertools.chain.from_iterable(halves):
+        digest.update(image.read_bytes() if isinstance(image, Path) else image.tobytes())
     return digest.hexdigest()
 
 
-def _compared(folder: Path, model: OnnxModel, opened: Answering, sets: Mapping[str, Mapping[str, list]]) -> dict:
-    saved = load_saved(folder / ONNX_FILE)
-    dataset, training, validation = saved.split(load_cifar10())
-    training = spread(training, LEARNED)
+def _measured(classifier: Classifier, sets: Mapping[str, Sequence]) -> dict:
+    dataset, detector = load_cifar10(), classifier.ood_detector
+    own = [each.path for each in photographs("report")]
+    in_distribution = {"of the ten classes": list(dataset.x_test[:TEST_IMAGES]), "photographs": own}
+    features = {name: features_of(classifier, images)[1] for name, images in {**in_distribution, **sets}.items()}
+    scores = {name: detector.scores(each) for name, each in features.items()}
 
-    def features_of(pictures: Sequence[Image.Image | Path]) -> np.ndarray:
-        starts = range(0, len(pictures), BATCH)
-        batches = (
-            np.stack([opened.preprocess(each).pixels for each in pictures[start : start + BATCH]]) for start in starts
-        )
-        return averaged_maps(model, batches, len(pictures))
+    def areas(inside: str) -> dict:
+        return {DETECTOR: {"report": {name: auroc(scores[inside], scores[name]) for name in sets}}}
 
-    learned, held_back, tested = (
-        pooled_features(model, images)
-        for images in (dataset.x_train[training], dataset.x_train[validation], dataset.x_test[:TESTED])
-    )
-    inside = {"choice": held_back, "report": tested}
-    outside = {half: {name: features_of(pictures) for name, pictures in named.items()} for half, named in sets.items()}
-    own = {half: [each.path for each in photographs(half)] for half in HALVES}
-    of_own = {half: features_of(paths) for half, paths in own.items()}
-    shipped = read_ood_detector(folder, saved.card)
-    last = shipped.kernel, shipped.bias
-    known = Learned(learned, dataset.y_train[training], *last)
-    scores = {name: make(known) for name, make in SCORES.items() if shipped.kernel.size or name in WITHOUT_LOGITS}
-    for bank, directions, k in SIZES:
-        if directions < learned.shape[1]:
-            smaller = fit_ood_detector(learned, held_back, *last, bank=bank, dimensions=directions, k=k)
-            scores[f"{bank} images, {directions} directions, k = {k}"] = smaller.scores
-    scores[SHIPPED] = shipped.scores
-
-    def ranked(like: Mapping[str, np.ndarray]) -> dict[str, dict]:
-        return {
-            name: {
-                half: {each: auroc(score(like[half]), score(features)) for each, features in outside[half].items()}
-                for half in HALVES
-            }
-            for name, score in scores.items()
-        }
-
-    asked = {"of the ten classes": dataset.x_test[:TESTED], "photographs": own["report"], **sets["report"]}
-    answers = {name: opened.classify(list(pictures)) for name, pictures in asked.items()}
-    images = [Image.fromarray(image) for image in dataset.x_test[:UPLOADED]]
-    names = [dataset.class_names[label] for label in dataset.y_test[:UPLOADED]]
+    images = [Image.fromarray(image) for image in dataset.x_test[:UPLOADS]]
+    labels = [dataset.class_names[label] for label in dataset.y_test[:UPLOADS]]
     return {
-        "sha256": saved.card.sha256[ONNX_FILE],
-        "scores": ranked(inside),
-        "scores_of_photographs": ranked(of_own),
-        "unlike": {name: float(_unlike(found).mean()) for name, found in answers.items()},
+        "sha256": classifier.card.sha256[ONNX_FILE],
+        "scores": areas("of the ten classes"),
+        "scores_of_photographs": areas("photographs"),
+        "unlike": {name: float(_flagged(classifier, each).mean()) for name, each in features.items()},
         "uploads": {
-            name: _doubted(opened, images if name == CLEAN else list(map(find_corruption(name), images)), names)
+            name: _flagged_uploads(
+                classifier, images if name == CLEAN else list(map(find_corruption(name), images)), labels
+            )
             for name in CONDITIONS
         },
     }
 
 
-def _unlike(answers: Iterable[Any]) -> np.ndarray:
-    return np.array([each.in_distribution < OOD_THRESHOLD for each in answers])
+def features_of(classifier: Classifier, images: Sequence) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities (n, classes), and features (n, C) averaged over the last feature map, of uploads."""
+    found = []
+    for start in range(0, len(images), BATCH):
+        pixels = np.stack([classifier.preprocess(image).pixels for image in images[start : start + BATCH]])
+        probabilities, features, _ = classifier.engine.outputs(pixels)
+        found.append((probabilities, features.mean(axis=(1, 2))))
+    return tuple(map(np.concatenate, zip(*found, strict=True)))
 
 
-def _doubted(opened: Answering, pictures: list[Image.Image], labels: Sequence[str]) -> dict[str, float | None]:
-    answers = opened.classify(pictures)
-    unlike = _unlike(answers)
-    right = np.array([each.top[0][0] for each in answers]) == np.array(labels)
+def auroc(in_distribution: np.ndarray, out_of_distribution: np.ndarray) -> float:
+    """Return the probability that an in-distribution image has the higher score: 0.5 by chance, 1 at best."""
+    truth = np.repeat([1, 0], [len(in_distribution), len(out_of_distribution)])
+    return float(roc_auc_score(truth, np.concatenate([in_distribution, out_of_distribution])))
+
+
+def _flagged(classifier: Classifier, features: np.ndarray) -> np.ndarray:
+    return classifier.ood_detector.in_distribution(features) < OOD_THRESHOLD
+
+
+def _flagged_uploads(classifier: Classifier, images: Sequence, labels: Sequence[str]) -> dict[str, float | None]:
+    probabilities, features = features_of(classifier, images)
+    flagged = _flagged(classifier, features)
+    correct = np.array(classifier.card.labels)[probabilities.argmax(axis=1)] == np.array(labels)
 
     def share(which: np.ndarray) -> float | None:
-        return float(right[which].mean()) if which.any() else None
+        return float(correct[which].mean()) if which.any() else None
 
-    return {"unlike": float(unlike.mean()), "accuracy_of_unlike": share(unlike), "accuracy_of_others": share(~unlike)}
+    return {
+        "unlike": float(flagged.mean()),
+        "accuracy_of_unlike": share(flagged),
+        "accuracy_of_others": share(~flagged),
+    }

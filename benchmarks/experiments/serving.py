@@ -1,4 +1,9 @@
-"""The API against what tutorials serve a Keras model with, side by side: requests, memory, size, time to the first answer."""
+"""How many requests does the API serve, and in how much memory, against Flask with `model.predict`?
+
+Command: python benchmark.py serving
+Cost: 6 minutes
+Result: results/serving.json
+"""
 
 import contextlib
 import io
@@ -17,8 +22,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchmarks.data.photographs import EXAMPLE
+from benchmarks.measures.installed_size import installed_mb
+from benchmarks.results import record
 from benchmarks.server.load import load, multipart
 from benchmarks.server.server_process import ROOT, ServerProcess, procfile_command
+from inference.model_store import SAVED_MODELS, ModelStore
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +35,27 @@ WORKERS, CONNECTIONS = 2, 8
 REQUIREMENTS = ROOT / "requirements-serve.txt"
 
 
-def serving(model: Path, picture: Path, seconds: float = 60.0) -> dict:
-    """Measure both servers on this machine, one after the other for each kind of image; they share the load's settings.
+def add_arguments(parser) -> None:
+    """Add the model and the length of the load."""
+    parser.add_argument("--model", type=Path, metavar="FOLDER", help="a saved model (default: the API's default)")
+    parser.add_argument("--seconds", type=float, default=60, metavar="N", help="of load for each row (default: 60)")
 
-    Ours runs in a fresh environment with the serving requirements alone. Both have two workers.
+
+def run(options) -> dict:
+    """Measure one model."""
+    model = options.model or SAVED_MODELS / ModelStore().default
+    return record(options.results / "serving.json", serving(model, EXAMPLE, options.seconds))
+
+
+def serving(model: Path, photograph: Path, seconds: float = 60.0) -> dict:
+    """Put both servers under the same load, one after the other for each kind of image.
+
+    The API runs in a new environment that holds the serving requirements alone. Both servers have two workers.
 
     Args:
         model: the folder of a saved model, with `model.keras` and `model.onnx`.
-        picture: a photograph; it is sent as a 32×32 PNG and as a 1024×768 JPEG.
-        seconds: of load, for each.
+        photograph: an image file, which is sent as a 32×32 PNG and as a 1024×768 JPEG.
+        seconds: of load for each row.
     """
     with tempfile.TemporaryDirectory() as folder:
         python = _fresh_environment(Path(folder))
@@ -50,16 +71,16 @@ def serving(model: Path, picture: Path, seconds: float = 60.0) -> dict:
             patience=120.0,
         )
         rows = []
-        for kind, body in _bodies(picture):
+        for kind, body in _bodies(photograph):
             for name, server in (("thaw", ours), ("plain", plain)):
                 log.info("%s, %s: %.0f s of load.", name, kind, seconds)
-                rows.append({"app": name, "image": kind} | _loaded(server, body, seconds))
+                rows.append({"app": name, "image": kind} | _under_load(server, body, seconds))
         return {
             "model": model.name,
             "workers": WORKERS,
             "connections": CONNECTIONS,
             "seconds": seconds,
-            "installed_mb": round(_size_mb(Path(folder) / "environment"), 1),
+            "installed_mb": installed_mb(Path(folder) / "environment"),
             "tensorflow_installed": _imports(python, "tensorflow"),
             "runs": rows,
             "ratios": _ratios(rows),
@@ -67,7 +88,7 @@ def serving(model: Path, picture: Path, seconds: float = 60.0) -> dict:
 
 
 def _fresh_environment(folder: Path) -> str:
-    """Make a virtual environment with the serving requirements, and return its Python."""
+    """Create a virtual environment with the serving requirements, and return its Python."""
     environment = folder / "environment"
     venv.create(environment, with_pip=True)
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -79,20 +100,16 @@ def _imports(python: str, module: str) -> bool:
     return subprocess.run([python, "-c", f"import {module}"], stderr=subprocess.DEVNULL).returncode == 0
 
 
-def _size_mb(folder: Path) -> float:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()) / 1e6
-
-
-def _bodies(picture: Path) -> Iterator[tuple[str, tuple[bytes, dict[str, str]]]]:
-    image = Image.open(picture).convert("RGB")
+def _bodies(photograph: Path) -> Iterator[tuple[str, tuple[bytes, dict[str, str]]]]:
+    image = Image.open(photograph).convert("RGB")
     for kind, size, form in (("32×32 PNG", (32, 32), "PNG"), ("1024×768 JPEG", (1024, 768), "JPEG")):
         buffer = io.BytesIO()
         image.resize(size, Image.Resampling.LANCZOS).save(buffer, form, quality=90)
         yield kind, multipart(buffer.getvalue())
 
 
-def _loaded(server: ServerProcess, body: tuple[bytes, dict[str, str]], seconds: float) -> dict:
-    """Start a server, time its first answer, put it under load and watch its memory."""
+def _under_load(server: ServerProcess, body: tuple[bytes, dict[str, str]], seconds: float) -> dict:
+    """Start a server, time its first response, put it under load, and record its peak memory."""
     with server:
         started = time.perf_counter()
         request = urllib.request.Request(f"{server.url}/predict", body[0], body[1])
@@ -106,7 +123,7 @@ def _loaded(server: ServerProcess, body: tuple[bytes, dict[str, str]], seconds: 
 
 @contextlib.contextmanager
 def _watched(server: ServerProcess) -> Iterator[list[float]]:
-    """Note a server's resident memory twice a second during the block."""
+    """Record a server's resident memory twice a second during the block."""
     seen, done = [server.resident_mb()], threading.Event()
 
     def watch() -> None:

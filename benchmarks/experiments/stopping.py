@@ -1,4 +1,9 @@
-"""Who loses what when a worker is killed under load, and when the server is told to stop."""
+"""How many requests are lost when a worker is killed under load, and when the server is stopped?
+
+Command: python benchmark.py stopping
+Cost: 2 minutes
+Result: results/stopping.json
+"""
 
 import os
 import signal
@@ -7,27 +12,40 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.data.photographs import EXAMPLE
+from benchmarks.results import record
 from benchmarks.server.load import load, multipart
 from benchmarks.server.server_process import ServerProcess
+from inference.model_store import SAVED_MODELS
 
 CONNECTIONS, SECONDS = 8, 6.0
-NOT_TAKEN = "ConnectionRefusedError"  # a request that was never begun: the server had closed its door
+REFUSED = "ConnectionRefusedError"  # a request that was never accepted, because the server had closed its socket
 
 
-def stopping(models: Path, picture: Path, repeats: int = 5) -> dict:
-    """Kill a worker (SIGKILL) and stop the server (SIGTERM) in the middle of a load, several times each.
+def add_arguments(parser) -> None:
+    """Add the number of repeats."""
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each event (default: 5)")
+
+
+def run(options) -> dict:
+    """Measure the API with the shipped models."""
+    return record(options.results / "stopping.json", stopping(SAVED_MODELS, EXAMPLE, options.repeats))
+
+
+def stopping(models: Path, photograph: Path, repeats: int = 5) -> dict:
+    """Send SIGKILL to a worker, and SIGTERM to the server, in the middle of a load.
 
     Args:
         models: the folder of saved models.
-        picture: what is sent.
-        repeats: of each.
+        photograph: the image that is sent.
+        repeats: of each event.
     """
     rows = []
     for name in ("SIGKILL to one of two workers", "SIGTERM to the server"):
         for _ in range(repeats):
             with ServerProcess(environment={"THAW_MODELS": str(models.resolve()), "WEB_CONCURRENCY": "2"}) as server:
-                act = _kill_worker(server) if name.startswith("SIGKILL") else _stop(server)
-                rows.append({"event": name} | _under_load(server, picture, act))
+                event = _kill_worker(server) if name.startswith("SIGKILL") else _stop(server)
+                rows.append({"event": name} | _under_load(server, photograph, event))
     lost = {row["event"]: [each["lost"] for each in rows if each["event"] == row["event"]] for row in rows}
     return {"connections": CONNECTIONS, "repeats": repeats, "lost": lost, "runs": rows}
 
@@ -41,12 +59,12 @@ def _stop(server: ServerProcess) -> Callable[[], None]:
     return lambda: server.process.send_signal(signal.SIGTERM)
 
 
-def _under_load(server: ServerProcess, picture: Path, act: Callable[[], None]) -> dict:
-    timer = threading.Timer(SECONDS / 2, act)
+def _under_load(server: ServerProcess, photograph: Path, event: Callable[[], None]) -> dict:
+    timer = threading.Timer(SECONDS / 2, event)
     timer.start()
-    body = multipart(picture.read_bytes())
+    body = multipart(photograph.read_bytes())
     report = load(f"{server.url}/predict", [body], connections=CONNECTIONS, seconds=SECONDS)
     timer.join()
     errors = Counter(report.errors)
-    refused = errors.pop(NOT_TAKEN, 0)
+    refused = errors.pop(REFUSED, 0)
     return {"answered": len(report.latencies), "lost": errors.total(), "errors": dict(errors), "refused_after": refused}

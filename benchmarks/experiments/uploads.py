@@ -1,153 +1,146 @@
-"""How far a model's accuracy carries from the test set to what people upload."""
+"""How much accuracy do the shipped models keep on what people upload: compressed, small, cropped images and photographs?
+
+Command: python benchmark.py uploads STAGE
+Cost: about 15 minutes for four models (photographs are downloaded once, 40 MB)
+Result: results/uploads.json, results/figures/photographs-STAGE.png
+"""
 
 import dataclasses
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from benchmarks.data.photographs import HALVES, photographs
-from benchmarks.experiments.reference import origin, record
+from benchmarks.measures.conditions import CLEAN, CONDITIONS
 from benchmarks.report.figures import plot_photographs
+from benchmarks.results import origin, read, record
+from inference.classifier import Classifier, load_classifier
+from inference.model_store import SAVED_MODELS
 from models.saved.card import CARD_FILE, Card, default_model, read_card
+from runtime.progress import ProgressBar
 from runtime.validation import require
 from training.data.cifar10 import load_cifar10
 from training.data.views import find_corruption
 from training.evaluation import expected_calibration_error
 
-Answer = Callable[[Sequence[Image.Image | Path]], np.ndarray]
-"""From images as they are uploaded to calibrated probabilities (n, classes), in the order of the card's labels."""
-
 MODELS = ("custom_cnn", "speedrun_cnn", "mobilenet_v2", "efficientnet_lite0")
-CLEAN = "as it is"
-CONDITIONS = {
-    "compression": ("jpeg_75", "jpeg_50", "jpeg_30", "jpeg_10"),
-    "blur": ("blur_0.5", "blur_1", "blur_2"),
-    "noise": ("noise_8", "noise_16", "noise_32"),
-    "light": ("brightness_0.5", "brightness_1.5", "contrast_0.5", "contrast_0.25"),
-    "pixelation": ("pixelate_16", "pixelate_8"),
-    "resolution": ("bicubic_8", "bicubic_16", "bicubic_24", "bicubic_64", "bicubic_128", "bicubic_512"),
-    # crop_0.75 is an alias of center_crop_0.75, by which uploads.json and the report know it.
-    "shape": ("crop_0.75", "corner_0.75", "stretch_1.5", "stretch_0.67", "bars_1.5", "screenshot_0.25"),
-    "enlarged": tuple(
-        f"{method}_{side}+jpeg_90"
-        for method in ("nearest", "bilinear", "bicubic", "lanczos")
-        for side in (96, 224, 640)
-    ),
-}
-"""What uploads are measured under, beside `CLEAN`: corruptions by their kind."""
 BATCH = 64
-IMAGES = 2000  # of the test set, the first ones, in every condition
+IMAGES = 2000  # the first ones of the test set, under every condition
 
 
-def domain_gap(
-    open_model: Callable[[Path], Answer],
-    store: Path,
-    results: Path,
-    stage: str,
-    models: Sequence[str] = MODELS,
-    images: int = IMAGES,
-) -> dict:
-    """Ask shipped models test images as people would upload them, and photographs, and record what they answer.
+def add_arguments(parser) -> None:
+    """Add the stage and the models."""
+    parser.add_argument("stage", metavar="STAGE", help='name of the measurement, such as "before" or "after"')
+    parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME", help="shipped models (default: four)")
+
+
+def run(options) -> dict:
+    """Measure shipped models."""
+    return uploads(SAVED_MODELS, options.results, options.stage, options.models)
+
+
+def uploads(store: Path, results: Path, stage: str, models: Sequence[str] = MODELS, images: int = IMAGES) -> dict:
+    """Predict test images as people would upload them, and photographs, and record accuracy and calibration.
 
     Args:
-        open_model: from a saved model's folder to what answers with it, the way that uploads are answered.
         store: the folder of saved models.
-        results: where `domain_gap.json` goes; other stages in it, and other models of this one, stay.
-            `figures/photographs-STAGE.png` shows the photographs to report by that the default of them is wrong about.
-        stage: the name that the result gets, such as "before" and "after".
-        models: names of folders on the store.
-        images: how many test images are asked in every condition.
+        results: the folder of the result file; other stages in it, and other models of this stage, stay.
+            `figures/photographs-STAGE.png` shows the mistakes of the default model on the photographs of half "report".
+        stage: the name of the measurement; not empty.
+        models: names of folders in the store.
+        images: test images under every condition.
 
     Raises:
-        ValueError: if there are rows of this stage that were asked another number of images, or that are of a model of one of
-            these names that was trained, shown uploads or calibrated otherwise.
+        ValueError: if the file holds rows of this stage with another number of images, or of a model of the same name that
+            was trained, resized or calibrated in another way.
         FileNotFoundError: if there is no model of a name.
-        FileUnavailableError: a photograph can neither be found in the cache nor downloaded.
+        FileUnavailableError: if a photograph is neither in the cache nor can be downloaded.
     """
+    require(bool(stage), "the stage needs a name", stage=stage)
     path = results / "uploads.json"
-    stages = json.loads(path.read_text())["stages"] if path.exists() else {}
+    stages = read(path).get("stages", {})
     rows = stages.setdefault(stage, {"test_images": images, "models": {}})["models"]
-    require(
-        stages[stage]["test_images"] == images,
-        f"stage {stage!r} was asked {stages[stage]['test_images']} images",
-        images=images,
-    )
-    cards = {model: read_card(store / model / CARD_FILE) for model in models}  # a wrong name is told now
+    before = stages[stage]["test_images"]
+    require(before == images, f"stage {stage!r} was measured on {before} images", images=images)
+    cards = {model: read_card(store / model / CARD_FILE) for model in models}
     for model in set(rows) & set(cards):
-        shipped = _shown_by(cards[model])
+        shipped = _preparation(cards[model])
         stored = {key: rows[model].get(key) for key in shipped}
-        require(
-            stored == shipped,
-            f"stage {stage!r} holds {model} as it was before, {stored}, and would lose that: name another stage",
-            shipped=shipped,
-        )
-    photographs()  # fetched now: what cannot be had is told before anything is asked
-    dataset = load_cifar10()
-    pictures = [Image.fromarray(image) for image in dataset.x_test[:images]]
-    names = [CLEAN, *(name for group in CONDITIONS.values() for name in group)]
-    with tqdm(total=len(models) * len(names), unit=" conditions", disable=None) as bar:
-        for model in models:
+        same = stored == shipped
+        require(same, f"stage {stage!r} holds another {model}, {stored}: name another stage", shipped=shipped)
+    photographs()  # fetched before the long work begins
+    conditions = [CLEAN, *(name for group in CONDITIONS.values() for name in group)]
+    with ProgressBar(total=len(cards) * len(conditions), unit=" conditions", desc="uploads") as bar:
+        for model, card in cards.items():
             bar.set_description(model)
-            card, answer = cards[model], open_model(store / model)
-            labels = np.array([card.labels.index(dataset.class_names[label]) for label in dataset.y_test[:images]])
-            row = {**origin(), **_shown_by(card), "input_size": card.input_size, "conditions": {}}
-            for name in names:
-                changed = pictures if name == CLEAN else map(find_corruption(name), pictures)
-                row["conditions"][name] = summary(in_batches(answer, changed), labels)
-                bar.update()
-            row["photographs"] = {half: ask_photographs(answer, half, card.labels) for half in HALVES}
-            rows[model] = row
+            classifier = load_classifier(store / model)
+            measured = _measured(classifier, conditions, images, bar)
+            photos = {half: predict_photographs(classifier, half) for half in HALVES}
+            row = {"input_size": card.input_size, "conditions": measured, "photographs": photos}
+            rows[model] = {**origin(), **_preparation(card), **row}
             record(path, {"stages": stages})  # after each, so that an interruption loses none
     default = default_model({model: read_card(store / model / CARD_FILE) for model in sorted(rows)})
-    stages[stage] |= {"default": default, "picture": None}
-    if wrong := rows[default]["photographs"]["report"]["wrong"]:
-        stages[stage]["picture"] = f"figures/photographs-{stage}.png"
-        _draw_wrong(wrong, results / stages[stage]["picture"])
+    wrong = rows[default]["photographs"]["report"]["wrong"]
+    picture = f"figures/photographs-{stage}.png" if wrong else None
+    if picture:
+        _draw_mistakes(wrong, results / picture)
+    stages[stage] |= {"default": default, "picture": picture}
     return record(path, {"stages": stages})
 
 
-def _shown_by(card: Card) -> dict:
-    """Return what decides the answers to uploads: which model, how it is shown them, and what is made of its probabilities."""
+def _preparation(card: Card) -> dict:
+    """Return what decides the predictions for uploads: the trained model, its resize mode, its calibration."""
     return {"command": card.command, "fit": card.resize_mode, "calibration": dataclasses.asdict(card.calibration)}
 
 
-def ask_photographs(answer: Answer, half: str, labels: Sequence[str]) -> dict:
-    """Return what one half of the photographs are answered: accuracy, confidence, calibration error, and the mistakes."""
-    asked = photographs(half)
-    true = np.array([labels.index(each.label) for each in asked])
-    probabilities = in_batches(answer, [each.path for each in asked])
-    answers, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
+def _measured(classifier: Classifier, conditions: Sequence[str], images: int, bar: ProgressBar) -> dict:
+    dataset = load_cifar10()
+    pictures = [Image.fromarray(image) for image in dataset.x_test[:images]]
+    index = classifier.card.labels.index
+    labels = np.array([index(dataset.class_names[label]) for label in dataset.y_test[:images]])
+    found = {}
+    for name in conditions:
+        changed = pictures if name == CLEAN else map(find_corruption(name), pictures)
+        found[name] = summary(predict(classifier, changed), labels)
+        bar.update()
+    return found
+
+
+def predict_photographs(classifier: Classifier, half: str) -> dict:
+    """Return number of images, accuracy, confidence, calibration error and the mistakes on one half of the photographs."""
+    found, names = photographs(half), classifier.card.labels
+    labels = np.array([names.index(each.label) for each in found])
+    probabilities = predict(classifier, [each.path for each in found])
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = [
-        {"file": asked[i].file, "answer": labels[answers[i]], "confidence": float(confidences[i])}
-        for i in np.flatnonzero(answers != true)
+        {"file": found[i].file, "answer": names[predicted[i]], "confidence": float(confidence[i])}
+        for i in np.flatnonzero(predicted != labels)
     ]
-    return {"images": len(asked), **summary(probabilities, true), "wrong": wrong}
+    return {"images": len(found), **summary(probabilities, labels), "wrong": wrong}
 
 
-def _draw_wrong(wrong: Sequence[Mapping], path: Path) -> None:
+def _draw_mistakes(wrong: Sequence[Mapping], path: Path) -> None:
     known = {each.file: each for each in photographs("report")}
     shown = [(known[row["file"]], row) for row in wrong]
     captions = [f"{each.label}: {row['answer']}, {row['confidence']:.0%}" for each, row in shown]
     plot_photographs([each.path for each, _ in shown], captions, path)
 
 
-def in_batches(answer: Answer, pictures: Iterable[Image.Image | Path]) -> np.ndarray:
-    """Return the answers (n, classes); the pictures may be made one by one, and few are held at a time."""
+def predict(classifier: Classifier, images: Iterable[Image.Image | Path]) -> np.ndarray:
+    """Return calibrated probabilities (n, classes) of uploads, of which few are in memory at a time."""
     found, batch = [], []
-    for picture in pictures:
-        batch.append(picture)
+    for image in images:
+        batch.append(classifier.preprocess(image))
         if len(batch) == BATCH:
-            found.append(answer(batch))
+            found.append(classifier.probabilities(batch))
             batch = []
-    return np.concatenate([*found, answer(batch)] if batch else found)
+    return np.concatenate([*found, classifier.probabilities(batch)] if batch else found)
 
 
 def summary(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return `accuracy`, mean `confidence` and `calibration_error` of answers (n, classes)."""
+    """Return `accuracy`, mean `confidence` and expected `calibration_error` of probabilities (n, classes)."""
     return {
         "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
         "confidence": float(probabilities.max(axis=1).mean()),

@@ -1,4 +1,4 @@
-"""The pictures of the report, drawn from results; colours as in `training.plots`, a marker of its own for each model."""
+"""The figures of the report, drawn from results. Colours are those of `training.plots`; every model has its own marker."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -38,10 +38,10 @@ def plot_learning_curves(curves: Mapping[str, Sequence[float]], path: Path) -> N
 
 
 def plot_frontier(models: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw test accuracy by parameters and, where any was timed, by latency, with the line of those that nothing beats in both.
+    """Draw test accuracy by parameters and by latency, with the Pareto front of either.
 
     Args:
-        models: with `model` (name), `accuracy` (0..1), `parameters` (count) and `latency_ms` (None: not in that panel).
+        models: with `model` (name), `accuracy` (0..1), `parameters` (count) and `latency_ms` (None if not measured).
         path: of the PNG.
     """
     labels = {"parameters": "parameters", "latency_ms": "latency of one image (ms)"}
@@ -68,7 +68,7 @@ def plot_frontier(models: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the (cost, gain) points that no other one beats: by rising cost, each with more gain than all before it."""
+    """Return the Pareto front of (cost, gain) points, by rising cost."""
     kept: list[tuple[float, float]] = []
     for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
         if not kept or gain > kept[-1][1]:
@@ -77,7 +77,7 @@ def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 
 
 def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Draw accuracy by confidence before and after calibration, a panel a model; the diagonal would be perfect.
+    """Draw accuracy by confidence before and after calibration, one panel for each model; the diagonal is perfect calibration.
 
     Args:
         models: by name: `reliability` with `before` and `after` (rows of `diagnosis.reliability`) and `calibration`.
@@ -115,7 +115,7 @@ def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> Non
 
 
 def plot_coverage(models: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
-    """Draw accuracy by the share of images answered, the surest first.
+    """Draw accuracy by coverage, the share of images with the highest confidence.
 
     Args:
         models: rows of `diagnosis.coverage_curve` by name.
@@ -133,7 +133,7 @@ def plot_coverage(models: Mapping[str, Sequence[Mapping[str, float]]], path: Pat
             clip_on=False,
             **_style(number),
         )
-    axes.set(xlabel="share of images answered, the surest first", ylabel="accuracy on them", xlim=(0, 1))
+    axes.set(xlabel="coverage: share of images, most confident first", ylabel="accuracy on them", xlim=(0, 1))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _finish(axes)
     axes.legend(loc="lower left", framealpha=0.9)
@@ -179,12 +179,12 @@ def plot_confusion_pairs(
 
 
 def plot_mistakes(images: np.ndarray, heat: np.ndarray, captions: Sequence[str], path: Path) -> None:
-    """Draw images in pairs: as they are, and with where the model looked.
+    """Draw images in pairs: the image, and its Grad-CAM heat map over it.
 
     Args:
         images: (n, H, W, 3) uint8.
-        heat: (n, h, w) in 0..1, Grad-CAM's maps.
-        captions: one an image, above its pair.
+        heat: (n, h, w) in 0..1.
+        captions: of the images.
         path: of the PNG.
     """
     columns = 4
@@ -194,18 +194,18 @@ def plot_mistakes(images: np.ndarray, heat: np.ndarray, captions: Sequence[str],
     side = images.shape[1]
     for part, image, warm, caption in zip(grid, images, heat, captions, strict=False):
         part.suptitle(caption, fontsize=9)
-        plain, looked = part.subplots(1, 2)
-        for axes in (plain, looked):
+        plain, explained = part.subplots(1, 2)
+        for axes in (plain, explained):
             axes.imshow(image, interpolation="nearest", extent=(0, side, side, 0))
             axes.set_axis_off()
-        looked.imshow(
+        explained.imshow(
             warm, cmap="inferno", alpha=0.6, interpolation="bicubic", extent=(0, side, side, 0), vmin=0, vmax=1
         )
     save(figure, path)
 
 
-def plot_domain_gap(groups: Sequence[str], stages: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
-    """Draw accuracy by kind of upload, a panel a model and a bar a stage.
+def plot_uploads(groups: Sequence[str], stages: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
+    """Draw accuracy by kind of upload, with one panel for each model and one bar for each stage.
 
     Args:
         groups: names of the kinds.
@@ -222,13 +222,13 @@ def plot_domain_gap(groups: Sequence[str], stages: Mapping[str, Mapping[str, Seq
         {"color": "#009E73"},
     )
     names = dict.fromkeys(stage for found in stages.values() for stage in found)
-    looks = dict(zip(names, itertools.cycle(styles), strict=False))
+    styles = dict(zip(names, itertools.cycle(styles), strict=False))
     bars = {}
     for axes, (model, found) in zip(panels, stages.items(), strict=True):
         width = 0.8 / len(found)
         for number, (stage, accuracies) in enumerate(found.items()):
             at = places + (number - (len(found) - 1) / 2) * width
-            bars[stage] = axes.bar(at, accuracies, width, **looks[stage])
+            bars[stage] = axes.bar(at, accuracies, width, **styles[stage])
             for x, accuracy in zip(at, accuracies, strict=True):
                 axes.text(x, accuracy, f"{100 * accuracy:.0f}", ha="center", va="bottom", fontsize=7.5)
         axes.set_title(model, fontsize=10, loc="left")

@@ -315,19 +315,17 @@ def test_of_equal_votes_the_surer_wins():
     assert demo_answers.majority(says(("cat", 0.6), ("dog", 0.9))) == ("dog", 1)
 
 
-def test_damaged_results_are_left_out(tmp_path, caplog):
-    shutil.copy(RESULTS / "networks.json", tmp_path)
-    (tmp_path / "parity.json").write_text('{"runs": [{}]}')
-    (tmp_path / "reference.json").write_text("no JSON")
-    assert [table.title for table in demo_results.tables(tmp_path)] == ["Networks by the reference recipe"]
-    assert len(caplog.records) == 2
-    assert demo_results.tables(tmp_path / "nowhere") == []
+@pytest.mark.parametrize("content", ["no JSON", '[{"title": "A table without columns"}]', None])
+def test_tables_that_could_not_be_read_are_left_out(tmp_path, caplog, content):
+    if content:
+        (tmp_path / "tables.json").write_text(content)
+    assert demo_results.tables(tmp_path) == []
+    assert len(caplog.records) == 1
 
 
-def test_every_result_that_there_is_becomes_a_table():
-    there = [name for name in demo_results.TABLES if (RESULTS / f"{name}.json").exists()]
+def test_the_rendered_tables_become_html():
     tables = demo_results.tables(RESULTS)
-    assert len(tables) == len(there) >= 4
+    assert len(tables) >= 4
     for table in tables:
         assert all(len(row) == len(table.columns) for row in table.rows)
         assert table.as_html().count("<tr>") == 1 + len(table.rows)

@@ -1,0 +1,71 @@
+"""How long do the README's two commands take in a fresh clone, and how much do they install?
+
+Command: python benchmark.py fresh_clone
+Cost: 60 minutes
+Result: results/fresh_clone.json
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.measures.installed_size import installed_mb
+from benchmarks.results import record
+from training.provenance import ROOT, git_commit
+
+
+def add_arguments(parser) -> None:
+    """Add nothing."""
+
+
+def run(options) -> dict:
+    """Measure this checkout's last commit."""
+    return fresh_clone(options.results, options.runs)
+
+
+def fresh_clone(results: Path, runs: Path, repository: Path = ROOT) -> dict:
+    """Run each of the README's first two commands in its own clone, with an empty Thaw cache that the two share.
+
+    pip keeps its own cache of packages. The trained run is moved to `runs`.
+
+    Args:
+        results: the folder of the result file.
+        runs: the folder of runs.
+        repository: what is cloned.
+
+    Raises:
+        RuntimeError: if a command fails; nothing is recorded then.
+    """
+    commit = git_commit()
+    steps = []
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+        environment["THAW_CACHE"] = str(Path(folder) / "cache")
+        for number, command in enumerate(readme_commands(repository / "README.md")):
+            clone = Path(folder) / f"thaw-{number}"
+            subprocess.run(["git", "clone", "--quiet", str(repository), str(clone)], check=True)
+            started = time.perf_counter()
+            status = subprocess.run(command, shell=True, cwd=clone, env=environment, executable="/bin/bash").returncode
+            if status:
+                raise RuntimeError(f"A command of the README failed with status {status}: {command}")
+            seconds = round(time.perf_counter() - started, 1)
+            steps.append({"command": command, "seconds": seconds, "installed_mb": installed_mb(clone / ".venv")})
+            _move_runs(clone / "runs", runs)
+    return record(results / "fresh_clone.json", {"git_commit": commit, "steps": steps})
+
+
+def readme_commands(readme: Path) -> list[str]:
+    """Return the first two ```bash blocks of the README: install and train, install and test."""
+    blocks = re.findall(r"```bash\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [block.strip() for block in blocks[:2]]
+
+
+def _move_runs(finished: Path, runs: Path) -> None:
+    runs.mkdir(exist_ok=True)
+    for run in finished.glob("*"):
+        if not (runs / run.name).exists():
+            shutil.move(run, runs / run.name)

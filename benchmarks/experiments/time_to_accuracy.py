@@ -1,0 +1,83 @@
+"""How many minutes does MobileNetV2 need to 90, 92 and 94 % validation accuracy, by recipe and by plain Keras?
+
+Command: python benchmark.py time_to_accuracy
+Cost: 120 minutes
+Result: results/time_to_accuracy.json, results/time_to_accuracy.png
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.measures.training_runs import empty_activation_cache
+from benchmarks.results import record
+from training import plots
+from training.config import TrainingConfig, make_config
+from training.run import Run
+
+THRESHOLDS = (0.90, 0.92, 0.94)
+PLAIN_EPOCHS = {"head": 2, "finetune": 5}  # as in tutorials; without a cache the full recipe would take hours
+
+
+def add_arguments(parser) -> None:
+    """Add the size of the input."""
+    parser.add_argument(
+        "--image-size", type=int, default=128, metavar="PIXELS", help="side of the input (default: 128)"
+    )
+
+
+def run(options) -> dict:
+    """Measure with seed 0."""
+    return time_to_accuracy(options.runs, options.results, image_size=options.image_size)
+
+
+def time_to_accuracy(runs: Path, results: Path, *, image_size: int = 128) -> dict:
+    """Train by `strong`, by `reference`, and by a short `reference` without a cache; record validation accuracy by time.
+
+    Time counts the frozen layers and every epoch, with data and weights in the cache. All three hold out the same tenth
+    of the training images. The test set is not used.
+
+    Args:
+        runs: the folder of runs; finished ones are kept, unfinished ones are resumed.
+        results: the folder of the result file and its plot, which are written anew after each run.
+        image_size: side of the input in pixels.
+    """
+    rows = []
+    for way, config in _configs(image_size).items():
+        run = Run(config, runs / "time-to-accuracy" / way.replace(" ", "-").lower())
+        with empty_activation_cache(cache := run.folder.with_name(f"{run.folder.name}-cache")):
+            run.train()
+        shutil.rmtree(cache)
+        curve = _curve(run)
+        epochs = {phase: sum(point["phase"] == phase for point in curve) for phase in ("head", "finetune")}
+        rows.append({"way": way, "epochs": epochs, "curve": curve, "seconds_until": _seconds_until(curve)})
+        plots.plot_time_to_accuracy(rows, THRESHOLDS, results / "time_to_accuracy.png")
+        setting = {"model": "mobilenet_v2", "image_size": config.image_size, "seed": config.seed}
+        result = record(results / "time_to_accuracy.json", {**setting, "runs": rows})
+    return result
+
+
+def _configs(image_size: int) -> dict[str, TrainingConfig]:
+    plain = make_config(recipe="reference", cache=False, image_size=image_size)
+    short = [dataclasses.replace(phase, epochs=PLAIN_EPOCHS[phase.name]) for phase in plain.phases]
+    return {
+        "strong": make_config(recipe="strong", validation=5000, image_size=image_size),
+        "reference": make_config(recipe="reference", image_size=image_size),
+        "plain Keras": dataclasses.replace(plain, phases=tuple(short)),
+    }
+
+
+def _curve(run: Run) -> list[dict]:
+    seconds, points = run.state.seconds.get("cache", 0.0), []
+    for row in run.state.history:
+        seconds += row["seconds"]
+        points.append({"seconds": round(seconds, 1), "phase": row["phase"], "accuracy": row["val_accuracy"]})
+    return points
+
+
+def _seconds_until(curve: Sequence[Mapping]) -> dict[str, float | None]:
+    return {
+        f"{threshold:.0%}": next((point["seconds"] for point in curve if point["accuracy"] >= threshold), None)
+        for threshold in THRESHOLDS
+    }

@@ -1,0 +1,71 @@
+"""What do the resize mode of uploads and the OOD detector add to the time of a prediction?
+
+Command: python benchmark.py upload_cost
+Cost: 3 minutes
+Result: results/upload_cost.json
+"""
+
+import dataclasses
+import io
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.data.photographs import EXAMPLE
+from benchmarks.results import record
+from inference.classifier import Classifier, load_classifier
+from inference.model_store import SAVED_MODELS
+from runtime.progress import ProgressBar
+
+
+def add_arguments(parser) -> None:
+    """Add the number of repeats."""
+    parser.add_argument("--rounds", type=int, default=200, metavar="N", help="of each upload (default: 200)")
+
+
+def run(options) -> dict:
+    """Time all shipped models."""
+    folders = {card.parent.name: card.parent for card in sorted(SAVED_MODELS.glob("*/card.json"))}
+    return record(options.results / "upload_cost.json", {"runs": measure_uploads(folders, EXAMPLE, options.rounds)})
+
+
+def measure_uploads(folders: Mapping[str, Path], photograph: Path, rounds: int) -> list[dict]:
+    """Time predictions from the bytes of a file, in turns: as shipped, and with resize mode "bilinear" and no OOD detector.
+
+    Args:
+        folders: folders of saved models, by the name of their rows.
+        photograph: an image file, which is sent as a 1024×768 JPEG and as a 32×32 PNG.
+        rounds: predictions of each upload each way.
+
+    Returns:
+        A row for each model and image: `model`, `image`, the medians `plain_ms` and `shipped_ms`.
+    """
+    with Image.open(photograph) as opened:
+        image = opened.convert("RGB")
+    uploads = {
+        "32×32 PNG": _encoded(image.resize((32, 32)), "PNG"),
+        "1024×768 JPEG": _encoded(image.resize((1024, 768)), "JPEG"),
+    }
+    rows = []
+    for name, folder in ProgressBar(folders.items(), desc="uploads", unit=" models"):
+        shipped = load_classifier(folder)
+        plain = Classifier(dataclasses.replace(shipped.card, resize_mode="bilinear"), shipped.engine)
+        for kind, data in uploads.items():
+            times: dict[str, list[float]] = {"plain_ms": [], "shipped_ms": []}
+            for _ in range(rounds):
+                for way, classifier in (("plain_ms", plain), ("shipped_ms", shipped)):
+                    started = time.perf_counter()
+                    classifier.classify(data)
+                    times[way].append(1000 * (time.perf_counter() - started))
+            medians = {way: round(statistics.median(each), 3) for way, each in times.items()}
+            rows.append({"model": name, "image": kind, **medians})
+    return rows
+
+
+def _encoded(image: Image.Image, name: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, name)
+    return buffer.getvalue()

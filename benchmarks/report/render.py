@@ -1,0 +1,111 @@
+"""Fill templates with results: the tables with their notes, and every value of `results/*.json`."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from benchmarks.report import model_tables, training_tables
+from benchmarks.report.tables import Table, origins
+
+TEMPLATES = Path(__file__).parent
+TABLES: dict[str, tuple[str, Callable[[Mapping], Table]]] = {
+    "models": ("accuracy", training_tables.models),
+    "accuracy": ("accuracy", training_tables.accuracy),
+    "reference": ("reference", training_tables.reference),
+    "training_cost": ("training_cost", training_tables.training_cost),
+    "time_to_accuracy": ("time_to_accuracy", training_tables.time_to_accuracy),
+    "comparison": ("comparison", training_tables.comparison),
+    "comparison_costs": ("comparison", training_tables.comparison_costs),
+    "comparison_pairs": ("comparison", training_tables.comparison_pairs),
+    "evaluation": ("evaluation", model_tables.evaluation),
+    "per_class": ("evaluation", model_tables.per_class),
+    "confusion_pairs": ("evaluation", model_tables.confusion_pairs),
+    "uploads": ("uploads", model_tables.uploads),
+    "uploads_calibration": ("uploads", model_tables.uploads_calibration),
+    "photograph_mistakes": ("uploads", model_tables.photograph_mistakes),
+    "ood_detection": ("ood_detection", model_tables.ood_detection),
+    "ood_uploads": ("ood_detection", model_tables.ood_uploads),
+    "upload_cost": ("upload_cost", model_tables.upload_cost),
+    "parity": ("parity", model_tables.parity),
+    "serving": ("serving", model_tables.serving),
+    "latency": ("latency", model_tables.latency),
+}
+"""The result file and the function that each table is made by."""
+SENTENCES = {"speedup": "training_cost", "fresh_clone": "fresh_clone", "stopping": "stopping"}
+"""Blocks of `notes.md` without a table, and the result file of each."""
+DEMO = (
+    "models",
+    "comparison",
+    "accuracy",
+    "training_cost",
+    "evaluation",
+    "ood_detection",
+    "serving",
+    "latency",
+    "parity",
+)
+"""Tables that the demo shows."""
+
+
+def tables(stored: Mapping[str, Mapping]) -> dict[str, Table]:
+    """Return the tables of all results that are there, each with its note from `notes.md` and its origin."""
+    made = {name: function(stored) for name, (source, function) in TABLES.items() if source in stored}
+    values = _values(stored)
+    return {
+        name: dataclasses.replace(table, note=_note(name, TABLES[name][0], {**values, "rows": table.rows}))
+        for name, table in made.items()
+    }
+
+
+def blocks(stored: Mapping[str, Mapping]) -> dict[str, str]:
+    """Return Markdown for every name that `<!-- results: NAME -->` may have: tables with their notes, and sentences."""
+    values = _values(stored)
+    sentences = {name: _note(name, source, values) for name, source in SENTENCES.items() if source in stored}
+    if values.get("backbones"):
+        sentences |= {name: _sentences(name, values) for name in ("finding", "surprise")}
+    return sentences | {name: table.markdown() for name, table in tables(stored).items()}
+
+
+def report(stored: Mapping[str, Mapping]) -> str:
+    """Return the report in Markdown. A part whose result is missing says which command measures it."""
+    values = {**_values(stored), "tables": blocks(stored), "origin": origins(list(stored.values()))}
+    text = _environment().get_template("report_template.md").render(values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _note(name: str, source: str, values: Mapping[str, Any]) -> str:
+    """Return a block of `notes.md`, with the origin of the result in small print."""
+    own = [row for row in values.get("rows", ()) if isinstance(row, Mapping) and "hardware" in row]
+    where = f"<sub>{origins(own or values[source])}; `results/{source}.json`</sub>"
+    return f"{_sentences(name, values)} {where}".strip()
+
+
+def _sentences(name: str, values: Mapping[str, Any]) -> str:
+    """Return a block of `notes.md` in one line; empty if there is none of this name."""
+    template = _environment().get_template("notes.md")
+    if name not in template.blocks:
+        return ""
+    return " ".join("".join(template.blocks[name](template.new_context(dict(values)))).split())
+
+
+def _values(stored: Mapping[str, Mapping]) -> dict[str, Any]:
+    """Return all results by name, and what the prose needs besides."""
+    values = dict(stored)
+    if "comparison" in stored:
+        values["backbones"] = training_tables.best_backbones(stored["comparison"])
+    if "training_cost" in stored:
+        values["speedup"], values["epochs"] = training_tables.speedup(stored)
+    if "uploads" in stored:
+        values["losses"] = model_tables.accuracy_losses(stored["uploads"])
+    return values
+
+
+def _environment() -> jinja2.Environment:
+    loader, undefined = jinja2.FileSystemLoader(TEMPLATES), jinja2.ChainableUndefined
+    environment = jinja2.Environment(loader=loader, undefined=undefined, autoescape=False, lstrip_blocks=True)
+    environment.filters["code"] = lambda names: ", ".join(f"`{name}`" for name in names)
+    return environment
