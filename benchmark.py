@@ -28,12 +28,11 @@ FORMER_NAMES = {"domain_gap": "uploads", "novelty": "ood_detection", "budget": "
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand, and return the exit status: 0 done, 1 failed, 2 misused, 130 interrupted."""
-    name, *rest = arguments if arguments is not None else sys.argv[1:] or [""]
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     if name in ("", "-h", "--help"):
         print(overview())
         return 0
-    name = name.removeprefix("--").replace("-", "_")  # experiments were options once
-    name = FORMER_NAMES.get(name, name)
+    name = FORMER_NAMES.get(name := name.removeprefix("--").replace("-", "_"), name)  # experiments were options once
     if name not in (known := [*experiments(), *RENDERED]):
         print(f"benchmark.py: the first argument must be one of {', '.join(known)}. Received: {name}", file=sys.stderr)
         return 2
@@ -47,8 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         logging.debug("The measurement failed here:", exc_info=True)
         print(f"benchmark.py {name}: {error}", file=sys.stderr)
         return 1
-    if result is not None:
-        print(json.dumps(result, indent=2))
+    print(json.dumps(result, indent=2) if result else "Rendered.")
     return 0
 
 

@@ -6,6 +6,7 @@ Result: results/uploads.json, results/figures/photographs-STAGE.png
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -130,13 +131,10 @@ def _draw_mistakes(wrong: Sequence[Mapping], path: Path) -> None:
 
 def predict(classifier: Classifier, images: Iterable[Image.Image | Path]) -> np.ndarray:
     """Return calibrated probabilities (n, classes) of uploads, of which few are in memory at a time."""
-    found, batch = [], []
-    for image in images:
-        batch.append(classifier.preprocess(image))
-        if len(batch) == BATCH:
-            found.append(classifier.probabilities(batch))
-            batch = []
-    return np.concatenate([*found, classifier.probabilities(batch)] if batch else found)
+    images, found = iter(images), []
+    while batch := list(itertools.islice(images, BATCH)):
+        found += [list(each.probabilities.values()) for each in classifier.classify(batch)]
+    return np.array(found)
 
 
 def summary(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What lies behind an accuracy: which classes are confused, how far confidence can be trusted, which images decide."""
+"""What an accuracy does not show: confused classes, calibration, selective accuracy, confident mistakes."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ COVERAGES = 20
 def confusion_pairs(
     before: Sequence[Sequence[int]], after: Sequence[Sequence[int]], class_names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return each pair of classes with the images that two models take for the other one, both directions added up.
+    """Return for each pair of classes how many images two models take for the other class, both directions added up.
 
     Args:
         before: confusion matrix of counts (classes, classes), rows true and columns predicted.
@@ -22,8 +22,8 @@ def confusion_pairs(
         class_names: in the order of rows and columns.
 
     Returns:
-        Rows `classes` (two names), `before`, `after`, and `change`, from -1 (all of them gone), None where there were none;
-        the pair that was hardest before comes first.
+        Rows `classes` (two names), `before`, `after`, and the relative `change`, None if there were none before; the hardest
+        pair comes first.
     """
     matrices = [np.asarray(matrix) + np.asarray(matrix).T for matrix in (before, after)]
     rows = []
@@ -41,9 +41,9 @@ def confusion_pairs(
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS) -> list[dict[str, float]]:
-    """Return the reliability diagram of probabilities (n, classes): a row for each interval of confidence that holds images.
+    """Return the reliability diagram of probabilities (n, classes): a row for each bin of confidence with images in it.
 
-    Rows have `images`, `confidence` and `accuracy`, means over the interval's images (Guo et al. 2017, arXiv 1706.04599).
+    Rows have `images`, `confidence` and `accuracy`, means over the bin (Guo et al. 2017, arXiv 1706.04599).
     """
     confidence, right = _confidence(probabilities, labels)
     interval = confidence_intervals(confidence, bins)
@@ -59,10 +59,10 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIB
 
 
 def calibration_error_by_chance(rows: Sequence[Mapping[str, float]]) -> float:
-    """Return the expected calibration error that a model without any would show, by the luck of which images it is asked.
+    """Return the expected calibration error that a perfectly calibrated model would show on a finite sample.
 
-    Each interval's right answers are taken to be drawn at its mean confidence, and their number to be normally distributed.
-    The error is a mean of absolute values, so luck does not cancel out (Roelofs et al. 2022, "Mitigating bias in calibration
+    In each bin the number of correct predictions is taken to be normally distributed around its mean confidence. The error is
+    a mean of absolute values, so chance does not cancel out (Roelofs et al. 2022, "Mitigating bias in calibration
     error estimation", arXiv 2012.08668).
 
     Args:
@@ -73,9 +73,9 @@ def calibration_error_by_chance(rows: Sequence[Mapping[str, float]]) -> float:
 
 
 def coverage_curve(probabilities: np.ndarray, labels: np.ndarray, points: int = COVERAGES) -> list[dict[str, float]]:
-    """Return the accuracy on the images that a model is surest of, by the share of them that it answers.
+    """Return the accuracy on the images with the highest confidence, by coverage, the share of images that they are.
 
-    Rows have `coverage` (share of images answered), `confidence` (of the least sure of them) and `accuracy` (El-Yaniv and
+    Rows have `coverage`, `confidence` (the lowest of these images) and `accuracy` (El-Yaniv and
     Wiener 2010, "On the foundations of noise-free selective classification").
     """
     confidence, right = _confidence(probabilities, labels)
@@ -94,41 +94,10 @@ def coverage_curve(probabilities: np.ndarray, labels: np.ndarray, points: int = 
 
 
 def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """Return the indices of the wrong answers that a model is surest of, the surest first: (at most `count`,)."""
+    """Return the indices of the wrong predictions with the highest confidence, in descending order: (at most `count`,)."""
     confidence, right = _confidence(probabilities, labels)
     wrong = np.flatnonzero(~right)
     return wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
-
-
-def without_doubtful(
-    right: np.ndarray, lists: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, float | int | None]]:
-    """Return accuracies on the test images without those of each list, and on those alone.
-
-    Args:
-        right: (images,) bool, whether the model is right.
-        lists: as `review_lists.fetch_review` returns them.
-
-    Returns:
-        For each list, and for `all` of them together: `images` in it, `accuracy_with` them, `accuracy_without`, and
-        `accuracy_on` them alone (None where there are none). Empty without any list.
-    """
-    if not lists:
-        return {}
-    chosen = {name: np.asarray(each["images"], int) for name, each in lists.items()}
-    chosen["all"] = np.unique(np.concatenate(list(chosen.values())))
-    found = {}
-    for name, rows in chosen.items():
-        if len(rows) and rows.max() >= len(right):
-            raise ValueError(f"{name} names image {rows.max()}, and there are {len(right)}.")
-        rest = np.delete(right, rows)
-        found[name] = {
-            "images": len(rows),
-            "accuracy_with": float(right.mean()),
-            "accuracy_without": float(rest.mean()),
-            "accuracy_on": float(right[rows].mean()) if len(rows) else None,
-        }
-    return found
 
 
 def _confidence(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The controlled comparison on a tiny network: what it trains, resumes and records."""
+"""The controlled comparison, on the tiny network: what it trains, resumes and records."""
 
 import json
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.experiments import comparison
-from benchmarks.experiments import reference as measure
-from benchmarks.experiments.comparison import COMPARED, controlled, controlled_config, save_untrained
+from benchmarks.experiments.comparison import COMPARED, controlled_config
+from benchmarks.experiments.latency import save_untrained
 from benchmarks.measures.flops import count_flops
 from benchmarks.measures.significance import mcnemar
 from models.registry import create_model
@@ -29,18 +29,14 @@ def test_all_share_one_budget(model):
 
 
 @pytest.fixture
-def tiny_comparison(tiny_network, dataset, cache, monkeypatch):
+def tiny_comparison(tiny_training, dataset, monkeypatch):
     """Two networks to compare: the tiny one with either head."""
-    for module in (run, measure, comparison):
-        monkeypatch.setattr(module, "load_cifar10", lambda data_dir=None: dataset)
-    monkeypatch.setattr(measure, "create_model", lambda name: None)
-    for folder in ("datasets", "weights"):
-        (cache / folder).mkdir(parents=True)
+    monkeypatch.setattr(comparison, "load_cifar10", lambda: dataset)
     heads = {"tiny_linear": "linear", "tiny_dense": "dense"}
 
     def tiny_config(model, seed):
         options = {"weights": "none", "epochs": 3, "head": heads[model], "seed": seed}
-        return make_config("head", tiny_network, "controlled", **options)
+        return make_config("head", tiny_training, "controlled", **options)
 
     monkeypatch.setattr(comparison, "controlled_config", tiny_config)
     monkeypatch.setattr(TrainingConfig, "name", property(lambda config: f"{config.head}-seed{config.seed}"))
@@ -51,9 +47,9 @@ def test_networks_are_trained_once_ranked_and_compared_on_the_same_images(
     tiny_comparison, dataset, tmp_path, monkeypatch
 ):
     runs = tmp_path / "runs"
-    controlled(runs, tmp_path, ["tiny_linear"], seeds=[1], store=tmp_path)
-    controlled(runs, tmp_path, ["tiny_linear"], seeds=[0], store=tmp_path)
-    result = controlled(runs, tmp_path, ["tiny_dense"], seeds=[0], store=tmp_path)
+    comparison.comparison(runs, tmp_path, ["tiny_linear"], seeds=[1], store=tmp_path)
+    comparison.comparison(runs, tmp_path, ["tiny_linear"], seeds=[0], store=tmp_path)
+    result = comparison.comparison(runs, tmp_path, ["tiny_dense"], seeds=[0], store=tmp_path)
     assert json.loads((tmp_path / "comparison.json").read_text()) == result
     rows = {row["model"]: row for row in result["models"]}
     assert set(rows) == {"tiny_linear", "tiny_dense"}
@@ -74,35 +70,36 @@ def test_networks_are_trained_once_ranked_and_compared_on_the_same_images(
         len(curve := linear["runs"][0]["curve"]) == 3 and curve[linear["epochs_to_converge"] - 1] >= max(curve) - 0.01
     )
     (pair,) = result["pairs"]
-    right = {name: comparison._right_answers(runs / "comparison" / f"{name[5:]}-seed0") for name in rows}
+    right = {name: comparison._correct(runs / "comparison" / f"{name[5:]}-seed0") for name in rows}
     assert right["tiny_linear"].mean() == pytest.approx(linear["runs"][0]["accuracy"])
     assert {key: pair[key] for key in ("only_first", "only_second", "p")} == mcnemar(
         right[pair["first"]], right[pair["second"]]
     )
     assert not list((runs / "comparison").glob(".*-cache"))
     monkeypatch.setattr(run, "load_cifar10", lambda data_dir=None: pytest.fail("finished runs are not run again"))
-    assert controlled(runs, tmp_path, ["tiny_linear"], seeds=[0, 1], store=tmp_path)["models"] == result["models"]
+    assert (
+        comparison.comparison(runs, tmp_path, ["tiny_linear"], seeds=[0, 1], store=tmp_path)["models"]
+        == result["models"]
+    )
 
 
 def test_served_networks_are_live_and_another_budget_is_refused(tiny_comparison, saved_models, tmp_path):
     store = tmp_path / "store"
-    controlled(tmp_path, tmp_path, ["tiny_linear"], seeds=[0], store=store)
+    comparison.comparison(tmp_path, tmp_path, ["tiny_linear"], seeds=[0], store=store)
     card = json.loads((saved_models / "tiny_a" / "card.json").read_text())
     (store / "one").mkdir(parents=True)
     (store / "one" / "card.json").write_text(json.dumps(card | {"name": "tiny_linear"}))
-    result = controlled(tmp_path, tmp_path, ["tiny_dense"], seeds=[0], store=store)
+    result = comparison.comparison(tmp_path, tmp_path, ["tiny_dense"], seeds=[0], store=store)
     assert {row["model"]: row["status"] for row in result["models"]} == {"tiny_linear": "live", "tiny_dense": "study"}
     result["budget"]["epochs"] = 7
     (tmp_path / "comparison.json").write_text(json.dumps(result))
-    with pytest.raises(ValueError, match="holds runs of another budget: move it away first"):
-        controlled(tmp_path, tmp_path, ["tiny_dense"], seeds=[0], store=store)
+    with pytest.raises(ValueError, match="another setting: budget"):
+        comparison.comparison(tmp_path, tmp_path, ["tiny_dense"], seeds=[0], store=store)
 
 
-def test_an_unknown_network_is_told(tmp_path):
-    with pytest.raises(ValueError, match="model must be one of .* Did you mean 'vgg16'"):
-        controlled(tmp_path, tmp_path, ["vgg61"])
-    with pytest.raises(ValueError, match=r"at least one seed is needed. Received: seeds=\(\)"):
-        controlled(tmp_path, tmp_path, seeds=())
+def test_an_unknown_network_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="vgg61"):
+        comparison.comparison(tmp_path, tmp_path, ["vgg61"])
 
 
 def test_an_untrained_network_is_the_one_that_is_compared(tmp_path):

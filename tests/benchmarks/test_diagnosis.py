@@ -1,4 +1,4 @@
-"""What lies behind an accuracy: pairs, reliability, coverage, mistakes, doubtful images."""
+"""Confusion pairs, reliability, coverage and confident mistakes."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from benchmarks.measures.diagnosis import (
     confusion_pairs,
     coverage_curve,
     reliability,
-    without_doubtful,
 )
 from training.evaluation import expected_calibration_error
 
@@ -65,20 +64,3 @@ def test_mistakes_are_wrong_and_the_surest_first(answers):
     assert (probabilities[rows].argmax(1) != labels[rows]).all()
     wrong = probabilities.argmax(1) != labels
     np.testing.assert_array_equal(probabilities[rows].max(1), np.sort(probabilities[wrong].max(1))[::-1][:7])
-
-
-def test_doubtful_images_are_taken_out_and_looked_at_alone():
-    right = np.array([True, False, True, True, False])
-    lists = {"duplicates": {"images": [0, 2]}, "labels": {"images": [1, 2]}, "none": {"images": []}}
-    found = without_doubtful(right, lists)
-    assert found["duplicates"] == {
-        "images": 2,
-        "accuracy_with": 0.6,
-        "accuracy_without": pytest.approx(1 / 3),
-        "accuracy_on": 1.0,
-    }
-    assert found["all"]["images"] == 3
-    assert found["all"]["accuracy_without"] == 0.5
-    assert found["none"]["accuracy_on"] is None
-    with pytest.raises(ValueError, match="labels names image 9, and there are 5"):
-        without_doubtful(right, {"labels": {"images": [9]}})

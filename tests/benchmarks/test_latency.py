@@ -1,14 +1,14 @@
-"""The timing of answers: every model under every engine, in turns."""
+"""The timing of predictions: every model in every engine, in turns."""
 
 import json
 import shutil
 
 from PIL import Image
 
-from benchmarks.experiments import latency
+from benchmarks.experiments import latency, upload_cost
 
 
-def test_each_model_has_its_turn_under_each_engine(saved_models, monkeypatch):
+def test_each_model_has_its_turn_in_each_engine(saved_models, monkeypatch):
     turns = []
     answer = latency._seconds
     monkeypatch.setattr(
@@ -28,30 +28,24 @@ def test_each_model_has_its_turn_under_each_engine(saved_models, monkeypatch):
 
 
 def test_uploads_are_timed_as_shipped_and_the_plain_way(saved_models, tmp_path, monkeypatch):
-    asked = []
-    classify = latency.Classifier.classify
-    monkeypatch.setattr(
-        latency.Classifier,
-        "classify",
-        lambda self, data, *_, **__: (
-            (
-                asked.append((self.card.resize_mode, self.ood_detector is not None, data[:4]))
-                if isinstance(data, bytes)
-                else None
-            )
-            or classify(self, data)
-        ),
-    )
+    seen = []
+    classify = upload_cost.Classifier.classify
+
+    def recorded(self, data, *arguments, **options):
+        if isinstance(data, bytes):
+            seen.append((self.card.resize_mode, self.ood_detector is not None, data[:4]))
+        return classify(self, data, *arguments, **options)
+
+    monkeypatch.setattr(upload_cost.Classifier, "classify", recorded)
     card = json.loads((saved_models / "tiny_a" / "card.json").read_text())
     folder = shutil.copytree(saved_models / "tiny_a", tmp_path / "tiny_a")
     (folder / "card.json").write_text(json.dumps(card | {"resize_mode": "thumbnail", "resolution": 8}))
     Image.new("RGB", (90, 60), "teal").save(tmp_path / "photograph.jpg")
-    rows = latency.measure_uploads({"a": folder}, tmp_path / "photograph.jpg", rounds=2)
+    rows = upload_cost.measure_uploads({"a": folder}, tmp_path / "photograph.jpg", rounds=2)
     assert [row["image"] for row in rows] == ["32×32 PNG", "1024×768 JPEG"]
     assert all(row["plain_ms"] > 0 and row["shipped_ms"] > 0 and row["model"] == "a" for row in rows)
-    ways = [("bilinear", False), ("thumbnail", True)]
-    assert [one[:2] for one in asked] == 4 * ways
-    assert [one[2] for one in asked] == 4 * [b"\x89PNG"] + 4 * [b"\xff\xd8\xff\xe0"]
+    assert [way for *way, _ in seen] == 4 * [["bilinear", False], ["thumbnail", True]]
+    assert [data for *_, data in seen] == 4 * [b"\x89PNG"] + 4 * [b"\xff\xd8\xff\xe0"]
 
 
 def timed(**rounds):
@@ -65,13 +59,13 @@ def timed(**rounds):
 STEADY, SLOWER, AS_SLOW = [1.0] * 20, [1.1] * 20, [1.0, 1.2] * 10
 
 
-def test_models_are_ranked_where_the_rounds_tell_them_apart():
+def test_models_are_ranked_where_the_difference_is_significant():
     rows = timed(a=(STEADY, SLOWER), b=(SLOWER, AS_SLOW))
-    assert latency.quicker(rows) == {("onnxruntime", "a", "b")}
+    assert latency.faster(rows) == {("onnxruntime", "a", "b")}
     assert latency.ties(rows) == [("keras", "a", "b")]
 
 
-def test_a_ranking_is_the_same_unless_models_that_are_told_apart_changed_places():
+def test_a_ranking_is_the_same_unless_significantly_different_models_changed_places():
     before = timed(a=(STEADY, SLOWER), b=(SLOWER, AS_SLOW))
     assert latency.same_ranking(before, timed(a=(STEADY, STEADY), b=(SLOWER, SLOWER))) is True
     assert latency.same_ranking(before, timed(a=(AS_SLOW, STEADY), new=(STEADY, STEADY), b=(SLOWER, SLOWER))) is True
