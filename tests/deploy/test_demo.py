@@ -183,13 +183,13 @@ def test_many_files_become_a_table_and_a_csv_file(site, saved_models, tmp_path):
 
 def test_the_benchmark_sorts_by_numbers(site):
     site.get_by_role("tab", name="Benchmark").click()
-    table = site.locator(".thaw-table:visible", has=site.locator("th", has_text="Phase"))
-    runs = json.loads((RESULTS / "networks.json").read_text(encoding="utf-8"))["runs"]
+    table = site.locator(".thaw-table:visible", has=site.locator("th", has_text="with TTA"))
+    runs = json.loads((RESULTS / "accuracy.json").read_text(encoding="utf-8"))["runs"]
     by_size = [f"{count:,}" for count in sorted(run["parameters"]["total"] for run in runs)]
     for order, aria in ((by_size, "ascending"), (by_size[::-1], "descending")):
-        table.get_by_role("button", name="Parameters").click()
+        table.get_by_role("button", name="parameters").click()
         table.locator(f"th[aria-sort={aria}]").wait_for()
-        assert table.locator("tbody td:nth-child(3)").all_inner_texts() == order
+        assert table.locator("tbody td:nth-child(4)").all_inner_texts() == order
 
 
 def test_it_fits_a_phone_in_dark_mode(chromium, address, store):
