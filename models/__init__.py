@@ -1,1 +1,1 @@
-"""What a network is: the registry, the heads, and one file per architecture."""
+"""Networks: the registry, heads, layers, preprocessing, Grad-CAM, and one file per architecture."""

@@ -1,8 +1,8 @@
-"""Grad-CAM in closed form (Selvaraju et al. 2017, arXiv 1610.02391): for a small head the gradient can be written down.
+"""Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) in closed form, without automatic differentiation.
 
-Grad-CAM weighs each channel of the last feature map by the mean, over the map, of a class's logit derived by that channel.
-Behind the map stand pooling or flattening, dense layers with ReLU and BatchNormalization, so that this gradient is a
-product of kernels with the ReLUs' on-and-off between them: three matrix products, in any framework, and in an ONNX file.
+Grad-CAM weights each channel of the last feature map by the gradient of a class's logit, averaged over the map. The heads here
+pool or flatten the map and then apply Dense layers with ReLU and BatchNormalization. Their gradient is a product of kernels
+and ReLU masks, which any framework and an ONNX file can compute.
 """
 
 import keras
@@ -16,8 +16,8 @@ class ChannelWeights(keras.layers.Layer):
     Call it on `[features, *relu outputs]`, features (b, h, w, C); it returns (b, classes, C).
 
     Args:
-        head: from the layer that pools or flattens to the Dense layer that makes the logits.
-        scale: what the logits are multiplied by before the softmax.
+        head: the layers from the one that pools or flattens to the Dense layer of the logits.
+        scale: the factor of the logits before the softmax.
     """
 
     def __init__(self, head: list[keras.Layer], scale: float = 1.0, **kwargs):
@@ -42,12 +42,10 @@ class ChannelWeights(keras.layers.Layer):
             classes = last.units
             gradient = keras.ops.reshape(gradient, (-1, classes, height * width, channels))
             gradient = keras.ops.mean(gradient, axis=2)
-        else:  # of one maximum the gradient stands at one place, of an average it is spread: the mean is the same
+        else:  # the gradient of a maximum is in one place, that of an average is spread: the mean is the same
             gradient = gradient / (height * width)
-        of_each = keras.ops.zeros_like(
-            features[:, :1, 0, :]
-        )  # (b, 1, C): a linear head's gradient has no batch of its own
-        return gradient + of_each
+        # A linear head's gradient is the same for all images: zeros (b, 1, C) give it the batch axis.
+        return gradient + keras.ops.zeros_like(features[:, :1, 0, :])
 
     def compute_output_shape(self, shapes):
         features = shapes[0]
@@ -55,22 +53,20 @@ class ChannelWeights(keras.layers.Layer):
 
 
 def with_grad_cam(model: keras.Model) -> keras.Model:
-    """Return the model with two more outputs: what Grad-CAM needs for any class.
+    """Return the model with the two additional outputs that Grad-CAM needs.
 
     Returns:
-        A model of the same layers and input; outputs probabilities (b, classes), the last feature map (b, h, w, C) and
-        channel weights (b, classes, C). The heat map of class k is `relu(features · weights[k])`, (h, w).
+        A model that shares its layers and input. Its outputs are probabilities (b, classes), the last feature map
+        (b, h, w, C) and channel weights (b, classes, C). The heat map of class k is `relu(features · weights[k])`, (h, w).
 
     Raises:
-        NotExplainableError: a head other than pooling to one value a channel (average or maximum) or flattening, then Dense
-            (ReLU), Dropout and BatchNormalization in any order, then Dense (softmax); or no feature map in front of it.
+        NotExplainableError: if the head is not pooling to one value a channel (average or maximum) or flattening, then Dense
+            (ReLU), Dropout and BatchNormalization in any order, then Dense (softmax); or if there is no feature map.
     """
     head = [layer for layer in model.layers if layer.name.startswith("head_")]
     names = ", ".join(type(layer).__name__ for layer in head)
     scale = 1.0
-    if head and isinstance(
-        head[-1], keras.layers.Softmax
-    ):  # logits, perhaps scaled, then softmax, as layers of their own
+    if head and isinstance(head[-1], keras.layers.Softmax):  # a layer, behind Dense and perhaps Rescaling
         head.pop()
         if isinstance(head[-1], keras.layers.Rescaling) and not head[-1].offset:
             scale = head.pop().scale
@@ -83,7 +79,7 @@ def with_grad_cam(model: keras.Model) -> keras.Model:
     rectified = all(layer.activation is keras.activations.relu for layer in dense)
     if len(head) < 2 or not pooled or not rectified or not all(isinstance(layer, known) for layer in head[1:]):
         raise NotExplainableError(
-            f"{model.name} has no head that Grad-CAM is known for in closed form. Received: {names}"
+            f"The head of {model.name} must be one whose Grad-CAM is known in closed form. Received: {names}"
         )
     features = head[0].input
     weights = ChannelWeights(head, scale, name="grad_cam_weights")([features, *(layer.output for layer in dense)])

@@ -1,12 +1,14 @@
-"""Heads: what stands between a backbone's feature map and the class probabilities.
+"""Heads: the layers from a backbone's feature map to the class probabilities.
 
-Every layer of a head has a name that starts with `head_`; that is how the freeze boundary, Grad-CAM and weight loading
-tell a head from its backbone, in a saved file too.
+The names of a head's layers start with `head_`. The freeze boundary, Grad-CAM and weight loading recognise a head by that, in
+a saved file too.
 """
 
 from collections.abc import Callable
 
 import keras
+
+from runtime.validation import require
 
 HEADS: dict[str, Callable[[keras.KerasTensor, int], keras.KerasTensor]] = {}
 
@@ -20,16 +22,14 @@ def register_head(function):
 def attach_head(name: str, features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     """Append the head `name` to a backbone's features; return probabilities (batch, classes).
 
-    Features are a map (batch, height, width, channels), or a vector (batch, channels) such as a class token, which heads
-    that begin with global average pooling (GAP) take as it is.
+    Features are a map (batch, height, width, channels), or a vector (batch, channels) such as a class token. A vector is
+    not pooled by heads that begin with global average pooling (GAP).
 
     Raises:
         ValueError: if no head has that name, or `classes` is below 2.
     """
-    if name not in HEADS:
-        raise ValueError(f"head must be one of {', '.join(sorted(HEADS))}. Received: head={name!r}")
-    if classes < 2:
-        raise ValueError(f"classes must be at least 2. Received: classes={classes}")
+    require(name in HEADS, f"head must be one of {', '.join(sorted(HEADS))}", head=name)
+    require(classes >= 2, "classes must be at least 2", classes=classes)
     return HEADS[name](features, classes)
 
 
@@ -37,6 +37,11 @@ def _pooled(features: keras.KerasTensor) -> keras.KerasTensor:
     if len(features.shape) == 2:
         return features
     return keras.layers.GlobalAveragePooling2D(name="head_pool")(features)
+
+
+def _hidden(x: keras.KerasTensor, units: int, dropout: float) -> keras.KerasTensor:
+    x = keras.layers.Dense(units, activation="relu", name="head_dense")(x)
+    return keras.layers.Dropout(dropout, name="head_dropout")(x)
 
 
 def _probabilities(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
@@ -47,17 +52,13 @@ def _probabilities(features: keras.KerasTensor, classes: int) -> keras.KerasTens
 @register_head
 def dense(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     """GAP → Dense(128, relu) → Dropout(0.3) → Dense(classes, softmax)."""
-    x = keras.layers.Dense(128, activation="relu", name="head_dense")(_pooled(features))
-    x = keras.layers.Dropout(0.3, name="head_dropout")(x)
-    return _probabilities(x, classes)
+    return _probabilities(_hidden(_pooled(features), 128, 0.3), classes)
 
 
 @register_head
 def dense_256(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     """GAP → Dense(256, relu) → Dropout(0.5) → Dense(classes, softmax)."""
-    x = keras.layers.Dense(256, activation="relu", name="head_dense")(_pooled(features))
-    x = keras.layers.Dropout(0.5, name="head_dropout")(x)
-    return _probabilities(x, classes)
+    return _probabilities(_hidden(_pooled(features), 256, 0.5), classes)
 
 
 @register_head
@@ -69,11 +70,8 @@ def linear(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 
 @register_head
 def flatten(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """Flatten → Dense(256, relu) → Dropout(0.5) → Dense(classes, softmax), the head of the small CNNs."""
-    x = keras.layers.Flatten(name="head_flatten")(features)
-    x = keras.layers.Dense(256, activation="relu", name="head_dense")(x)
-    x = keras.layers.Dropout(0.5, name="head_dropout")(x)
-    return _probabilities(x, classes)
+    """Flatten → Dense(256, relu) → Dropout(0.5) → Dense(classes, softmax)."""
+    return _probabilities(_hidden(keras.layers.Flatten(name="head_flatten")(features), 256, 0.5), classes)
 
 
 @register_head
@@ -99,7 +97,7 @@ def max_pool(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 
 @register_head
 def alexnet_classifier(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """The original of AlexNet in torchvision: 6×6 → (Dropout(0.5) → Dense(4096, relu)) twice → Dense(classes, softmax)."""
+    """AlexNet's in torchvision: pool to 6×6 → twice (Dropout(0.5) → Dense(4096, relu)) → Dense(classes, softmax)."""
     x = _flattened_as_in_pytorch(features, 6)
     for number in (1, 2):
         x = keras.layers.Dropout(0.5, name=f"head_dropout_{number}")(x)
@@ -109,7 +107,7 @@ def alexnet_classifier(features: keras.KerasTensor, classes: int) -> keras.Keras
 
 @register_head
 def vgg_classifier(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """The original of VGG in torchvision: 7×7 → (Dense(4096, relu) → Dropout(0.5)) twice → Dense(classes, softmax)."""
+    """VGG's in torchvision: pool to 7×7 → twice (Dense(4096, relu) → Dropout(0.5)) → Dense(classes, softmax)."""
     x = _flattened_as_in_pytorch(features, 7)
     for number in (1, 2):
         x = keras.layers.Dense(4096, activation="relu", name=f"head_dense_{number}")(x)
@@ -118,7 +116,7 @@ def vgg_classifier(features: keras.KerasTensor, classes: int) -> keras.KerasTens
 
 
 def _flattened_as_in_pytorch(features: keras.KerasTensor, side: int) -> keras.KerasTensor:
-    """Average a map to side × side and flatten it channel by channel: (b, h, w, c) → (b, c · side²)."""
+    """Pool a map to side × side and flatten it channels first: (b, h, w, c) → (b, c · side²)."""
     if features.shape[1:3] != (side, side):
         features = keras.layers.AdaptiveAveragePooling2D(side, name="head_pool")(features)
     x = keras.layers.Permute((3, 1, 2), name="head_permute")(features)

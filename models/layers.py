@@ -1,4 +1,4 @@
-"""The few layers that Keras lacks. They are registered under `thaw`: import this module before loading a saved model."""
+"""Layers that Keras lacks, registered under `thaw`. Import this module before loading a saved model."""
 
 import math
 
@@ -13,25 +13,22 @@ class ReverseChannels(keras.layers.Layer):
     def call(self, images):
         return keras.ops.flip(images, axis=-1)
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
 
 @keras.saving.register_keras_serializable("thaw")
 def gelu(x):
     """The exact Gaussian error linear unit (Hendrycks and Gimpel 2016, arXiv 1606.08415), x/2 (1 + erf(x/√2)).
 
-    Keras's own computes the same by `erfc`, which has no counterpart in ONNX.
+    Keras computes the same with `erfc`, which has no counterpart in ONNX.
     """
     return 0.5 * x * (1.0 + keras.ops.erf(x * math.sqrt(0.5)))
 
 
 @keras.saving.register_keras_serializable("thaw")
 class WhiteningConv2D(keras.layers.Layer):
-    """Convolve with filters that whiten patches: (batch, H, W, C) → (batch, H-k+1, W-k+1, 2 k²C), valid padding.
+    """Convolution that whitens patches: (batch, H, W, C) → (batch, H-k+1, W-k+1, 2 k²C), valid padding.
 
-    The filters are the eigenvectors of the patches' covariance over sqrt(eigenvalue + 5e-4), and their negations. They
-    come from data by `adapt` and never train; the bias does. Before `adapt` they are random. (Jordan 2024, arXiv
+    The filters are the eigenvectors of the patches' covariance over sqrt(eigenvalue + 5e-4), and their negations. `adapt`
+    computes them from images; before, they are random. They are not trainable, the bias is. (Jordan 2024, arXiv
     2404.00498, section 3.1; after Page 2019, "How to Train Your ResNet".)
 
     Args:
@@ -50,53 +47,49 @@ class WhiteningConv2D(keras.layers.Layer):
         self.bias = self.add_weight(shape=shape[-1:], initializer="zeros", name="bias")
 
     def adapt(self, images) -> None:
-        """Compute the filters from images (n, H, W, C) as they reach this layer."""
+        """Compute the filters from this layer's inputs (n, H, W, C)."""
         patches = np.lib.stride_tricks.sliding_window_view(np.asarray(images, "float32"), (self.size,) * 2, axis=(1, 2))
         flat = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, self.kernel.shape[-1] // 2)  # (n patches, k²C)
-        covariance = flat.T @ flat / len(flat)  # about zero, as the paper's code has it: images come in standardised
+        covariance = flat.T @ flat / len(flat)  # about zero, as in the paper's code: the images are standardised
         eigenvalues, eigenvectors = np.linalg.eigh(covariance.astype("float64"))
-        filters = (eigenvectors / np.sqrt(eigenvalues + self.epsilon))[:, ::-1]  # a column each, the largest first
+        filters = (eigenvectors / np.sqrt(eigenvalues + self.epsilon))[:, ::-1]  # columns, largest first
         self.kernel.assign(np.concatenate([filters, -filters], axis=1).reshape(self.kernel.shape))
 
     def call(self, images):
         return keras.ops.conv(images, self.kernel, padding="valid") + self.bias
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, channels = input_shape
-        return (batch, height - self.size + 1, width - self.size + 1, 2 * self.size**2 * channels)
 
     def get_config(self):
         return {**super().get_config(), "size": self.size}
 
 
 def adaptable(model: keras.Model) -> list[keras.Layer]:
-    """Return the layers of a flat model that learn from data before training: those that have `adapt`."""
+    """Return the layers of a flat model that have `adapt`, which computes their state from data before training."""
     return [layer for layer in model.layers if hasattr(layer, "adapt")]
 
 
 def adapt(model: keras.Model, images) -> None:
-    """Let the adaptable layers of a flat model see images (n, S, S, 3), raw RGB in 0..255."""
+    """Adapt the adaptable layers of a flat model to images (n, S, S, 3), raw RGB in 0..255."""
     for layer in adaptable(model):
         layer.adapt(keras.Model(model.input, layer.input).predict(images, batch_size=100, verbose=0))
 
 
 @keras.saving.register_keras_serializable("thaw")
 class DiracUniform(keras.initializers.Initializer):
-    """A convolution's start: its first C filters pass their C input channels on, the others are U(±1/√fan_in)."""
+    """Initializer of a convolution: the first C filters are the identity of the C input channels, the others U(±1/√fan_in)."""
 
     def __call__(self, shape, dtype=None):
         height, width, channels, filters = shape
         bound = (height * width * channels) ** -0.5
-        passing = np.zeros((height, width, channels, min(channels, filters)), "float32")
-        diagonal = np.arange(passing.shape[-1])
-        passing[height // 2, width // 2, diagonal, diagonal] = 1.0
+        identity = np.zeros((height, width, channels, min(channels, filters)), "float32")
+        diagonal = np.arange(identity.shape[-1])
+        identity[height // 2, width // 2, diagonal, diagonal] = 1.0
         drawn = keras.random.uniform((height, width, channels, filters - len(diagonal)), -bound, bound)
-        return keras.ops.cast(keras.ops.concatenate([passing, drawn], axis=-1), dtype or "float32")
+        return keras.ops.cast(keras.ops.concatenate([identity, drawn], axis=-1), dtype or "float32")
 
 
 @keras.saving.register_keras_serializable("thaw")
 class ClassToken(keras.layers.Layer):
-    """Put a learned token before the others: (batch, T, D) → (batch, 1 + T, D)."""
+    """Prepend a learned token: (batch, T, D) → (batch, 1 + T, D)."""
 
     def build(self, input_shape):
         self.token = self.add_weight(shape=(1, 1, input_shape[-1]), initializer="zeros", name="token")
@@ -105,14 +98,10 @@ class ClassToken(keras.layers.Layer):
         first = keras.ops.broadcast_to(self.token, (keras.ops.shape(tokens)[0], 1, tokens.shape[-1]))
         return keras.ops.concatenate([first, tokens], axis=1)
 
-    def compute_output_shape(self, input_shape):
-        batch, tokens, width = input_shape
-        return (batch, tokens + 1, width)
-
 
 @keras.saving.register_keras_serializable("thaw")
 class PositionEmbedding(keras.layers.Layer):
-    """Add a learned vector to each token: (batch, T, D) → the same. T is g², or 1 + g² with a class token first."""
+    """Add a learned vector to each token: (batch, T, D) → same. T is g², or 1 + g² with a class token first."""
 
     def build(self, input_shape):
         self.embedding = self.add_weight(
@@ -122,19 +111,15 @@ class PositionEmbedding(keras.layers.Layer):
     def call(self, tokens):
         return tokens + self.embedding
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
 
 @keras.saving.register_keras_serializable("thaw")
 class SelfAttention(keras.layers.Layer):
     """Multi-head scaled dot-product attention (Vaswani et al. 2017, arXiv 1706.03762), without its projections.
 
-    Queries, keys and values come in side by side from one Dense layer, as PyTorch's networks hold them:
-    (batch, T, 3 D) → (batch, T, D).
+    The input is queries, keys and values side by side, from one Dense layer as in PyTorch: (batch, T, 3 D) → (batch, T, D).
 
     Args:
-        heads: their number, a divisor of D.
+        heads: the number of heads, a divisor of D.
     """
 
     def __init__(self, heads: int, **kwargs):
@@ -144,7 +129,7 @@ class SelfAttention(keras.layers.Layer):
     def call(self, projected):
         _, tokens, width = projected.shape
         head_width = width // (3 * self.heads)
-        # By hand, with one transposition on the way in: keras.ops.dot_product_attention is much slower on a CPU.
+        # Written out with a single transposition of the input: keras.ops.dot_product_attention is much slower on a CPU.
         split = keras.ops.reshape(projected, (-1, tokens, 3, self.heads, head_width))
         split = keras.ops.transpose(split, (2, 0, 3, 1, 4))
         query, key, value = keras.ops.unstack(split)  # (batch, heads, T, D / heads)
@@ -152,18 +137,15 @@ class SelfAttention(keras.layers.Layer):
         mixed = keras.ops.matmul(keras.ops.softmax(scores), value)
         return keras.ops.reshape(keras.ops.transpose(mixed, (0, 2, 1, 3)), (-1, tokens, width // 3))
 
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], input_shape[-1] // 3)
-
     def get_config(self):
         return {**super().get_config(), "heads": self.heads}
 
 
 @keras.saving.register_keras_serializable("thaw")
 class StochasticDepth(keras.layers.Layer):
-    """Drop a whole branch of an image with probability `rate` in training, else scale it by 1 / (1 - rate).
+    """Stochastic depth (Huang et al. 2016, arXiv 1603.09382) for the branch beside a shortcut: any shape → same.
 
-    For the branch beside a shortcut, which then stands alone (Huang et al. 2016, arXiv 1603.09382): any shape → the same.
+    In training, each image's branch is dropped with probability `rate`, otherwise scaled by 1 / (1 - rate).
     """
 
     def __init__(self, rate: float, **kwargs):
@@ -178,16 +160,13 @@ class StochasticDepth(keras.layers.Layer):
         drawn = keras.random.uniform(shape, seed=self.seed_generator)
         return keras.ops.where(drawn < self.rate, keras.ops.zeros_like(branch), branch / (1 - self.rate))
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
     def get_config(self):
         return {**super().get_config(), "rate": self.rate}
 
 
 @keras.saving.register_keras_serializable("thaw")
 class SequencePooling(keras.layers.Layer):
-    """Average tokens by learned weights, a softmax over them (Hassani et al. 2021, arXiv 2104.05704): (b, T, D) → (b, D)."""
+    """Average of the tokens with learned softmax weights (Hassani et al. 2021, arXiv 2104.05704): (b, T, D) → (b, D)."""
 
     def build(self, input_shape):
         self.kernel = self.add_weight(shape=(input_shape[-1], 1), initializer="glorot_uniform", name="kernel")
@@ -197,9 +176,6 @@ class SequencePooling(keras.layers.Layer):
         shares = keras.ops.softmax(keras.ops.matmul(tokens, self.kernel) + self.bias, axis=1)  # (b, T, 1)
         return keras.ops.sum(shares * tokens, axis=1)
 
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], input_shape[2])
-
 
 @keras.saving.register_keras_serializable("thaw")
 class FirstToken(keras.layers.Layer):
@@ -208,22 +184,15 @@ class FirstToken(keras.layers.Layer):
     def call(self, tokens):
         return tokens[:, 0]
 
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], input_shape[2])
-
 
 def resampled_positions(embedding, tokens: int):
-    """Fit position embeddings to another grid: (1, 1 + g², D) → (1, 1 + G², D), where 1 + G² = `tokens`.
+    """Resample position embeddings to another grid: (1, 1 + g², D) → (1, 1 + G², D), where 1 + G² = `tokens`.
 
-    The grid's part is resized as an image, bicubic and antialiased, as timm does; the class token's is kept.
-
-    Args:
-        embedding: a float array.
-        tokens: the number wanted.
+    The grid is resized as an image, bicubic and antialiased, as in timm; the class token's embedding is kept.
 
     Returns:
-        A float32 array; `embedding` itself where it has the number already, is of another form, or where either number is
-        not 1 + a square.
+        A float32 array; `embedding` itself if it has `tokens` tokens or another form, or if either number is not 1 + a
+        square.
     """
     if embedding.ndim != 3 or embedding.shape[0] != 1 or embedding.shape[1] < 2:
         return embedding

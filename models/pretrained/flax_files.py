@@ -1,6 +1,6 @@
 """Reads a Flax checkpoint that is a pickle (protocol 3 or 4) of nested dicts of NumPy arrays, as a PyTorch state dict.
 
-NumPy's own unpickling never runs: an array stays a description until its shape and dtype are checked against its bytes.
+NumPy's unpickling is not used: an array stays a description until its shape and dtype are checked against its bytes.
 """
 
 import math
@@ -11,10 +11,8 @@ import numpy as np
 from models.pretrained.unpickling import CheckpointError, RestrictedUnpickler
 
 _FLOATS = {"f2": "<f2", "f4": "<f4", "f8": "<f8"}
-_KERNEL_AXES = {
-    4: (3, 2, 0, 1),
-    2: (1, 0),
-}  # (height, width, in, out) → (out, in, height, width); (in, out) → (out, in)
+# (height, width, in, out) → (out, in, height, width); (in, out) → (out, in)
+_KERNEL_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
 
 
 class _Dtype:
@@ -46,8 +44,8 @@ def read_flax(content: bytes) -> dict[str, np.ndarray]:
     `{"Conv_0": {"kernel": (height, width, in, out)}}` becomes `{"Conv_0.weight": (out, in, height, width)}`.
 
     Raises:
-        UnsafeCheckpointError: if the file asks for more than NumPy arrays need.
-        CheckpointError: if it holds something other than nested dicts of float arrays.
+        UnsafeCheckpointError: if the file refers to more than NumPy arrays need.
+        CheckpointError: if it contains something other than nested dicts of float arrays.
     """
     tensors = {}
     for (*module, name), array in _leaves(_FlaxUnpickler(content).load(), (), set()):
@@ -55,13 +53,13 @@ def read_flax(content: bytes) -> dict[str, np.ndarray]:
             name, array = "weight", array.transpose(_KERNEL_AXES[array.ndim])
         tensors[".".join([*module, name])] = array
     if not tensors:
-        raise CheckpointError("it holds no arrays.")
+        raise CheckpointError("it contains no arrays.")
     return tensors
 
 
 def _leaves(tree, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    if id(tree) in seen:  # a pickle can build a dict that holds itself, or one that stands in a million places
-        raise CheckpointError(f"{'.'.join(path)} stands in it twice.")
+    if id(tree) in seen:  # a pickle can build a dict that contains itself, or one that occurs in a million places
+        raise CheckpointError(f"{'.'.join(path)} occurs in it twice.")
     if isinstance(tree, dict):
         seen.add(id(tree))
     if isinstance(tree, _Array):

@@ -1,7 +1,7 @@
-"""Carries weights from a Keras file into a model, layer by layer, by name.
+"""Loads weights from a Keras file into a model, by layer name.
 
-Read are `.weights.h5`, `.keras` (a zip archive with such a file inside) and the HDF5 files of Keras Applications. The
-arrays are taken out by h5py: no layer or function that the file describes is ever built.
+Formats: `.weights.h5`, `.keras` (a zip archive with such a file inside) and the HDF5 files of Keras Applications. h5py reads
+the arrays; no layer or function that the file describes is built.
 """
 
 import json
@@ -23,14 +23,17 @@ from models.pretrained.unpickling import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-# What a layer computes beyond its weights: weights trained under another value fit and answer wrongly.
-_CONSTANTS = ("preprocess_", "normalization")
+_CONSTANTS = ("preprocess_", "normalization")  # layers whose arrays are constants of the architecture, not weights
+# Settings that change what a layer computes: weights trained under another value would load but compute something else.
 _CONVENTION = ("epsilon", "padding", "strides", "activation", "heads", "scale", "offset", "mean", "variance")
 
 
 class KerasFile(NamedTuple):
-    """What a file holds: arrays by layer name and index ("Conv1/0"; "attention/query/0" inside a composite layer), and
-    layer configs by name, None where the format has none (`.weights.h5` and Keras Applications' files).
+    """The contents of a file.
+
+    Attributes:
+        arrays: by layer name and index: "Conv1/0", or "attention/query/0" inside a composite layer.
+        configs: layer configs by name; None where the format has none (`.weights.h5` and Keras Applications' files).
     """
 
     arrays: dict[str, np.ndarray]
@@ -40,17 +43,16 @@ class KerasFile(NamedTuple):
 def load_keras_file(model: keras.Model, path: str | Path) -> bool:
     """Assign the weights in a Keras file to the layers of the same names.
 
-    The backbone must fit as a whole. The layers named `head_*` are loaded if all of them fit, else left alone, with a line
-    in the log; layers named `preprocess_*` are not loaded, because they are constants of the architecture, and neither is
-    `normalization`, under which Keras Applications' EfficientNet keeps its own. Position embeddings of another grid are
-    resampled.
+    The whole backbone must fit. The layers named `head_*` are loaded if all of them fit; otherwise they stay unchanged and
+    a warning is logged. Layers that scale the input are not loaded: `preprocess_*`, and `normalization` in Keras
+    Applications' EfficientNet. Position embeddings of another grid are resampled.
 
     Returns:
         Whether the head was loaded.
 
     Raises:
-        WeightsMismatchError: if the backbone's weights differ in name, number or shape, or the file's network adds another
-            epsilon, pads or scales in another way. The model is unchanged then.
+        WeightsMismatchError: if the backbone's weights differ in name, number or shape, or if the file's network has
+            another epsilon, padding or scaling. The model is unchanged then.
         CheckpointError: if the file is truncated, damaged or of another format.
     """
     file = read_keras_file(path)
@@ -82,7 +84,7 @@ def is_applications_file(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return _is_legacy(file)
-    except OSError:  # of another format, which its own reader names
+    except OSError:  # another format
         return False
 
 
@@ -139,11 +141,11 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     def visit(path: str, entry: h5py.Group | h5py.Dataset) -> None:
         if isinstance(entry, h5py.Dataset):
             if entry.external or entry.is_virtual:
-                raise CheckpointError(f"{path} takes its values from another file.")
+                raise CheckpointError(f"the values of {path} are in another file.")
             if entry.nbytes > max(entry.id.get_storage_size(), 1024):
-                raise CheckpointError(f"{path} claims {entry.nbytes} bytes and holds {entry.id.get_storage_size()}.")
+                raise CheckpointError(f"{path} claims {entry.nbytes} bytes but has {entry.id.get_storage_size()}.")
             if entry.dtype.kind not in "fiu":
-                raise CheckpointError(f"{path} must hold numbers. Received: dtype {entry.dtype}.")
+                raise CheckpointError(f"{path} must contain numbers. Received: dtype {entry.dtype}.")
             found[path] = entry
 
     file.visititems(visit)
@@ -161,7 +163,7 @@ def _arrays(file: h5py.File) -> dict[str, np.ndarray]:
     file.visititems(visit)
     arrays = {}
     for path, dataset in _datasets(file).items():
-        # Also stored: optimizer and metric states, and the seeds of dropout layers, which are no weights.
+        # The file also has optimizer and metric states, and the seeds of dropout layers.
         match = re.fullmatch(r"(layers/.+)/vars/(\d+)", path)
         if match and "seed_generator" not in path:
             folder = match[1]
@@ -171,7 +173,7 @@ def _arrays(file: h5py.File) -> dict[str, np.ndarray]:
             layer = "/".join(names[parent] for parent in parents if parent in names)
             arrays[f"{layer}/{match[2]}"] = dataset[()]
     if not arrays:
-        raise CheckpointError("it holds no layer with weights.")
+        raise CheckpointError("it has no layer with weights.")
     return arrays
 
 
@@ -190,7 +192,7 @@ def _text(attribute: str | bytes) -> str:
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Return the weights of the backbone and the head under the names that the arrays of a file get."""
+    """Return the weights of the backbone and the head under the names of `KerasFile.arrays`."""
     variables = {}
     for layer in model.layers:
         if not layer.name.startswith("preprocess_"):
@@ -207,11 +209,11 @@ def _require_same_convention(model: keras.Model, configs: dict[str, dict]) -> No
     ours = _configs(model.to_json())
     for name in sorted(ours.keys() ^ configs.keys()):
         if name.startswith("preprocess_"):
-            side = "the file's network lacks" if name in ours else "the file's network has besides"
+            owner = model.name if name in ours else "the file's network"
             raise WeightsMismatchError(
-                f"The file's network scales its input in another way than {model.name}: {side} {name}."
+                f"{model.name} and the file's network scale the input differently: {name} is a layer of only {owner}."
             )
-    # TensorFlow's padding of a strided layer depends on the size of the input.
+    # TensorFlow's padding of a strided layer depends on the size of the input, so at another size it may differ.
     file_size, our_size = (each.get("image", {}).get("batch_shape") for each in (configs, ours))
     keys = [key for key in _CONVENTION if file_size == our_size or key != "padding"]
     for name in (name for name in ours if name in configs and not name.startswith("head_")):

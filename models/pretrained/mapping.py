@@ -1,7 +1,7 @@
-"""Carries weights between a PyTorch state dict and a Keras model, in both directions.
+"""Copies weights between a PyTorch state dict and a Keras model, in both directions.
 
-An architecture declares which PyTorch module is which Keras layer; how the tensors of a layer are laid out on both sides
-is stated here, once for each kind of layer.
+A network declares which PyTorch module is which Keras layer. The layout of a layer's tensors in both frameworks is stated
+here, once for each kind of layer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,24 +17,24 @@ from models.pretrained.mismatch import WeightsMismatchError, require_same_shapes
 Pairs = tuple[tuple[str | tuple[str, ...], str], ...]
 """(PyTorch module, Keras layer) pairs in the network's order, such as ("features.0.0", "Conv1").
 
-Several modules before one layer are stacked along its output. A module that ends with `_` holds its tensors under its own
-name, as `in_proj_` does with `in_proj_weight`.
+The tensors of several modules in front of one layer are concatenated along the output axis. A module that ends with `_` is a
+prefix of tensor names, as `in_proj_` is of `in_proj_weight`.
 """
 
 
 @dataclass(frozen=True)
 class PytorchMapping:
-    """Which PyTorch module is which Keras layer, for one architecture in one naming.
+    """Which PyTorch module is which Keras layer, for one network in one naming.
 
     Attributes:
         naming: whose names these are, such as "torchvision".
         layers: the backbone's pairs.
-        classifier: the pairs of the original's classifier and of the head that stands for it.
-        ignored: beginnings of tensor names that the Keras network has no place for.
-        convention: which graph of the architecture the weights belong to; see `ModelSpec.conventions`.
-        epsilon: what BatchNormalization adds to the variance; PyTorch's default is 1e-5, Keras's 1e-3.
-        symmetric_padding: whether strided layers pad all sides alike, as PyTorch's own do. False for PyTorch networks that
-            imitate TensorFlow's padding.
+        classifier: the pairs of the original's classifier and the layers of the corresponding head.
+        ignored: prefixes of tensor names that have no counterpart in the Keras network.
+        convention: the variant of the graph that the weights belong to; see `ModelSpec.conventions`.
+        epsilon: of BatchNormalization; PyTorch's default is 1e-5, Keras's 1e-3.
+        symmetric_padding: whether strided layers pad all sides equally, as PyTorch's own do. False for PyTorch networks
+            that imitate TensorFlow's padding.
     """
 
     naming: str
@@ -69,15 +69,15 @@ _LAYOUTS: dict[type[keras.Layer], tuple[_Tensor, ...]] = {
         _Tensor("running_var", "moving_variance"),
     ),
     keras.layers.LayerNormalization: (_Tensor("weight", "gamma"), _Tensor("bias", "beta")),
-    # Not a module on PyTorch's side but a tensor of its own, of the same shape.
+    # In PyTorch a parameter of the same shape, not a module.
     ClassToken: (_Tensor("", "token", (0, 1, 2)),),
     PositionEmbedding: (_Tensor("", "embedding", (0, 1, 2)),),
 }
-_COUNTER = "num_batches_tracked"  # how many batches PyTorch's BatchNorm has seen; Keras keeps no such count
+_COUNTER = "num_batches_tracked"  # batches that PyTorch's BatchNorm has seen; Keras does not count them
 
 
 class _Place(NamedTuple):
-    """Where the tensors `names`, stacked along PyTorch's first axis, go."""
+    """The Keras variable of the tensors `names`, concatenated along PyTorch's first axis."""
 
     names: tuple[str, ...]
     layer: keras.Layer
@@ -86,13 +86,13 @@ class _Place(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of each of the tensors on PyTorch's side."""
+        """The shape of each tensor in PyTorch."""
         first, *rest = (self.variable.shape[axis] for axis in np.argsort(self.axes))
         return (first // len(self.names), *rest)
 
 
 def choose_mapping(state_dict: Mapping[str, np.ndarray], mappings: Sequence[PytorchMapping]) -> PytorchMapping:
-    """Return the mapping of which most module names occur in the state dict; the first of equals."""
+    """Return the mapping with the most module names in the state dict; the first if several have as many."""
     modules = {name.rpartition(".")[0] for name in state_dict}
     return max(
         mappings, key=lambda mapping: sum(part in modules for names, _ in mapping.layers for part in _modules(names))
@@ -100,20 +100,20 @@ def choose_mapping(state_dict: Mapping[str, np.ndarray], mappings: Sequence[Pyto
 
 
 def load_pytorch(model: keras.Model, state_dict: Mapping[str, np.ndarray], mapping: PytorchMapping) -> bool:
-    """Assign the tensors of a PyTorch state dict to a Keras model's backbone, and to its head where they fit it.
+    """Assign the tensors of a PyTorch state dict to a Keras model's backbone, and to its head if they fit it.
 
     Args:
-        model: a model with the backbone that `mapping` names, in its convention (padding, BN epsilon). Layers named
-            `preprocess_*` are left alone.
+        model: a model with the backbone that `mapping` describes, in its convention (padding, BN epsilon). Layers named
+            `preprocess_*` are not changed.
         state_dict: arrays by PyTorch name, of any float dtype. Position embeddings of another grid are resampled.
         mapping: which module is which layer.
 
     Returns:
-        Whether the head was loaded: it is the original's classifier, and the state dict holds one of as many classes.
+        Whether the head was loaded. It is if it corresponds to the original's classifier and has as many classes.
 
     Raises:
-        WeightsMismatchError: if a tensor is missing, unknown or of another shape, or the model follows another convention
-            than the weights. The model is unchanged then.
+        WeightsMismatchError: if a tensor is missing, unknown or of another shape, or if the model follows another
+            convention than the weights. The model is unchanged then.
     """
     _require_same_convention(model, mapping)
     backbone = list(_places(model, mapping.layers))
@@ -140,7 +140,7 @@ def load_pytorch(model: keras.Model, state_dict: Mapping[str, np.ndarray], mappi
 def to_pytorch(model: keras.Model, mapping: PytorchMapping, *, with_classifier: bool = True) -> dict[str, np.ndarray]:
     """Return a Keras model as a PyTorch state dict, which the PyTorch network loads with `strict=True`.
 
-    A head that is not the original's classifier has no place there and is left out, as any is without `with_classifier`.
+    The head is left out if it does not correspond to the original's classifier, or if `with_classifier` is False.
 
     Returns:
         Float32 arrays by PyTorch name, in the mapping's order; BN's `num_batches_tracked` is 0 (int64).
@@ -162,11 +162,11 @@ def to_pytorch(model: keras.Model, mapping: PytorchMapping, *, with_classifier: 
 
 
 def _places(model: keras.Model, pairs: Pairs) -> Iterator[_Place]:
-    """Yield where each tensor of the pairs' modules goes."""
+    """Yield the place of each tensor of the pairs' modules."""
     layers = {layer.name: layer for layer in model.layers}
     for names, name in pairs:
         if name not in layers:
-            raise WeightsMismatchError(f"{model.name} has no layer {name}, which the mapping takes {names} for.")
+            raise WeightsMismatchError(f"{model.name} has no layer {name}, to which the mapping assigns {names}.")
         for tensor in _layout(layers[name]):
             variable = getattr(layers[name], tensor.keras)
             if variable is not None:
@@ -187,7 +187,7 @@ def _prefixes(pairs: Pairs) -> tuple[str, ...]:
 
 
 def _has_classifier(model: keras.Model, mapping: PytorchMapping) -> bool:
-    """Whether the model's head is the one that stands for the original's classifier."""
+    """Return whether the model's head corresponds to the original's classifier."""
     heads = {layer.name for layer in model.layers if layer.name.startswith("head_") and layer.weights}
     return bool(heads) and heads == {name for _, name in mapping.classifier}
 
@@ -197,11 +197,11 @@ def _layout(layer: keras.Layer) -> tuple[_Tensor, ...]:
         if isinstance(layer, kind):
             return tensors
     known = ", ".join(kind.__name__ for kind in _LAYOUTS)
-    raise TypeError(f"Layers to port must be of kind {known}. Received: {layer.name} of kind {type(layer).__name__}")
+    raise TypeError(f"Layers to port must be among {known}. Received: {layer.name}, a {type(layer).__name__}")
 
 
 def _require_same_convention(model: keras.Model, mapping: PytorchMapping) -> None:
-    """Refuse a graph that the mapping does not cover, or in which the weights would fit and answer wrongly."""
+    """Refuse a graph that the mapping does not cover, or in which the weights would fit but compute something else."""
     mapped = {name for _, name in mapping.layers}
     for layer in model.layers:
         if layer.weights and layer.name not in mapped and not layer.name.startswith(("head_", "preprocess_")):
@@ -219,7 +219,7 @@ def _require_same_convention(model: keras.Model, mapping: PytorchMapping) -> Non
         if mapping.symmetric_padding and _pads_one_side_more(layer):
             raise WeightsMismatchError(
                 f"{layer.name} of {model.name} pads the bottom and the right more than the top and the left; PyTorch pads "
-                "all sides alike. Put a symmetric ZeroPadding2D in front of it, and give it padding='valid'."
+                "all sides equally. Put a symmetric ZeroPadding2D in front of it, and give it padding='valid'."
             )
 
 

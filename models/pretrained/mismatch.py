@@ -1,9 +1,9 @@
-"""The one check that weights belong to a network, made before anything in the network changes."""
+"""Checks that weights belong to a network, before anything in the network changes."""
 
 from collections.abc import Mapping
 
 Shape = tuple[int, ...]
-_LISTED = 5  # names of each kind in a message: a wrong network disagrees in hundreds
+_LISTED = 5  # names of each kind in a message: the wrong network differs in hundreds
 
 
 class WeightsMismatchError(ValueError):
@@ -14,20 +14,24 @@ def require_same_shapes(network: str, expected: Mapping[str, Shape], received: M
     """Compare tensor shapes by name.
 
     Raises:
-        WeightsMismatchError: if a name stands on one side alone or the shapes differ. The message begins with the first
-            such name, in the network's order, and both shapes, and lists up to five of each kind.
+        WeightsMismatchError: if names or shapes differ. The message begins with the first such name, in the network's
+            order, and both shapes, and lists up to five of each kind.
     """
-    missing = [name for name in expected if name not in received]
-    misshapen = [name for name in expected if name in received and tuple(received[name]) != tuple(expected[name])]
-    unknown = [name for name in received if name not in expected]
-    if not (missing or misshapen or unknown):
+    kinds = {
+        "missing": [name for name in expected if name not in received],
+        "of another shape": [
+            name for name in expected if name in received and tuple(received[name]) != tuple(expected[name])
+        ],
+        "unknown to the network": [name for name in received if name not in expected],
+    }
+    differing = {name for names in kinds.values() for name in names}
+    if not differing:
         return
-    first = next((name for name in expected if name in missing or name in misshapen), None) or unknown[0]
-    kinds = {"missing": missing, "of another shape": misshapen, "unknown to the network": unknown}
+    first = next(name for name in [*expected, *received] if name in differing)
     details = "; ".join(f"{len(names)} {kind}: {_short(names)}" for kind, names in kinds.items() if names)
     raise WeightsMismatchError(
-        f"The weights do not fit {network}, which was left as it was. First disagreement: {first} must have the shape "
-        f"{_shape(expected, first)}. Received: {_shape(received, first)}. In all, {details}."
+        f"The weights do not fit {network}, which is unchanged. First difference: {first} must have the shape "
+        f"{_shape(expected, first)}. Received: {_shape(received, first)}. In all: {details}."
     )
 
 

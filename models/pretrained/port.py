@@ -1,13 +1,13 @@
-"""Carry a network's weights from a PyTorch checkpoint into a Keras file, or back.
+"""Convert a network's weights from a PyTorch checkpoint to a Keras file, or back.
 
 python -m models.pretrained.port --model resnet18 --from resnet18.pth --to resnet18.keras
 python -m models.pretrained.port --model resnet18 --from resnet18.pth --to resnet18.keras --classes 1000
 python -m models.pretrained.port --model resnet18 --from resnet18.keras --to resnet18.safetensors
 python -m models.pretrained.port --model efficientnet_lite0 --from imagenet --to lite0.keras --classes 1000
 
-Read are .pt, .pth, .bin, .safetensors and Flax's .ckpt, without executing anything in them, or "imagenet" for the weights
-that the network has here. A .keras file holds the whole network, scaling included. A .safetensors file holds the state dict
-that the PyTorch original loads with strict=True; a head that the original does not have is left out, and said so.
+Sources are .pt, .pth, .bin, .safetensors and Flax's .ckpt files, whose code is never executed, or "imagenet" for the network's
+own ImageNet weights. A .keras file contains the whole network with its scaling. A .safetensors file contains a state dict that
+the PyTorch original loads with strict=True. A head that the original does not have is left out, with a warning.
 """
 
 import argparse
@@ -36,39 +36,29 @@ from runtime.files import atomic_write
 logger = logging.getLogger(__name__)
 
 
-def to_keras(
-    name: str,
-    weights: str,
-    target: Path,
-    *,
-    classes: int | None = None,
-    image_size: int | None = None,
-    convention: str | None = None,
-) -> keras.Model:
+def to_keras(name: str, weights: str, target: Path, *, classes: int | None = None, **options) -> keras.Model:
     """Write a network with the weights of a PyTorch checkpoint to a `.keras` file, and return it.
 
     Args:
         name: a name from the registry.
         weights: the checkpoint's path, or "imagenet".
-        target: where the `.keras` file goes, whole or not at all.
-        classes: keep the checkpoint's classifier, which must have so many classes. None: a linear head for 10, untrained.
-        image_size: the side of the model's input in pixels; None takes the spec's.
-        convention: the graph that the weights belong to; None takes what their names say.
+        target: the `.keras` file, written atomically.
+        classes: the number of classes of the checkpoint's classifier, which is kept. None replaces it by an untrained linear
+            head for 10 classes.
+        **options: `image_size` and `convention` as in `create_model`.
 
     Raises:
         ValueError: if an argument is out of its range.
-        WeightsUnavailableError, CheckpointError, WeightsMismatchError: if the weights cannot be had, read, or used.
+        WeightsUnavailableError, CheckpointError, WeightsMismatchError: if the weights could not be fetched or read, or do
+            not fit.
     """
-    spec = model_spec(name)
-    head = "linear" if classes is None else spec.pretrained.classifier_head
     model = create_model(
         name,
         classes=10 if classes is None else classes,
         weights=weights,
-        head=head,
-        image_size=image_size,
-        convention=convention,
+        head="linear" if classes is None else model_spec(name).pretrained.classifier_head,
         require_head=classes is not None,
+        **options,
     )
     with atomic_write(target) as partial:
         model.save(partial)
@@ -79,23 +69,23 @@ def to_safetensors(name: str, source: Path, target: Path, *, naming: str | None 
     """Write the weights of a `.keras` file as a PyTorch state dict, and return the shapes of its tensors by name.
 
     Args:
-        name: the network's name in the registry.
+        name: a name from the registry.
         source: the `.keras` file.
-        target: where the `.safetensors` file goes, whole or not at all.
-        naming: whose names the tensors get; None takes the first that fits, which is the PyTorch original's.
+        target: the `.safetensors` file, written atomically.
+        naming: the naming of the tensors; None takes the first that fits, usually the PyTorch original's.
 
     Raises:
-        ValueError: if the network has no PyTorch counterpart, or none of that naming.
+        ValueError: if the network has no PyTorch counterpart, or none in that naming.
         CheckpointError, WeightsMismatchError: if the file cannot be read, or is of another network or convention.
     """
     spec = model_spec(name)
     namings = [mapping.naming for mapping in spec.pretrained.mappings]
     if not namings:
-        raise ValueError(f"{name} has no PyTorch counterpart that its weights could go to.")
+        raise ValueError(f"{name} has no PyTorch counterpart to which its weights could be converted.")
     if naming not in (None, *namings):
         raise ValueError(f"naming must be one of {', '.join(namings)} for {name}. Received: naming={naming!r}")
-    chosen = [mapping for mapping in spec.pretrained.mappings if naming in (None, mapping.naming)]
-    mapping, model, with_classifier = _fitting(spec, source, chosen)
+    mappings = [mapping for mapping in spec.pretrained.mappings if naming in (None, mapping.naming)]
+    mapping, model, with_classifier = _fitting(spec, source, mappings)
     if not with_classifier:
         logger.warning(
             "Left out the head of %s: PyTorch's %s has no such classifier. strict=False loads it.", source, name
@@ -114,8 +104,8 @@ def _fitting(spec: ModelSpec, source: Path, mappings: list[PytorchMapping]) -> t
         size = file.configs["image"]["batch_shape"][1]
     except (KeyError, TypeError):
         raise WeightsMismatchError(
-            f"{source} must be a .keras file of a network that Thaw built, with an input layer named image and a last one "
-            "named head_probabilities."
+            f"{source} must be a .keras file of a network built by Thaw, whose first layer is named image and whose last "
+            "layer is named head_probabilities."
         ) from None
     heads = {name.partition("/")[0] for name in file.arrays if name.startswith("head_")}
     for mapping in mappings:
@@ -140,41 +130,45 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--model", required=True, metavar="NAME", help=f"one of {', '.join(list_models())}")
-    add("--from", required=True, dest="source", metavar="FILE", help="the checkpoint, the .keras file, or imagenet")
-    add("--to", required=True, dest="target", type=Path, metavar="FILE", help="a .keras or a .safetensors file")
+    add("--from", required=True, dest="source", metavar="FILE", help="a checkpoint, a .keras file, or imagenet")
+    add("--to", required=True, dest="target", type=Path, metavar="FILE", help="a .keras or .safetensors file")
     add(
         "--classes",
         type=int,
-        help="keep the checkpoint's classifier of so many classes, 1000 for ImageNet (default: leave "
-        "it out, and put an untrained head for 10 classes in its place)",
+        help="keep the checkpoint's classifier, which has this many classes (1000 for ImageNet); default: replace it by an "
+        "untrained head for 10 classes",
     )
-    add("--image-size", type=int, help="side of the Keras model's input in pixels (default: the model's)")
+    add("--image-size", type=int, help="side of the Keras model's input in pixels (default: the network's)")
     add(
         "--convention",
-        help="graph that the checkpoint belongs to, where its names tell wrongly: pytorch for DeiT, DINO and "
-        "MAE under timm's names (default: what the names say)",
+        help="variant of the graph that the weights belong to (default: inferred from the tensor names); pytorch for DeiT, "
+        "DINO and MAE in timm's names",
     )
-    add("--naming", help="names of the tensors in a .safetensors file (default: the PyTorch original's own)")
+    add("--naming", help="naming of the tensors in a .safetensors file (default: the PyTorch original's)")
     options = parser.parse_args(arguments)
-    known = (*PYTORCH_SUFFIXES, ".keras")
-    if options.source != "imagenet" and Path(options.source).suffix not in known:
-        parser.error(f"--from must be imagenet or end with {', '.join(known)}. Received: --from {options.source}")
-    forward = options.source == "imagenet" or Path(options.source).suffix in PYTORCH_SUFFIXES
-    if options.target.suffix != (".keras" if forward else ".safetensors"):
-        wanted = "--to must end with .keras" if forward else "--to must end with .safetensors (from a .keras file)"
-        parser.error(f"{wanted}. Received: --from {options.source} --to {options.target}")
-    if forward and options.naming:
-        parser.error("--naming is for the way back, from a .keras file")
-    if not forward and (options.classes or options.image_size or options.convention):
-        parser.error("--classes, --image-size and --convention are for the way to a .keras file, which holds them")
+    _check(parser, options)
     return options
 
 
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    known = (*PYTORCH_SUFFIXES, ".keras")
+    suffix = Path(options.source).suffix
+    if options.source != "imagenet" and suffix not in known:
+        parser.error(f"--from must be imagenet or end with {', '.join(known)}. Received: --from {options.source}")
+    target = ".safetensors" if suffix == ".keras" else ".keras"
+    if options.target.suffix != target:
+        parser.error(f"--to must end with {target}. Received: --from {options.source} --to {options.target}")
+    if target == ".keras" and options.naming:
+        parser.error("--naming is only for a conversion to .safetensors")
+    if target == ".safetensors" and (options.classes or options.image_size or options.convention):
+        parser.error("--classes, --image-size and --convention are only for a conversion to .keras")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Port, and return the exit status: 0 done, 1 failed, 2 bad option."""
+    """Convert, and return the exit status: 0 done, 1 failed, 2 invalid option."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for noisy in VERBOSE_LOGGERS:
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for verbose in VERBOSE_LOGGERS:
+        logging.getLogger(verbose).setLevel(logging.WARNING)
     options = parse_arguments(arguments)
     try:
         if options.target.suffix == ".keras":

@@ -1,4 +1,4 @@
-"""From what a user calls weights ("imagenet", "keras", a path) to a weight file that is read and ready for its network."""
+"""From the user's `weights` ("imagenet", "keras", a path) to a weight file that is read and ready for its network."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -23,14 +23,14 @@ KERAS_SUFFIXES = (".keras", ".h5")
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Everything that an architecture declares of its weights.
+    """What a network declares of its pretrained weights.
 
     Attributes:
-        imagenet: the source of `weights="imagenet"`, in a PyTorch (or Flax) layout.
+        imagenet: the source of `weights="imagenet"`, in PyTorch's (or Flax's) layout.
         keras: the source of `weights="keras"`.
-        mappings: the PyTorch namings of the network, its original's own first; the one that fits a checkpoint best is used.
-        classifier_head: the head that stands for the original's classifier.
-        no_pytorch: what to tell a user who brings a PyTorch checkpoint where there are no mappings.
+        mappings: the network's PyTorch namings, its original's first; the one that fits a checkpoint best is used.
+        classifier_head: the head that corresponds to the original's classifier.
+        no_pytorch: advice for a user who brings a PyTorch checkpoint where there are no mappings.
     """
 
     imagenet: PackageFile | HubFile | None = None
@@ -45,17 +45,17 @@ class OpenedWeights:
     """Weights that were found and read, and are not in a model yet.
 
     Attributes:
-        record: what they are: `weights` as the user said it, and for a file its `file` name, `sha256` and, if known, `source`.
-        load: puts them into a model of the network; returns whether its head was loaded too.
-        convention: the graph that they belong to (see `ModelSpec.conventions`); None where `load` finds out, by refusing a
-            model of another.
-        tells: whether the file says which graph it belongs to. Bare weights fit any, and answer wrongly in all but one.
+        record: `weights` as the user gave it, and for a file its `file` name, `sha256` and, if it was fetched, `source`.
+        load: assigns them to a model of the network; returns whether its head was loaded too.
+        convention: the variant of the graph that they belong to (see `ModelSpec.conventions`); None if unknown.
+        states_convention: whether the file shows which variant it belongs to. If it does, `load` refuses a model of another
+            variant; if not, the weights fit every variant but work in only one.
     """
 
     record: dict[str, str]
     load: Callable[[keras.Model], bool]
     convention: str | None = None
-    tells: bool = True
+    states_convention: bool = True
 
 
 def open_weights(network: str, weights: str | Path | None, pretrained: Pretrained) -> OpenedWeights:
@@ -64,13 +64,13 @@ def open_weights(network: str, weights: str | Path | None, pretrained: Pretraine
     Args:
         network: its name, for messages.
         weights: "imagenet"; "keras"; the path of a `.weights.h5`, `.keras`, `.pt`, `.pth`, `.bin`, `.safetensors` or `.ckpt`
-            file of the same network; or None, for which `load` leaves the model as it is.
-        pretrained: what the architecture declares.
+            file of the same network; or None, for which `load` leaves the model unchanged.
+        pretrained: what the network declares.
 
     Raises:
-        ValueError: if `weights` is none of these; the message says what the network has.
-        WeightsUnavailableError: if no source could give the file.
-        CheckpointError: if the file is damaged or asks for more than a weight file may.
+        ValueError: if `weights` is none of these.
+        WeightsUnavailableError: if the file could not be fetched.
+        CheckpointError: if the file is damaged or contains more than weights.
     """
     if weights is None:
         return OpenedWeights({"weights": "random"}, lambda model: False)
@@ -78,27 +78,27 @@ def open_weights(network: str, weights: str | Path | None, pretrained: Pretraine
     record = {"weights": str(weights), "file": path.name, "sha256": sha256_of(path), **source}
     if path.suffix in KERAS_SUFFIXES:
         convention = "keras" if is_applications_file(path) else None
-        tells = convention is not None or path.suffix == ".keras"
-        return OpenedWeights(record, lambda model: _load_keras(model, path, source), convention, tells)
+        states_convention = convention is not None or path.suffix == ".keras"
+        return OpenedWeights(record, lambda model: _load_keras(model, path, source), convention, states_convention)
     if not pretrained.mappings:
         raise ValueError(
-            f"{network} takes Keras files alone: no PyTorch network is declared for it. {pretrained.no_pytorch} "
+            f"{network} takes only Keras files: no PyTorch network is declared for it. {pretrained.no_pytorch} "
             f"Received: {path}"
         )
-    with _advice_on_a_cached(path, source):
+    with _cache_advice(path, source):
         state_dict = read_state_dict(path)
     mapping = choose_mapping(state_dict, pretrained.mappings)
     return OpenedWeights(record, lambda model: load_pytorch(model, state_dict, mapping), mapping.convention)
 
 
 def _load_keras(model: keras.Model, path: Path, source: dict[str, str]) -> bool:
-    with _advice_on_a_cached(path, source):
+    with _cache_advice(path, source):
         return load_keras_file(model, path)
 
 
 @contextmanager
-def _advice_on_a_cached(path: Path, source: dict[str, str]) -> Iterator[None]:
-    """Say what to do where a file that was fetched, or put into the cache by hand, cannot be read."""
+def _cache_advice(path: Path, source: dict[str, str]) -> Iterator[None]:
+    """Add to the error of an unreadable file in the cache how to get another."""
     try:
         yield
     except CheckpointError as error:
@@ -110,7 +110,7 @@ def _advice_on_a_cached(path: Path, source: dict[str, str]) -> Iterator[None]:
 def _weight_file(network: str, weights: str | Path, pretrained: Pretrained) -> tuple[Path, dict[str, str]]:
     sources = {"imagenet": pretrained.imagenet, "keras": pretrained.keras}
     if source := sources.get(str(weights)):
-        return source.fetch(_instead(str(weights), pretrained)), {"source": source.origin}
+        return source.fetch(_alternative(str(weights), pretrained)), {"source": source.origin}
     path = Path(weights).expanduser()
     if path.is_file() and path.suffix in PYTORCH_SUFFIXES + KERAS_SUFFIXES:
         return path, {}
@@ -120,13 +120,13 @@ def _weight_file(network: str, weights: str | Path, pretrained: Pretrained) -> t
     raise ValueError(f"weights must be {choices} for {network}. Received: weights={str(weights)!r}")
 
 
-def _instead(weights: str, pretrained: Pretrained) -> str:
-    """Return what the error message offers where a download fails."""
+def _alternative(weights: str, pretrained: Pretrained) -> str:
+    """Return what to use instead where a download fails, as the end of an error message."""
     if weights == "keras" and pretrained.imagenet:
         return " Or use --weights imagenet."
     if isinstance(pretrained.imagenet, PackageFile):
         return ""
     return (
-        " Or run another network, whose weights a package carries: --model mobilenet_v2, efficientnet_lite0, alexnet or "
-        "vgg16 with --weights imagenet."
+        " Or use a network whose weights come in a package: --model mobilenet_v2, efficientnet_lite0, alexnet or vgg16 with "
+        "--weights imagenet."
     )

@@ -1,4 +1,4 @@
-"""Runs a pickle that nobody vouches for: containers, numbers and strings, and the few names that a reader lends it."""
+"""Reads an untrusted pickle: containers, numbers and strings, and the few names that a reader allows."""
 
 import io
 import pickle
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # Opcodes that make instances, look up registered extensions, or allocate a length before reading it.
-_TAKEN_AWAY = {
+_FORBIDDEN = {
     *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),
     *(pickle.EXT1, pickle.EXT2, pickle.EXT4),
     *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER),
@@ -18,42 +18,42 @@ class CheckpointError(ValueError):
 
 
 class UnsafeCheckpointError(CheckpointError):
-    """A pickle that asks for more than a state dict needs; nothing that it asks for was called."""
+    """A pickle that refers to more than a state dict needs; none of it was called."""
 
 
 class RestrictedUnpickler(pickle._Unpickler):
-    """An unpickler that builds containers, numbers and strings, and calls what it is lent, and nothing else.
+    """An unpickler that builds containers, numbers and strings, and calls only what `allowed` contains.
 
-    It extends the unpickler in pure Python: the one in C allocates whatever memo table a few hostile bytes ask for, and
-    does not let opcodes be taken away.
+    It extends the unpickler in pure Python. The one in C allocates a memo table of any size that the pickle claims, and its
+    opcodes cannot be removed.
 
     Args:
-        program: the pickle, or a stream that stands at its beginning.
-        lent: what stands for a class or function, by (module, name).
+        program: the pickle, or a stream at its beginning.
+        allowed: the substitutes for classes and functions, by (module, name).
     """
 
     dispatch = {
-        opcode: method for opcode, method in pickle._Unpickler.dispatch.items() if bytes([opcode]) not in _TAKEN_AWAY
+        opcode: method for opcode, method in pickle._Unpickler.dispatch.items() if bytes([opcode]) not in _FORBIDDEN
     }
 
-    def __init__(self, program: bytes | io.BytesIO, lent: Mapping[tuple[str, str], Any]):
+    def __init__(self, program: bytes | io.BytesIO, allowed: Mapping[tuple[str, str], Any]):
         super().__init__(io.BytesIO(program) if isinstance(program, bytes) else program)
-        self.lent = lent
+        self.allowed = allowed
 
     def find_class(self, module: str, name: str):
-        if (module, name) in self.lent:
-            return self.lent[module, name]
+        if (module, name) in self.allowed:
+            return self.allowed[module, name]
         raise UnsafeCheckpointError(
-            f"it asks for {module}.{name}, which a state dict does not need; nothing of it was executed. "
-            "If the file is your own, save the tensors alone: torch.save(model.state_dict(), path)."
+            f"it refers to {module}.{name}, which a state dict does not need; none of it was executed. "
+            "If the file is yours, save only the tensors: torch.save(model.state_dict(), path)."
         )
 
     def load_build(self):
         state = self.stack.pop()
         self.build(self.stack[-1], state)
 
-    # BUILD sets attributes, and so could alter the classes that the pickle is lent.
+    # BUILD sets attributes, and could so alter the allowed classes.
     dispatch[pickle.BUILD[0]] = load_build
 
     def build(self, instance: Any, state: Any) -> None:
-        """Take in what the pickle would set on an instance; here, nothing."""
+        """Set the state of an instance; ignored here."""

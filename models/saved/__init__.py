@@ -1,1 +1,1 @@
-"""What a saved model is: card, calibration, OOD detector, ONNX session. Needs neither TensorFlow nor Keras."""
+"""The parts of a saved model: card, calibration, OOD detector, ONNX session. None needs TensorFlow or Keras."""

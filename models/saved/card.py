@@ -1,4 +1,4 @@
-"""What is known of a saved model: `card.json`, which with the weights and `ood.npz` is all that serving reads."""
+"""The model card `card.json`. Serving reads only it, the weights and `ood.npz`."""
 
 import dataclasses
 import json
@@ -7,48 +7,49 @@ from pathlib import Path
 from typing import Any
 
 from models.saved.calibration import Calibration
+from runtime.validation import require
 
 KERAS_FILE, ONNX_FILE, CARD_FILE, OOD_FILE = "model.keras", "model.onnx", "card.json", "ood.npz"
 SCHEMA_VERSION = 2
 RENAMED_FILES = {"novelty.npz": OOD_FILE}
-"""Files beside a card of schema 1, which had no `schema_version`, and what they are called since."""
+"""Files beside a card of schema 1, which has no `schema_version`, and their names in schema 2."""
 
 
 class ModelFileError(ValueError):
-    """A path holds no model that can be read and evaluated."""
+    """A path has no model that can be read and evaluated."""
 
 
 class NotExplainableError(ValueError):
-    """A model cannot show where it looked: it has no feature map, a head of another kind, or was saved without Grad-CAM."""
+    """A model has no Grad-CAM: it has no feature map, another kind of head, or was saved without Grad-CAM."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What is known of a saved model; `card.json` has exactly these keys.
+    """The description of a saved model; `card.json` has these keys and `schema_version`. Keys that are None are left out.
 
     Attributes:
-        name: Name of the network, as the registry has it.
+        name: Name of the network in the registry.
         version: Version of this model.
         labels: Class names in output order.
         input_size: S, the side of the input in pixels.
-        resize_mode: How an uploaded image becomes S×S: "bilinear" or "thumbnail", see `inference.resize.resize`.
-        temperature: See `Calibration`, which makes the probabilities that are shown.
+        resize_mode: How an uploaded image is resized to S×S: "bilinear" or "thumbnail", see `inference.resize.resize`.
+        temperature: See `Calibration`.
         test_accuracy: 0..1, one forward pass on the test split.
-        val_accuracy: 0..1, the same on the validation split.
-        parameters: Numbers `total` and `trainable`.
-        sha256: Sum of each model file in the folder, by file name.
+        val_accuracy: 0..1, one forward pass on the validation split.
+        parameters: Parameter counts, `total` and `trainable`.
+        sha256: Checksum of each model file in the folder, by file name.
         command: The command that reproduces the model.
         recipe: Name of the recipe.
-        seed: Seed of the run, which also drew the validation split.
-        weights: Where the initial weights came from.
-        data: Which data, from where.
-        hardware: What it was trained on.
+        seed: Seed of the run and of the validation split.
+        weights: Source of the initial weights.
+        data: The data set and its source.
+        hardware: The machine on which the model was trained.
         seconds: Wall-clock time of the run.
         date: ISO date, UTC.
-        test_accuracy_tta: 0..1, averaged over views; absent from the file where it was not measured.
-        validation_images: How many training images the validation split holds; absent where it is a tenth of them.
-        resolution: Side in pixels of the images that it learned from, before they were resized to S; absent where unknown.
-        exponent: See `Calibration`; a card without it means 1.
+        test_accuracy_tta: 0..1, with test-time augmentation; None if not measured.
+        validation_images: Number of training images in the validation split; None for a tenth of them.
+        resolution: Side in pixels of the training images before they were resized to S; None if unknown.
+        exponent: See `Calibration`.
     """
 
     name: str
@@ -80,21 +81,19 @@ class Card:
             raise ValueError(f"labels must be at least two different names. Received: labels={self.labels}")
         for key in ("input_size", "resolution"):
             value = getattr(self, key)
-            if value is not None and value < 1:
-                raise ValueError(f"{key} must be at least 1. Received: {key}={value}")
-        Calibration(self.temperature, self.exponent)  # tells which of them is out of range
+            require(value is None or value >= 1, f"{key} must be at least 1", **{key: value})
+        _ = self.calibration  # checks its numbers
         for key in ("test_accuracy", "val_accuracy", "test_accuracy_tta"):
             value = getattr(self, key)
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{key} must be a share from 0 to 1. Received: {key}={value}")
+            require(value is None or 0 <= value <= 1, f"{key} must be from 0 to 1", **{key: value})
 
     @property
     def calibration(self) -> Calibration:
-        """What makes the model's probabilities those that are shown."""
+        """The calibration of the model's probabilities."""
         return Calibration(self.temperature, self.exponent)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the card as it stands in `card.json`."""
+        """Return the contents of `card.json`."""
         data = {"schema_version": SCHEMA_VERSION} | dataclasses.asdict(self) | {"labels": list(self.labels)}
         return {key: value for key, value in data.items() if value is not None}
 
@@ -103,7 +102,7 @@ def read_card(path: str | Path) -> Card:
     """Read a `card.json` of this schema or an earlier one.
 
     Raises:
-        ModelFileError: not JSON, of a later schema, or with keys that are missing, unknown or out of range.
+        ModelFileError: if it is not JSON, has a later schema, or if keys are missing, unknown or out of range.
     """
     path = Path(path)
     try:
@@ -112,14 +111,14 @@ def read_card(path: str | Path) -> Card:
             raise ValueError(f"a card is a JSON object. Received: {type(data).__name__}")
         version = data.pop("schema_version", 1)
         if version not in (1, SCHEMA_VERSION):
-            raise ValueError(f"schema_version must be 1 or {SCHEMA_VERSION}. Received: schema_version={version!r}")
+            raise ValueError(f"schema_version must be at most {SCHEMA_VERSION}. Received: schema_version={version!r}")
         return Card(**(_from_schema_1(data) if version == 1 else data))
     except (ValueError, TypeError) as error:
         raise ModelFileError(f"{path} is not a model card: {error}") from error
 
 
 def _from_schema_1(data: dict[str, Any]) -> dict[str, Any]:
-    """Return the keys of schema 1 under their names of schema 2."""
+    """Rename the keys and files of schema 1 to those of schema 2."""
     renamed = {"resize_mode" if key == "fit" else key: value for key, value in data.items()}
     if isinstance(sums := renamed.get("sha256"), dict):
         renamed["sha256"] = {RENAMED_FILES.get(name, name): digest for name, digest in sums.items()}
@@ -127,7 +126,7 @@ def _from_schema_1(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def model_file(folder: Path, name: str) -> Path:
-    """Return the path of a file in a saved model's folder: under its name of schema 1 where only that is there."""
+    """Return the path of a file in a saved model's folder, under its name of schema 1 if only that exists."""
     earlier = {new: old for old, new in RENAMED_FILES.items()}.get(name)
     if earlier and not (folder / name).exists() and (folder / earlier).is_file():
         return folder / earlier
@@ -135,8 +134,8 @@ def model_file(folder: Path, name: str) -> Path:
 
 
 def default_model(cards: Mapping[str, Card]) -> str:
-    """Return the name of the model that answers where none is named.
+    """Return the name of the model that serves a request without a model name.
 
-    It is the one of the highest validation accuracy, for the test set chooses nothing; of several the first.
+    It is the first with the highest validation accuracy. The test set is not used for model selection.
     """
     return max(cards, key=lambda name: cards[name].val_accuracy)

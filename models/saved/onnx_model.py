@@ -1,4 +1,4 @@
-"""An ONNX file as a model: run by onnxruntime, without Keras or TensorFlow."""
+"""An ONNX model, run by onnxruntime without Keras or TensorFlow."""
 
 import os
 from pathlib import Path
@@ -8,20 +8,23 @@ import numpy as np
 
 
 class OnnxModel:
-    """An `.onnx` file under onnxruntime on the CPU, with what evaluation uses of a `keras.Model`.
+    """An `.onnx` file in onnxruntime on the CPU, with the part of `keras.Model`'s interface that evaluation uses.
+
+    Args:
+        path: the file.
+        threads: the number of threads; None for one a core.
 
     Attributes:
         input_shape: (None, S, S, 3); None stands for any size.
         output_shape: of the first output: (None, classes) for a classifier.
-        output_count: How many outputs there are.
+        output_count: the number of outputs.
+
+    Raises:
+        ValueError: if onnxruntime cannot read the file, or it has more than one input.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None):
-        """Open the file, to run on `threads` threads (None: one a core).
-
-        Raises ValueError where onnxruntime cannot read it or it has more than one input.
-        """
-        # Before the import, from which on its official builds report to Microsoft and keep a database in the user's cache.
+        # Set before the import: onnxruntime's official builds report to Microsoft and keep a database in the user's cache.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
@@ -42,11 +45,11 @@ class OnnxModel:
         self.output_shape = _shape(outputs[0])
 
     def outputs(self, x: np.ndarray) -> list[np.ndarray]:
-        """Return every output for images (b, S, S, 3), float32 in 0..255."""
+        """Return all outputs for images (b, S, S, 3), float32 in 0..255."""
         return self._session.run(None, {self._input: np.asarray(x, np.float32)})
 
     def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
-        """Return the first output, a classifier's probabilities (b, classes), for images (b, S, S, 3), 0..255."""
+        """Return the first output, a classifier's probabilities (b, classes), for images (b, S, S, 3) in 0..255."""
         return self.outputs(x)[0]
 
 

@@ -1,7 +1,7 @@
-"""How unlike the images that it learned from a model finds an image: by its energy, and by the nearest of them.
+"""Out-of-distribution (OOD) detection by NNGuide (Park et al. 2023, arXiv 2309.14888): energy times nearest neighbours.
 
-NNGuide (Park et al. 2023, arXiv 2309.14888) on the averages of the last feature map, which the model computes anyway. Of the
-training images a sample is kept, in few directions: some hundred kilobytes.
+The features are the averages of the last feature map, which the model computes anyway. The detector keeps a sample of the
+training images' features in few directions, some hundred kilobytes.
 """
 
 import dataclasses
@@ -15,26 +15,30 @@ import numpy as np
 
 from models.saved.card import OOD_FILE, Card, ModelFileError, model_file
 from runtime.files import sha256_of
+from runtime.validation import require
 
 OOD_THRESHOLD = 0.05
-"""What `in_distribution` has to be below for an image to be called unlike what was learned: one in twenty of those that are
-like it is called so too. OpenOOD's operating point (Zhang et al. 2023, arXiv 2306.09301), where 95 % are let pass.
+"""Images whose `in_distribution` is below this are flagged as OOD: 5 % of in-distribution images are too. This is OpenOOD's
+operating point of 95 % true positives (Zhang et al. 2023, arXiv 2306.09301).
 """
 TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True, eq=False)
 class OodDetector:
-    """A sample of what a model makes of its training images, and the scores of held-back images.
+    """Scores images by their similarity to a sample of training images, and ranks the scores among held-out images.
 
     Attributes:
-        directions: (C, D), orthonormal columns: where the training images' features, scaled to length 1, are long.
+        directions: (C, D), orthonormal columns: the principal directions of the training images' normalised features.
         bank: (n, D), those features in these directions, each times its energy.
-        neighbours: k: the mean over the k nearest of the bank counts, from 1 to n.
-        kernel: (C, classes), of the layer that makes logits of the features; (C, 0) where there is no such layer, and every
-            energy is taken to be 1: what is left are nearest neighbours (Sun et al. 2022, arXiv 2204.06507).
-        bias: (classes,), the layer's.
-        levels: (q,) float32, ascending: scores of held-back images at q equally spaced quantiles, from the least to the most.
+        neighbours: k, 1..n: the number of nearest neighbours in the bank to average over.
+        kernel: (C, classes), of the layer from features to logits. (C, 0) if there is no such layer: every energy is then 1,
+            and the score is that of nearest neighbours (Sun et al. 2022, arXiv 2204.06507).
+        bias: (classes,), of the same layer.
+        levels: (q,) float32, ascending: scores of held-out images at q equally spaced quantiles from 0 to 1.
+
+    Raises:
+        ValueError: if the shapes do not agree, `neighbours` is out of range, or `levels` does not ascend.
     """
 
     directions: np.ndarray
@@ -49,19 +53,17 @@ class OodDetector:
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.float32))
         object.__setattr__(self, "neighbours", int(self.neighbours))
         shapes = [each.shape for each in (self.directions, self.bank, self.kernel, self.bias)]
-        fit = [len(shape) for shape in shapes] == [2, 2, 2, 1] and (
+        agree = [len(shape) for shape in shapes] == [2, 2, 2, 1] and (
             shapes[0][1] == shapes[1][1] and shapes[0][0] == shapes[2][0] and shapes[2][1:] == shapes[3]
         )
-        if not fit or not 1 <= self.neighbours <= shapes[1][0]:
-            raise ValueError(
-                "directions (C, D), bank (n, D), kernel (C, classes) and bias (classes,) must fit together, and neighbours be "
-                f"from 1 to n. Received: {shapes}, neighbours={self.neighbours}"
-            )
-        if self.levels.ndim != 1 or len(self.levels) == 0 or not (np.diff(self.levels) >= 0).all():
-            raise ValueError(f"levels must be a row of ascending numbers. Received: {self.levels}")
+        rule = "shapes must be those of directions (C, D), bank (n, D), kernel (C, classes) and bias (classes,)"
+        require(agree, rule, shapes=shapes)
+        require(1 <= self.neighbours <= shapes[1][0], "neighbours must be from 1 to n", neighbours=self.neighbours)
+        ascending = self.levels.ndim == 1 and len(self.levels) and (np.diff(self.levels) >= 0).all()
+        require(ascending, "levels must be a vector of ascending numbers", levels=self.levels)
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """Return the energy times the mean similarity to the nearest images: (b,) for features (b, C); higher is more alike."""
+        """Return energy times mean similarity to the nearest images, (b,), for features (b, C); low scores are OOD."""
         lengths = np.sqrt(np.vecdot(features, features))[:, np.newaxis]
         similarity = features / np.maximum(lengths, TINY) @ self.directions @ self.bank.T  # (b, n)
         similarity.partition(-self.neighbours, axis=1)
@@ -69,16 +71,16 @@ class OodDetector:
         return nearest * energies(features, self.kernel, self.bias)
 
     def in_distribution(self, features: np.ndarray) -> np.ndarray:
-        """Return the share, 0..1, of held-back images that are at least as unlike: (b,) for features (b, C)."""
+        """Return the share, 0..1, of held-out images whose scores are at most as high, (b,), for features (b, C)."""
         return np.interp(self.scores(features), self.levels, self._shares)
 
     @functools.cached_property
     def _shares(self) -> np.ndarray:
-        """The share of held-back images below each level; kept, because every answer needs it."""
+        """The share of held-out images below each level; cached, because every prediction needs it."""
         return np.linspace(0, 1, len(self.levels))
 
     def save(self, path: Path) -> None:
-        """Write everything to an `.npz` file, directions and bank as float16."""
+        """Write the detector to an `.npz` file, directions and bank as float16."""
         arrays = dataclasses.asdict(self)
         for name in ("directions", "bank"):
             arrays[name] = arrays[name].astype(np.float16)
@@ -91,7 +93,7 @@ def energies(features: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.n
 
     Args:
         features: (b, C).
-        kernel: (C, classes); without classes, all energies are 1.
+        kernel: (C, classes); with 0 classes, all energies are 1.
         bias: (classes,).
     """
     if not len(bias):
@@ -100,18 +102,18 @@ def energies(features: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.n
 
 
 def read_ood_detector(folder: Path, card: Card) -> OodDetector | None:
-    """Return what stands beside a model, or None where its card names no such file.
+    """Return the OOD detector in a model's folder, or None if its card lists none.
 
     Raises:
-        ModelFileError: if the file is missing or damaged, or is not the one of the card.
+        ModelFileError: if the file is missing or damaged, or its checksum differs from the card's.
     """
     if OOD_FILE not in card.sha256:
         return None
     file = model_file(folder, OOD_FILE)
     if not file.is_file() or card.sha256[OOD_FILE] != sha256_of(file):
         raise ModelFileError(
-            f"{file} is missing, or is not the file that card.json describes: make it anew by "
-            f"`python -m training.export.ood {folder}`."
+            f"{file} must have the sha256 in card.json, and is missing or differs. "
+            f"`python -m training.export.ood {folder}` writes it anew."
         )
     try:
         with np.load(file) as arrays:
