@@ -1,4 +1,4 @@
-"""Grad-CAM in closed form against the gradient that TensorFlow takes, and in an ONNX file."""
+"""Grad-CAM in closed form equals TensorFlow's gradient, and is the same in an ONNX file."""
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ def three_layers(features, classes):
 
 
 def one_maximum(features, classes):
-    """The speedrun network's head behind a map that its pooling makes one value of."""
+    """The speedrun network's head on a map that its pooling reduces to one value."""
     features = keras.layers.AveragePooling2D(2, name="before")(features[:, :6, :6])
     return attach_head("max_pool", features, classes)
 
@@ -40,8 +40,8 @@ def network(head) -> keras.Model:
     """Build the tiny network; every BatchNormalization has statistics, scale and offset as after training."""
     keras.utils.set_random_seed(1)
     backbone = tiny_backbone(16, "keras")
-    answers = head(backbone.output, CLASSES) if callable(head) else attach_head(head, backbone.output, CLASSES)
-    model = keras.Model(backbone.input, answers, name="tiny")
+    output = head(backbone.output, CLASSES) if callable(head) else attach_head(head, backbone.output, CLASSES)
+    model = keras.Model(backbone.input, output, name="tiny")
     random = np.random.default_rng(2)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -94,8 +94,8 @@ def test_the_closed_form_is_the_gradient_behind_a_maximum(images):
     np.testing.assert_allclose(weights, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("head", [*HEADS, three_layers, one_maximum])
-def test_the_onnx_file_explains_alike(head, images, tmp_path):
+@pytest.mark.parametrize("head", ["linear", "flatten_bn", three_layers, one_maximum])
+def test_the_onnx_file_computes_the_same(head, images, tmp_path):
     model = with_grad_cam(network(head))
     assert export_onnx(model, tmp_path / "model.onnx", images) < 1e-5
     served = OnnxModel(tmp_path / "model.onnx")
@@ -123,7 +123,7 @@ def test_a_batch_of_one_input_raises_no_warning(images, recwarn):
 def test_heads_that_rearrange_the_map_are_not_explained(head):
     features = keras.Input((4, 4, 2))
     model = keras.Model(features, attach_head(head, features, CLASSES), name="plain")
-    with pytest.raises(NotExplainableError, match="plain has no head that .*Received: .*Permute, Flatten"):
+    with pytest.raises(NotExplainableError, match="plain.*Permute, Flatten"):
         with_grad_cam(model)
 
 

@@ -1,4 +1,4 @@
-"""The network of Jordan 2024 (arXiv 2404.00498) in plain PyTorch, with weights by the Keras layers' names and in their layout."""
+"""The network of Jordan 2024 (arXiv 2404.00498) in plain PyTorch; weights in the names and layout of the Keras layers."""
 
 import numpy as np
 from recordings import random_images
@@ -42,6 +42,7 @@ def probabilities_of(name: str, weights: dict[str, np.ndarray]) -> np.ndarray:
     x = (torch.from_numpy(random_images(32, count=4)).permute(0, 3, 1, 2) / 255 - mean) / deviation
     x = functional.gelu(convolved(x, "whitening", tensors["whitening/bias"], "valid"))
     for block in (1, 2, 3):
+        shortcut = None
         for number in range(1, VARIANTS[name][1] + 1):
             layer = f"block_{block}_conv_{number}"
             x = convolved(x, layer)

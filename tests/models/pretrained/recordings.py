@@ -1,4 +1,4 @@
-"""PyTorch's outputs on random weights, recorded in tests/data/parity/, and the random weights, made by NumPy without PyTorch."""
+"""PyTorch's outputs on random weights, recorded in tests/data/parity/, and the weights, drawn by NumPy."""
 
 import hashlib
 import json

@@ -22,7 +22,7 @@ print(HubFile(sys.argv[1]).fetch(" Or use another."))
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Answers `/{repository}/resolve/{revision}/model.safetensors` as the Hub does."""
+    """Serves `/{repository}/resolve/{revision}/model.safetensors` as the Hub does."""
 
     truncated = False
     requests: list[str] = []
@@ -86,7 +86,7 @@ def test_a_file_comes_from_the_hub_once(hub, tmp_path):
 
 
 @pytest.mark.parametrize("trouble", ["no such repository", "offline", "truncated"])
-def test_a_file_that_cannot_be_had_is_told_with_its_place(hub, tmp_path, monkeypatch, trouble):
+def test_a_failed_download_is_reported_with_the_path_in_the_cache(hub, tmp_path, monkeypatch, trouble):
     repository = "owner/other" if trouble == "no such repository" else "owner/net"
     monkeypatch.setattr(Hub, "truncated", trouble == "truncated")
     if trouble == "offline":
@@ -95,6 +95,6 @@ def test_a_file_that_cannot_be_had_is_told_with_its_place(hub, tmp_path, monkeyp
     assert result.returncode != 0
     error = result.stderr.splitlines()[-1]
     target = tmp_path / "cache" / "weights" / f"{repository.replace('/', '--')}-model.safetensors"
-    for part in ("WeightsUnavailableError", repository, f"put it at {target}", "Or use another."):
+    for part in ("WeightsUnavailableError", repository, str(target), "Or use another."):
         assert part in result.stderr, error
     assert not target.exists()

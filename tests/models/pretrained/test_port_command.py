@@ -1,25 +1,25 @@
-"""The port command: a checkpoint becomes a Keras file and comes back; what does not fit is told."""
+"""The port command: a checkpoint becomes a Keras file and is converted back; what does not fit is refused."""
 
 import re
 
 import keras
 import numpy as np
 import pytest
+from recordings import random_tensors, read
+from safetensors.numpy import save_file
+from weight_files import save_pt
 
 from models.pretrained import port
 from models.pretrained.checkpoints import read_state_dict
 from models.registry import build_model, model_spec
 
-torch = pytest.importorskip("torch")
-from originals import arrays, original  # noqa: E402  (it imports torch)
-
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """A ResNet-18 of PyTorch with 1000 classes, and its file."""
-    network = original("resnet18", "torchvision", classes=1000)
-    torch.save(network.state_dict(), tmp_path / "resnet18.pth")
-    return network, tmp_path / "resnet18.pth"
+    """The state dict of PyTorch's ResNet-18 with 1000 classes, and its file."""
+    shapes = dict(read("resnet18-torchvision")[0]["shapes"]["49"])
+    tensors = random_tensors(shapes | {"fc.weight": (1000, 512), "fc.bias": (1000,)})
+    return tensors, save_pt(tensors, tmp_path / "resnet18.pth")
 
 
 def run(*arguments):
@@ -27,27 +27,18 @@ def run(*arguments):
 
 
 def test_there_and_back_with_the_classifier(checkpoint, tmp_path, capsys):
-    network, path = checkpoint
+    tensors, path = checkpoint
     target, back = tmp_path / "resnet18.keras", tmp_path / "back.safetensors"
     options = ("--model", "resnet18")
     assert run(*options, "--from", path, "--to", target, "--classes", 1000, "--image-size", 64) == 0
     assert "classes: 1000" in capsys.readouterr().out
-    model = keras.models.load_model(target)
-    assert model.input_shape == (None, 64, 64, 3)
-
-    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
-    scaled = (images / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-    with torch.no_grad():
-        expected = network(torch.from_numpy(scaled.transpose(0, 3, 1, 2).astype("float32").copy())).softmax(-1)
-    np.testing.assert_allclose(model.predict_on_batch(images), expected.numpy(), atol=1e-4)
-
     assert run(*options, "--from", target, "--to", back) == 0
-    other = original("resnet18", "torchvision", classes=1000, seed=1)
-    other.load_state_dict(
-        {name: torch.from_numpy(array.copy()) for name, array in read_state_dict(back).items()}, strict=True
-    )
-    for name, array in arrays(network).items():
-        np.testing.assert_array_equal(arrays(other)[name], array, err_msg=name)
+    returned = read_state_dict(back)
+    assert returned.keys() == tensors.keys()
+    for name, array in tensors.items():
+        np.testing.assert_array_equal(returned[name], array, err_msg=name)
+    model = keras.models.load_model(target)
+    assert (model.input_shape, model.output_shape) == ((None, 64, 64, 3), (None, 1000))
 
 
 def test_without_classes_the_classifier_is_left_out(checkpoint, tmp_path):
@@ -56,60 +47,50 @@ def test_without_classes_the_classifier_is_left_out(checkpoint, tmp_path):
     assert keras.models.load_model(tmp_path / "a.keras").output_shape == (None, 10)
 
 
-def test_a_head_that_the_original_does_not_have_is_left_out_and_said(tmp_path, caplog):
+def test_a_head_that_the_original_does_not_have_is_left_out_with_a_warning(checkpoint, tmp_path, caplog):
+    tensors, _ = checkpoint
     build_model(model_spec("resnet18"), classes=10, head="dense", image_size=64).save(tmp_path / "a.keras")
     assert run("--model", "resnet18", "--from", tmp_path / "a.keras", "--to", tmp_path / "a.safetensors") == 0
-    assert "Left out the head" in caplog.text
+    assert "head" in caplog.text
     names = set(read_state_dict(tmp_path / "a.safetensors"))
-    assert names == {name for name in original("resnet18", "torchvision").state_dict() if not name.startswith("fc.")}
+    assert names == {name for name in tensors if not name.startswith("fc.")}
 
 
-def test_weights_go_back_under_the_names_of_their_own_scaling(tmp_path, capsys):
+def test_the_target_has_the_names_and_the_convention_of_the_naming(tmp_path, capsys):
     spec = model_spec("mobilenet_v2")
-    build_model(spec, classes=7, head="linear", image_size=32).save(tmp_path / "a.keras")
+    build_model(spec, classes=10, head="linear", image_size=32).save(tmp_path / "a.keras")
     options = ("--model", "mobilenet_v2", "--from", tmp_path / "a.keras", "--to", tmp_path / "a.safetensors")
-    for naming in ("torchvision", "flat"):
-        assert run(*options, "--naming", naming) == 0
-        network = original("mobilenet_v2", naming, classes=7)
-        tensors = {name: torch.from_numpy(a.copy()) for name, a in read_state_dict(tmp_path / "a.safetensors").items()}
-        network.load_state_dict(tensors, strict=True)
-    build_model(spec, classes=7, head="linear", image_size=32, convention="keras").save(tmp_path / "a.keras")
-    assert run(*options) == 1, "PyTorch's MobileNetV2 would answer wrongly with these weights"
+    assert run(*options, "--naming", "flat") == 0
+    returned = read_state_dict(tmp_path / "a.safetensors")
+    expected = dict(read("mobilenet_v2-flat")[0]["shapes"]["49"])
+    assert {name: list(array.shape) for name, array in returned.items()} == expected
+    build_model(spec, classes=10, head="linear", image_size=32, convention="keras").save(tmp_path / "a.keras")
+    assert run(*options, "--naming", "flat") == 1, (
+        "PyTorch's MobileNetV2 would compute something else with these weights"
+    )
     assert re.search("rescaling|padding|epsilon", capsys.readouterr().err)
+
+
+TO_KERAS = ["--model", "resnet18", "--from", "a.pth", "--to", "b.keras"]
+BACK = ["--model", "resnet18", "--from", "a.keras", "--to", "b.safetensors"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--model", "resnet18", "--from", "a.pth", "--to", "b.pth"], 2, "--to must end with .keras"),
-        (["--model", "resnet18", "--from", "a.zip", "--to", "b.keras"], 2, "--from must be imagenet or end with .pt"),
-        (
-            ["--model", "resnet18", "--from", "a.pt", "--to", "b.keras", "--naming", "x"],
-            2,
-            "--naming is for the way back",
-        ),
-        (
-            ["--model", "resnet18", "--from", "a.keras", "--to", "b.safetensors", "--classes", "9"],
-            2,
-            "are for the way to",
-        ),
-        (["--model", "resnet18", "--from", "a.keras", "--to", "b.safetensors"], 1, "No such file"),
-        (["--model", "resnet18", "--from", "a.keras", "--to", "b.pth"], 2, "--to must end with .safetensors"),
-        (["--model", "nonsense", "--from", "a.pth", "--to", "b.keras"], 1, "model must be one of .*resnet18"),
-        (["--model", "resnet18", "--from", "a.pth", "--to", "b.keras"], 1, "an existing file"),
-        (
-            ["--model", "resnet50", "--from", "a.keras", "--to", "b.safetensors"],
-            1,
-            "resnet50 has no PyTorch counterpart",
-        ),
-        (
-            ["--model", "resnet18", "--from", "a.keras", "--to", "b.safetensors", "--naming", "x"],
-            1,
-            "naming must be one of",
-        ),
+        ([*TO_KERAS, "--to", "b.pth"], 2, r"--to .*\.keras"),
+        ([*TO_KERAS, "--from", "a.zip"], 2, "--from .*imagenet"),
+        ([*TO_KERAS, "--naming", "x"], 2, "--naming"),
+        ([*BACK, "--classes", "9"], 2, "--classes"),
+        ([*BACK, "--to", "b.pth"], 2, r"--to .*\.safetensors"),
+        (BACK, 1, "a.keras"),
+        ([*TO_KERAS, "--model", "nonsense"], 1, "model must be one of .*resnet18"),
+        (TO_KERAS, 1, "an existing file"),
+        ([*BACK, "--model", "resnet50"], 1, "resnet50"),
+        ([*BACK, "--naming", "x"], 1, "naming must be one of"),
     ],
 )
-def test_a_wrong_option_is_told(tmp_path, monkeypatch, capsys, arguments, status, message):
+def test_an_invalid_option_is_refused(tmp_path, monkeypatch, capsys, arguments, status, message):
     monkeypatch.chdir(tmp_path)
     try:
         found = run(*arguments)
@@ -121,31 +102,26 @@ def test_a_wrong_option_is_told(tmp_path, monkeypatch, capsys, arguments, status
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_keras_file_of_another_program_is_told(tmp_path, capsys):
+def test_a_keras_file_of_another_program_is_refused(tmp_path, capsys):
     keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(tmp_path / "a.keras")
     assert run("--model", "resnet18", "--from", tmp_path / "a.keras", "--to", tmp_path / "b.safetensors") == 1
-    assert "must be a .keras file of a network that Thaw built" in capsys.readouterr().err
+    assert "a.keras" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", ["missing", "extra", "misshapen", "classes"])
-def test_a_checkpoint_that_does_not_fit_is_listed_and_refused(checkpoint, tmp_path, capsys, change):
-    network, path = checkpoint
-    state_dict = dict(network.state_dict())
-    if change == "missing":
-        del state_dict["layer3.0.conv2.weight"]
-    elif change == "extra":
-        state_dict["layer5.0.conv1.weight"] = torch.zeros(3)
-    elif change == "misshapen":
-        state_dict["conv1.weight"] = torch.zeros(64, 3, 3, 3)
-    torch.save(state_dict, path)
-    classes = 100 if change == "classes" else 1000
-    assert run("--model", "resnet18", "--from", path, "--to", tmp_path / "a.keras", "--classes", classes) == 1
-    named = {
-        "missing": r"1 missing: layer3.0.conv2.weight",
-        "extra": r"1 unknown to the network: layer5.0.conv1.weight",
-        "misshapen": r"conv1.weight must have the shape \(64, 3, 7, 7\). Received: \(64, 3, 3, 3\)",
-        "classes": "must hold a classifier of 100 classes",
-    }[change]
+@pytest.mark.parametrize(
+    ("change", "classes", "message"),
+    [
+        ({"layer3.0.conv2.weight": None}, 1000, r"1 missing: layer3.0.conv2.weight"),
+        ({"layer5.0.conv1.weight": np.zeros(3, "float32")}, 1000, r"1 unknown to the network: layer5.0.conv1.weight"),
+        ({"conv1.weight": np.zeros((64, 3, 3, 3), "float32")}, 1000, r"conv1.weight .*\(64, 3, 7, 7\)"),
+        ({}, 100, "100 classes"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(checkpoint, tmp_path, capsys, change, classes, message):
+    tensors = {name: array for name, array in (checkpoint[0] | change).items() if array is not None}
+    save_file(tensors, tmp_path / "a.safetensors")
+    options = ("--from", tmp_path / "a.safetensors", "--to", tmp_path / "a.keras", "--classes", classes)
+    assert run("--model", "resnet18", *options, "--image-size", 32) == 1
     error = capsys.readouterr().err
-    assert re.search(named, error), error
+    assert re.search(message, error), error
     assert not (tmp_path / "a.keras").exists()

@@ -1,11 +1,13 @@
 """A tiny network, what is declared of its weights, and its weights in files of every format."""
 
 import hashlib
+import os
+import pickle
+import zipfile
 
 import h5py
 import keras
 import numpy as np
-import pytest
 from safetensors.numpy import save_file
 
 from models.pretrained.downloads import KerasDownload, PackageFile
@@ -56,9 +58,60 @@ def save(model, path):
     elif path.suffix == ".safetensors":
         save_file(to_pytorch(model, MAPPING), path)
     else:
-        torch = pytest.importorskip("torch")
-        torch.save({name: torch.from_numpy(array) for name, array in to_pytorch(model, MAPPING).items()}, path)
+        save_pt(to_pytorch(model, MAPPING), path)
     return path
+
+
+class Evil:
+    """Pickles into a call of os.system that leaves a file behind."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+def pickled(tensors: dict[str, dict]) -> bytes:
+    """Return the pickle that torch.save writes for tensors by name, opcode by opcode, so that it can be wrong in any way."""
+
+    def opcodes(value):
+        return pickle.dumps(value, protocol=2)[2:-1]  # without the frame
+
+    program = b"\x80\x02}"
+    for key, (name, tensor) in enumerate(tensors.items()):
+        kind = tensor.get("kind", "FloatStorage")
+        storage = b"(" + opcodes("storage") + f"ctorch\n{kind}\n".encode() + opcodes(str(key)) + opcodes("cpu")
+        storage += opcodes(tensor["count"]) + b"tQ"
+        place = b"".join(opcodes(tensor[part]) for part in ("offset", "shape", "strides"))
+        rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + place + b"\x89ccollections\nOrderedDict\n)RtR"
+        program += opcodes(name) + rebuilt + b"s"
+    return program + b"."
+
+
+def zipped(path, program: bytes, storages: dict[str, bytes] | None = None, compression=zipfile.ZIP_STORED):
+    """Write the zip format of torch.save."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", program)
+        for key, content in (storages or {}).items():
+            archive.writestr(f"archive/data/{key}", content)
+    return path
+
+
+def save_pt(tensors: dict[str, np.ndarray], path):
+    """Write arrays as torch.save writes tensors."""
+    described = {
+        name: {
+            "kind": {"f": "FloatStorage", "i": "LongStorage"}[array.dtype.kind],
+            "count": array.size,
+            "offset": 0,
+            "shape": array.shape,
+            "strides": tuple(stride // array.itemsize for stride in array.copy(order="C").strides),
+        }
+        for name, array in tensors.items()
+    }
+    contents = {str(key): array.tobytes() for key, array in enumerate(tensors.values())}
+    return zipped(path, pickled(described), contents)
 
 
 NOTHING = Pretrained()
