@@ -1,17 +1,14 @@
 """Photographs of CIFAR-10's ten classes; authors, licences and sources are in photographs/SOURCES.csv.
 
 A sixth of them is in the repository. The others are downloaded once (40 MB) and checked by their SHA-256.
-
-python -m benchmarks.data.photographs     download them now
+The experiment "uploads" downloads them.
 """
 
-import argparse
 import csv
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.data.remote_files import FileUnavailableError, RemoteFile
+from benchmarks.data.remote_files import RemoteFile
 from runtime.progress import ProgressBar
 
 FOLDER = Path(__file__).with_name("photographs")
@@ -75,20 +72,3 @@ def photographs(half: str | None = None) -> list[Photograph]:
     for each in ProgressBar(remote, desc="photographs", unit=" files", leave=False):
         each.fetch()
     return found
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Download all photographs, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args(arguments)
-    try:
-        found = photographs()
-    except FileUnavailableError as error:
-        print(f"photographs: {error}", file=sys.stderr)
-        return 1
-    print(f"{len(found)} photographs, {sum(each.remote is None for each in found)} of them in the repository.")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """How much does a pretrained backbone help when data, optimizer and epochs are the same for every network?
 
 Command: python benchmark.py comparison
-Cost: about 270 minutes for all, 10 to 75 for one (finished runs are kept)
+Cost: about 270 minutes for all, 10 to 75 for one (finished runs are kept, unfinished ones are resumed)
 Result: results/comparison.json
 """
 
@@ -19,6 +19,7 @@ from benchmarks.measures.significance import bootstrap_interval, holm, mcnemar
 from benchmarks.measures.training_runs import empty_activation_cache, run_origin, run_row
 from benchmarks.measures.training_time import timed_run
 from benchmarks.results import merge, read, record
+from inference.model_store import SAVED_MODELS
 from models.registry import model_spec
 from models.saved.card import ONNX_FILE, read_card
 from runtime.progress import ProgressBar
@@ -42,41 +43,24 @@ def add_arguments(parser) -> None:
     )
 
 
-def run(options) -> dict:
-    """Measure the chosen networks."""
-    return comparison(options.runs, options.results, options.models, options.seeds)
+def run(options, store: Path = SAVED_MODELS) -> dict:
+    """Train the chosen networks and compare all on the test images; other networks and other seeds in the file stay.
 
-
-def comparison(
-    runs: Path,
-    results: Path,
-    models: Sequence[str] = COMPARED,
-    seeds: Sequence[int] = (0, 1, 2),
-    store: Path = Path("saved_models"),
-) -> dict:
-    """Train each network under the controlled budget, unless that is done already, and compare them on the test images.
-
-    Args:
-        runs: the folder of runs; finished ones are kept, unfinished ones are resumed.
-        results: the folder of the result file; other networks and other seeds in it stay.
-        models: names of networks in the registry.
-        seeds: of the runs of each, at least one.
-        store: the folder of shipped models; a network with a model in it has the status "live".
+    A network with a model in `store` has the status "live", the others "study".
 
     Raises:
         ValueError: if a name is not in the registry, or the file holds runs of another budget.
     """
-    plans = {name: [controlled_config(name, seed) for seed in sorted(seeds)] for name in models}
-    folder, path = runs / "comparison", results / "comparison.json"
+    plans = {name: [controlled_config(name, seed) for seed in sorted(options.seeds)] for name in options.models}
+    folder, path = options.runs / "comparison", options.results / "comparison.json"
     rows = read(path, {"budget": _budget()}).get("models", [])
     every = [folder / config.name for configs in plans.values() for config in configs]
     finished = sum(map(_is_finished, every))  # they do not count for the time left
-    result: dict = {}
+    shipped = {read_card(card).name for card in store.glob("*/card.json")}
     with ProgressBar(total=len(every), initial=finished, unit=" runs", desc="comparison") as bar:
         for name, configs in plans.items():
             known = next((row["runs"] for row in rows if row["model"] == name), ())
             rows = merge(rows, _compared(name, configs, folder, bar, known), "model")
-            shipped = {read_card(card).name for card in store.glob("*/card.json")}
             rows = [{**row, "status": "live" if row["model"] in shipped else "study"} for row in rows]
             result = record(path, _result(rows))  # after each, so that an interruption loses none
     return result

@@ -32,19 +32,8 @@ def add_arguments(parser) -> None:
     """Add nothing."""
 
 
-def run(options) -> dict:
-    """Evaluate all shipped models."""
-    return evaluate_saved_models(SAVED_MODELS, options.results)
-
-
-def evaluate_saved_models(store: Path, results: Path) -> dict:
-    """Evaluate every model in a folder on the test images, and draw the most confident mistakes of `mobilenet_v2`.
-
-    Nothing is selected by it: models and calibrations are those of the cards.
-
-    Args:
-        store: the folder of saved models, with `custom_cnn` and `mobilenet_v2` in it.
-        results: the folder of the result file and the picture.
+def run(options, store: Path = SAVED_MODELS) -> dict:
+    """Evaluate every model in `store` on the test images, and draw the most confident mistakes of `mobilenet_v2`.
 
     Raises:
         ValueError: if a model whose confusions are compared is missing, or has other classes.
@@ -60,17 +49,10 @@ def evaluate_saved_models(store: Path, results: Path) -> dict:
         probabilities = predict_probabilities(saved.model, dataset.x_test, saved.image_size)[:, order]
         rows[folder.name] = _measured(saved, probabilities, dataset)
         if folder.name == TO:
-            _draw_mistakes(saved, order, probabilities, dataset, results / "mistakes.png")
+            _draw_mistakes(saved, order, probabilities, dataset, options.results / "mistakes.png")
     pairs = confusion_pairs(rows[FROM]["confusion_matrix"], rows[TO]["confusion_matrix"], dataset.class_names)
-    return record(
-        results / "evaluation.json",
-        {
-            "images": len(dataset.x_test),
-            "class_names": list(dataset.class_names),
-            "models": rows,
-            "pairs": {"from": FROM, "to": TO, "rows": pairs},
-        },
-    )
+    result = {"images": len(dataset.x_test), "class_names": list(dataset.class_names), "models": rows}
+    return record(options.results / "evaluation.json", {**result, "pairs": {"from": FROM, "to": TO, "rows": pairs}})
 
 
 def _measured(saved: SavedModel, probabilities: np.ndarray, dataset: ImageDataset) -> dict:

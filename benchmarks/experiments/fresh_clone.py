@@ -23,19 +23,9 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Measure this checkout's last commit."""
-    return fresh_clone(options.results, options.runs)
+    """Run the README's first two commands, each in its own clone, with an empty Thaw cache that the two share.
 
-
-def fresh_clone(results: Path, runs: Path, repository: Path = ROOT) -> dict:
-    """Run each of the README's first two commands in its own clone, with an empty Thaw cache that the two share.
-
-    pip keeps its own cache of packages. The trained run is moved to `runs`.
-
-    Args:
-        results: the folder of the result file.
-        runs: the folder of runs.
-        repository: what is cloned.
+    pip keeps its own cache of packages. The trained run is moved to the folder of runs.
 
     Raises:
         RuntimeError: if a command fails; nothing is recorded then.
@@ -45,17 +35,17 @@ def fresh_clone(results: Path, runs: Path, repository: Path = ROOT) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
         environment["THAW_CACHE"] = str(Path(folder) / "cache")
-        for number, command in enumerate(readme_commands(repository / "README.md")):
+        for number, command in enumerate(readme_commands(ROOT / "README.md")):
             clone = Path(folder) / f"thaw-{number}"
-            subprocess.run(["git", "clone", "--quiet", str(repository), str(clone)], check=True)
+            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
             started = time.perf_counter()
             status = subprocess.run(command, shell=True, cwd=clone, env=environment, executable="/bin/bash").returncode
             if status:
                 raise RuntimeError(f"A command of the README failed with status {status}: {command}")
             seconds = round(time.perf_counter() - started, 1)
             steps.append({"command": command, "seconds": seconds, "installed_mb": installed_mb(clone / ".venv")})
-            _move_runs(clone / "runs", runs)
-    return record(results / "fresh_clone.json", {"git_commit": commit, "steps": steps})
+            _move_runs(clone / "runs", options.runs)
+    return record(options.results / "fresh_clone.json", {"git_commit": commit, "steps": steps})
 
 
 def readme_commands(readme: Path) -> list[str]:

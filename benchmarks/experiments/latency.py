@@ -1,7 +1,7 @@
 """How long does one prediction take on this machine, network beside network, in ONNX Runtime and in Keras?
 
 Command: python benchmark.py latency
-Cost: 5 minutes (a second measurement shows whether the ranking holds)
+Cost: 5 minutes
 Result: results/latency.json
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from benchmarks.experiments.comparison import COMPARED, controlled_config
-from benchmarks.results import read, record
+from benchmarks.results import record
 from inference.engines import Engine, open_engine
 from models.registry import create_model
 from models.saved.calibration import Calibration
@@ -25,7 +25,6 @@ from runtime.progress import ProgressBar
 from training.data.cifar10 import CLASS_NAMES
 from training.export.onnx_export import export_served
 from training.export.saved_model import save_keras, write_card
-from training.provenance import describe_hardware
 
 ENGINES = ("onnxruntime", "keras")
 BATCH = 32
@@ -39,13 +38,9 @@ def add_arguments(parser) -> None:
 
 def run(options) -> dict:
     """Time the networks of the controlled comparison, with random weights."""
-    path = options.results / "latency.json"
-    before = read(path)
-    earlier = before["runs"] if before.get("hardware") == describe_hardware() else []
     with tempfile.TemporaryDirectory() as folder:
-        folders = {name: save_untrained(name, Path(folder, name)) for name in COMPARED}
-        rows = measure_latency(folders, options.rounds)
-    return record(path, {"runs": rows, "ties": ties(rows), "same_ranking": same_ranking(earlier, rows)})
+        rows = measure_latency({name: save_untrained(name, Path(folder, name)) for name in COMPARED}, options.rounds)
+    return record(options.results / "latency.json", {"runs": rows, "ties": ties(rows)})
 
 
 def save_untrained(name: str, folder: Path) -> Path:
@@ -104,35 +99,19 @@ def measure_latency(folders: Mapping[str, Path], rounds: int, singles: int = 10)
     ]
 
 
-def faster(rows: Sequence[Mapping]) -> set[tuple[str, str, str]]:
-    """Return (engine, a model, a slower model) for all pairs whose difference is significant.
+def ties(rows: Sequence[Mapping]) -> list[tuple[str, str, str]]:
+    """Return (engine, a model, another model) for all pairs without a significant difference.
 
     The sign test counts the rounds in which one model is faster; it is significant at 1 %.
     """
-    found = set()
-    for one, other in itertools.permutations(rows, 2):
+    found = []
+    for one, other in itertools.combinations(rows, 2):
         if one["engine"] == other["engine"]:
             ahead = int(np.sum(np.less(one["rounds_ms"], other["rounds_ms"])))
-            if binomtest(ahead, len(one["rounds_ms"]), alternative="greater").pvalue < SIGNIFICANT / 2:
-                found.add((one["engine"], one["model"], other["model"]))
+            behind = int(np.sum(np.less(other["rounds_ms"], one["rounds_ms"])))
+            p = binomtest(max(ahead, behind), len(one["rounds_ms"]), alternative="greater").pvalue
+            found += [(one["engine"], one["model"], other["model"])] if p >= SIGNIFICANT / 2 else []
     return found
-
-
-def ties(rows: Sequence[Mapping]) -> list[tuple[str, str, str]]:
-    """Return (engine, a model, another model) for all pairs whose difference is not significant."""
-    differ = {(engine, frozenset(pair)) for engine, *pair in faster(rows)}
-    return [
-        (one["engine"], one["model"], other["model"])
-        for one, other in itertools.combinations(rows, 2)
-        if one["engine"] == other["engine"] and (one["engine"], frozenset((one["model"], other["model"]))) not in differ
-    ]
-
-
-def same_ranking(before: Sequence[Mapping], after: Sequence[Mapping]) -> bool | None:
-    """Return whether no two models changed places that differ significantly both times; None if no model is in both."""
-    if not {(row["model"], row["engine"]) for row in before} & {(row["model"], row["engine"]) for row in after}:
-        return None
-    return not faster(before) & {(engine, slower, model) for engine, model, slower in faster(after)}
 
 
 def _seconds(engine: Engine, images: np.ndarray) -> float:

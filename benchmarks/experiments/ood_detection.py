@@ -1,13 +1,12 @@
 """How well do the shipped OOD detectors separate the ten classes from other images, and how many images do they flag?
 
-Command: python benchmark.py ood_detection [--folder FOLDER]
-Cost: about 5 minutes for all models (`python -m benchmarks.data.ood_datasets FOLDER` fetches further data sets)
+Command: python benchmark.py ood_detection --cifar100 --tiny-imagenet COPY --dtd COPY
+Cost: about 5 minutes for all models
 Result: results/ood_detection.json
 """
 
 import hashlib
 import itertools
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,19 +14,18 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.data.ood_datasets import ood_datasets, source_of
+from benchmarks.data.ood_datasets import SOURCES, ood_datasets
 from benchmarks.data.photographs import HALVES, photographs
 from benchmarks.measures.conditions import CLEAN
 from benchmarks.results import origin, read, record
 from inference.classifier import Classifier, load_classifier
-from inference.model_store import SAVED_MODELS, ModelStore
-from models.saved.card import CARD_FILE, ONNX_FILE, default_model, read_card
+from inference.model_store import SAVED_MODELS
+from models.saved.card import CARD_FILE, ONNX_FILE, OOD_FILE, default_model, read_card
 from models.saved.ood import OOD_THRESHOLD
 from runtime.progress import ProgressBar
+from runtime.validation import require
 from training.data.cifar10 import load_cifar10
 from training.data.views import find_corruption
-
-log = logging.getLogger(__name__)
 
 TEST_IMAGES = 2000  # the first ones of the test set
 UPLOADS = 500  # of these, under each condition
@@ -37,50 +35,42 @@ BATCH = 64
 
 
 def add_arguments(parser) -> None:
-    """Add the models and a folder of further data sets."""
+    """Add the models and further data sets."""
     parser.add_argument("--models", nargs="+", default=(), metavar="NAME", help="shipped models (default: all)")
-    parser.add_argument("--folder", type=Path, help="with folders of images named near-NAME and far-NAME")
+    parser.add_argument("--dtd", type=Path, metavar="COPY", help="the unpacked Describable Textures Dataset")
+    parser.add_argument("--tiny-imagenet", type=Path, metavar="COPY", help="the unpacked folder tiny-imagenet-200")
+    parser.add_argument("--cifar100", action="store_true", help="CIFAR-100, which Keras downloads (170 MB)")
 
 
-def run(options) -> dict:
-    """Measure shipped models."""
-    return ood_detection(SAVED_MODELS, options.results, options.models or list(ModelStore().cards), options.folder)
+def run(options, store: Path = SAVED_MODELS) -> dict:
+    """Measure the detectors on half "report" of every data set; rows of other models in the file stay.
 
-
-def ood_detection(store: Path, results: Path, models: Sequence[str], folder: Path | None = None) -> dict:
-    """Measure the OOD detector of each model on the half "report" of every OOD data set.
-
-    AUROC is measured against test images and against photographs of the ten classes. Test images are also changed as people
-    would upload them: how many are flagged, and how many predictions are right among those flagged and the rest.
-
-    Args:
-        store: the folder of saved models.
-        results: the folder of the result file; rows of other models in it stay.
-        models: names of folders in the store; models without an OOD detector are left out.
-        folder: of further data sets, see `ood_datasets`.
+    Test images are also changed as people would upload them: how many are flagged, and how accurate are the predictions for
+    those and for the rest.
 
     Raises:
         ValueError: if the file holds rows that were measured on other data sets.
         FileUnavailableError: if a photograph is neither in the cache nor can be downloaded.
     """
+    models = options.models or [path.parent.name for path in sorted(store.glob(f"*/{OOD_FILE}"))]
     classifiers = {name: load_classifier(store / name) for name in models}
-    photographs()  # fetched before the long work begins
-    sets = {half: ood_datasets(half, folder) for half in HALVES}
+    without = [name for name, classifier in classifiers.items() if classifier.ood_detector is None]
+    require(not without, "every model needs an OOD detector", without=without)
+    photographs()  # downloaded before the long work begins
+    further = options.dtd, options.cifar100, options.tiny_imagenet
+    sets = {half: ood_datasets(half, *further) for half in HALVES}
     described = {
         name: {
             **{half: len(sets[half][name]) for half in HALVES},
-            "source": source_of(name, folder),
+            "source": SOURCES.get(name, ""),
             "sha256": _digest(sets[half][name] for half in HALVES),
         }
         for name in sets["report"]
     }
     setting = {"test_images": TEST_IMAGES, "upload_images": UPLOADS, "unlike": OOD_THRESHOLD, "sets": described}
-    path = results / "ood_detection.json"
+    path = options.results / "ood_detection.json"
     result = read(path, setting)
     for name, classifier in ProgressBar(classifiers.items(), desc="OOD detection", unit=" models"):
-        if classifier.ood_detector is None:
-            log.warning("%s has no OOD detector, and is left out.", name)
-            continue
         rows = {**result.get("models", {}), name: origin() | _measured(classifier, sets["report"])}
         default = default_model({each: read_card(store / each / CARD_FILE) for each in sorted(rows)})
         # after each, so that an interruption loses none

@@ -1,14 +1,13 @@
 """What accuracy does MobileNetV2 reach by the reference recipe, over several seeds?
 
 Command: python benchmark.py reference
-Cost: about 110 minutes (finished runs are kept)
+Cost: about 110 minutes (finished runs are kept, unfinished ones are resumed)
 Result: results/reference.json, results/curves.png, results/confusion_matrix.png
 """
 
 import shutil
 import statistics
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from benchmarks.measures.training_runs import run_row
 from benchmarks.results import record
@@ -24,35 +23,24 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Measure with seeds 0, 1, … of either phase."""
-    return reference(options.runs, options.results, range(options.head_seeds), range(options.finetune_seeds))
-
-
-def reference(runs: Path, results: Path, head_seeds: Iterable[int], finetune_seeds: Iterable[int]) -> dict:
-    """Train with each seed, unless that run is finished already, and record the accuracies.
-
-    Args:
-        runs: the folder of runs; unfinished ones are resumed.
-        results: the folder of the result file.
-        head_seeds: seeds of phase "head".
-        finetune_seeds: seeds of both phases.
-    """
+    """Train with seeds 0, 1, … and record the accuracies; the pictures are those of a run of both phases."""
     rows = []
-    for phase, seeds in (("head", head_seeds), ("finetune", finetune_seeds)):
-        for seed in seeds:
+    for phase, seeds in (("head", options.head_seeds), ("finetune", options.finetune_seeds)):
+        for seed in range(seeds):
             config = make_config(phase, seed=seed)
             command = f"python train.py --phase {phase} --seed {seed}"
-            run = Run(config, runs / config.name, command=command, head_run=finished_head(config, runs))
-            known = {"run": run.folder.name, "phase": phase, "seed": seed, "command": command}
-            rows.append({**known, **run_row(run.complete())})
-    results.mkdir(exist_ok=True)
+            head_run = finished_head(config, options.runs)
+            trained = Run(config, options.runs / config.name, command=command, head_run=head_run)
+            known = {"run": trained.folder.name, "phase": phase, "seed": seed, "command": command}
+            rows.append({**known, **run_row(trained.complete())})
     both_phases = next((row for row in rows if row["epochs"]["head"] and row["phase"] == "finetune"), rows[-1])
+    options.results.mkdir(exist_ok=True)
     for picture in ("curves.png", "confusion_matrix.png"):
-        shutil.copyfile(runs / both_phases["run"] / picture, results / picture)
-    spreads = {
-        phase: _spread([row["accuracy"] for row in rows if row["phase"] == phase]) for phase in ("head", "finetune")
-    }
-    return record(results / "reference.json", {"model": "mobilenet_v2", "recipe": "reference", **spreads, "runs": rows})
+        shutil.copyfile(options.runs / both_phases["run"] / picture, options.results / picture)
+    found = {phase: [row["accuracy"] for row in rows if row["phase"] == phase] for phase in ("head", "finetune")}
+    spreads = {phase: _spread(accuracies) for phase, accuracies in found.items()}
+    result = {"model": "mobilenet_v2", "recipe": "reference", **spreads, "runs": rows}
+    return record(options.results / "reference.json", result)
 
 
 def _spread(accuracies: Sequence[float]) -> dict:

@@ -42,66 +42,52 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Measure one model."""
-    model = options.model or SAVED_MODELS / ModelStore().default
-    return record(options.results / "serving.json", serving(model, EXAMPLE, options.seconds))
-
-
-def serving(model: Path, photograph: Path, seconds: float = 60.0) -> dict:
     """Put both servers under the same load, one after the other for each kind of image.
 
     The API runs in a new environment that holds the serving requirements alone. Both servers have two workers.
-
-    Args:
-        model: the folder of a saved model, with `model.keras` and `model.onnx`.
-        photograph: an image file, which is sent as a 32×32 PNG and as a 1024×768 JPEG.
-        seconds: of load for each row.
     """
+    model = options.model or SAVED_MODELS / ModelStore().default
     with tempfile.TemporaryDirectory() as folder:
-        python = _fresh_environment(Path(folder))
+        python = _fresh_environment(Path(folder) / "environment")
         store = Path(folder) / "models"
         store.mkdir()
         (store / model.name).symlink_to(model.resolve())
-        shared = {"WEB_CONCURRENCY": str(WORKERS)}
-        ours = ServerProcess(procfile_command(python), {**shared, "THAW_MODELS": str(store)})
-        plain_command = [sys.executable, "-m", "gunicorn", "--workers", str(WORKERS), "--no-control-socket"]
-        plain = ServerProcess(
-            [*plain_command, "benchmarks.server.plain_app:app"],
-            {"THAW_PLAIN_MODEL": str(model.resolve() / "model.keras"), "TF_CPP_MIN_LOG_LEVEL": "2"},
-            patience=120.0,
-        )
-        rows = []
-        for kind, body in _bodies(photograph):
-            for name, server in (("thaw", ours), ("plain", plain)):
-                log.info("%s, %s: %.0f s of load.", name, kind, seconds)
-                rows.append({"app": name, "image": kind} | _under_load(server, body, seconds))
-        return {
-            "model": model.name,
-            "workers": WORKERS,
-            "connections": CONNECTIONS,
-            "seconds": seconds,
-            "installed_mb": installed_mb(Path(folder) / "environment"),
-            "tensorflow_installed": _imports(python, "tensorflow"),
-            "runs": rows,
-            "ratios": _ratios(rows),
+        ours = {"WEB_CONCURRENCY": str(WORKERS), "THAW_MODELS": str(store)}
+        plain = {"THAW_PLAIN_MODEL": str(model.resolve() / "model.keras"), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        command = [sys.executable, "-m", "gunicorn", "--workers", str(WORKERS), "--no-control-socket"]
+        servers = {
+            "thaw": ServerProcess(procfile_command(python), ours),
+            "plain": ServerProcess([*command, "benchmarks.server.plain_app:app"], plain, patience=120.0),
         }
+        rows = []
+        for kind, body in _bodies():
+            for name, server in servers.items():
+                log.info("%s, %s: %.0f s of load.", name, kind, options.seconds)
+                rows.append({"app": name, "image": kind} | _under_load(server, body, options.seconds))
+        installed = installed_mb(Path(folder) / "environment")
+    rates = {(row["app"], row["image"]): row["requests_per_second"] for row in rows}
+    result = {
+        "model": model.name,
+        "workers": WORKERS,
+        "connections": CONNECTIONS,
+        "seconds": options.seconds,
+        "installed_mb": installed,
+        "runs": rows,
+        "ratios": {image: round(rates[app, image] / rates["plain", image], 1) for app, image in rates if app == "thaw"},
+    }
+    return record(options.results / "serving.json", result)
 
 
-def _fresh_environment(folder: Path) -> str:
+def _fresh_environment(environment: Path) -> str:
     """Create a virtual environment with the serving requirements, and return its Python."""
-    environment = folder / "environment"
     venv.create(environment, with_pip=True)
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS], check=True)
     return str(python)
 
 
-def _imports(python: str, module: str) -> bool:
-    return subprocess.run([python, "-c", f"import {module}"], stderr=subprocess.DEVNULL).returncode == 0
-
-
-def _bodies(photograph: Path) -> Iterator[tuple[str, tuple[bytes, dict[str, str]]]]:
-    image = Image.open(photograph).convert("RGB")
+def _bodies() -> Iterator[tuple[str, tuple[bytes, dict[str, str]]]]:
+    image = Image.open(EXAMPLE).convert("RGB")
     for kind, size, form in (("32×32 PNG", (32, 32), "PNG"), ("1024×768 JPEG", (1024, 768), "JPEG")):
         buffer = io.BytesIO()
         image.resize(size, Image.Resampling.LANCZOS).save(buffer, form, quality=90)
@@ -137,9 +123,3 @@ def _watched(server: ServerProcess) -> Iterator[list[float]]:
     finally:
         done.set()
         thread.join()
-
-
-def _ratios(rows: list[dict]) -> dict[str, float]:
-    rates = {(row["app"], row["image"]): row["requests_per_second"] for row in rows}
-    images = dict.fromkeys(row["image"] for row in rows)
-    return {image: round(rates["thaw", image] / rates["plain", image], 1) for image in images}

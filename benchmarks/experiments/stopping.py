@@ -10,7 +10,6 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 from benchmarks.data.photographs import EXAMPLE
 from benchmarks.results import record
@@ -28,26 +27,17 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Measure the API with the shipped models."""
-    return record(options.results / "stopping.json", stopping(SAVED_MODELS, EXAMPLE, options.repeats))
-
-
-def stopping(models: Path, photograph: Path, repeats: int = 5) -> dict:
-    """Send SIGKILL to a worker, and SIGTERM to the server, in the middle of a load.
-
-    Args:
-        models: the folder of saved models.
-        photograph: the image that is sent.
-        repeats: of each event.
-    """
+    """Send SIGKILL to a worker, and SIGTERM to the server, in the middle of a load, several times each."""
+    environment = {"THAW_MODELS": str(SAVED_MODELS.resolve()), "WEB_CONCURRENCY": "2"}
+    lost: dict[str, list[int]] = {}
     rows = []
-    for name in ("SIGKILL to one of two workers", "SIGTERM to the server"):
-        for _ in range(repeats):
-            with ServerProcess(environment={"THAW_MODELS": str(models.resolve()), "WEB_CONCURRENCY": "2"}) as server:
-                event = _kill_worker(server) if name.startswith("SIGKILL") else _stop(server)
-                rows.append({"event": name} | _under_load(server, photograph, event))
-    lost = {row["event"]: [each["lost"] for each in rows if each["event"] == row["event"]] for row in rows}
-    return {"connections": CONNECTIONS, "repeats": repeats, "lost": lost, "runs": rows}
+    for name, prepare in (("SIGKILL to one of two workers", _kill_worker), ("SIGTERM to the server", _stop)):
+        for _ in range(options.repeats):
+            with ServerProcess(environment=environment) as server:
+                rows.append({"event": name} | _under_load(server, prepare(server)))
+            lost.setdefault(name, []).append(rows[-1]["lost"])
+    result = {"connections": CONNECTIONS, "repeats": options.repeats, "lost": lost, "runs": rows}
+    return record(options.results / "stopping.json", result)
 
 
 def _kill_worker(server: ServerProcess) -> Callable[[], None]:
@@ -59,10 +49,10 @@ def _stop(server: ServerProcess) -> Callable[[], None]:
     return lambda: server.process.send_signal(signal.SIGTERM)
 
 
-def _under_load(server: ServerProcess, photograph: Path, event: Callable[[], None]) -> dict:
+def _under_load(server: ServerProcess, event: Callable[[], None]) -> dict:
     timer = threading.Timer(SECONDS / 2, event)
     timer.start()
-    body = multipart(photograph.read_bytes())
+    body = multipart(EXAMPLE.read_bytes())
     report = load(f"{server.url}/predict", [body], connections=CONNECTIONS, seconds=SECONDS)
     timer.join()
     errors = Counter(report.errors)

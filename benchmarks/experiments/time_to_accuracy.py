@@ -8,7 +8,6 @@ Result: results/time_to_accuracy.json, results/time_to_accuracy.png
 import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from benchmarks.measures.training_runs import empty_activation_cache
 from benchmarks.results import record
@@ -28,33 +27,23 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Measure with seed 0."""
-    return time_to_accuracy(options.runs, options.results, image_size=options.image_size)
-
-
-def time_to_accuracy(runs: Path, results: Path, *, image_size: int = 128) -> dict:
     """Train by `strong`, by `reference`, and by a short `reference` without a cache; record validation accuracy by time.
 
-    Time counts the frozen layers and every epoch, with data and weights in the cache. All three hold out the same tenth
-    of the training images. The test set is not used.
-
-    Args:
-        runs: the folder of runs; finished ones are kept, unfinished ones are resumed.
-        results: the folder of the result file and its plot, which are written anew after each run.
-        image_size: side of the input in pixels.
+    Time counts the frozen layers and every epoch, data and weights already there. All three hold out the same tenth of the
+    training images. The test set is not used.
     """
     rows = []
-    for way, config in _configs(image_size).items():
-        run = Run(config, runs / "time-to-accuracy" / way.replace(" ", "-").lower())
-        with empty_activation_cache(cache := run.folder.with_name(f"{run.folder.name}-cache")):
-            run.train()
+    for way, config in _configs(options.image_size).items():
+        trained = Run(config, options.runs / "time-to-accuracy" / way.replace(" ", "-").lower())
+        with empty_activation_cache(cache := trained.folder.with_name(f"{trained.folder.name}-cache")):
+            trained.train()
         shutil.rmtree(cache)
-        curve = _curve(run)
+        curve = _curve(trained)
         epochs = {phase: sum(point["phase"] == phase for point in curve) for phase in ("head", "finetune")}
         rows.append({"way": way, "epochs": epochs, "curve": curve, "seconds_until": _seconds_until(curve)})
-        plots.plot_time_to_accuracy(rows, THRESHOLDS, results / "time_to_accuracy.png")
+        plots.plot_time_to_accuracy(rows, THRESHOLDS, options.results / "time_to_accuracy.png")
         setting = {"model": "mobilenet_v2", "image_size": config.image_size, "seed": config.seed}
-        result = record(results / "time_to_accuracy.json", {**setting, "runs": rows})
+        result = record(options.results / "time_to_accuracy.json", {**setting, "runs": rows})
     return result
 
 
@@ -68,9 +57,9 @@ def _configs(image_size: int) -> dict[str, TrainingConfig]:
     }
 
 
-def _curve(run: Run) -> list[dict]:
-    seconds, points = run.state.seconds.get("cache", 0.0), []
-    for row in run.state.history:
+def _curve(trained: Run) -> list[dict]:
+    seconds, points = trained.state.seconds.get("cache", 0.0), []
+    for row in trained.state.history:
         seconds += row["seconds"]
         points.append({"seconds": round(seconds, 1), "phase": row["phase"], "accuracy": row["val_accuracy"]})
     return points

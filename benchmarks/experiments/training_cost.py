@@ -24,38 +24,19 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Measure with seed 0."""
-    return training_cost(options.results, epochs=options.epochs, limit=options.limit)
-
-
-def training_cost(results: Path, *, epochs: int, seed: int = 0, limit: int | None = None) -> dict:
-    """Train the reference recipe with the activation cache and without, one after the other, and compare the times.
-
-    Both start with data and weights in the cache, but no activations, and train for the same number of epochs.
-
-    Args:
-        results: the folder of the result file.
-        epochs: of each phase.
-        seed: of both runs.
-        limit: the first n images only.
-    """
-    config = make_config("finetune", seed=seed, limit=limit)
-    phases = tuple(dataclasses.replace(phase, epochs=epochs, patience=epochs) for phase in config.phases)
+    """Train the reference recipe with the cache and without, for the same epochs, data and weights already there."""
+    config = make_config("finetune", seed=0, limit=options.limit)
+    shortened = {"epochs": options.epochs, "patience": options.epochs}
+    phases = tuple(dataclasses.replace(phase, **shortened) for phase in config.phases)
     ways = {}
     with tempfile.TemporaryDirectory() as folder, empty_activation_cache(Path(folder)):
         for way, cache in (("cached", True), ("plain", False)):
-            run = Run(dataclasses.replace(config, phases=phases, cache=cache), Path(folder) / way)
-            ways[way] = run_row(run.complete())
-    epochs_measured = {"measured": {phase.name: epochs for phase in phases}}
-    cost = {**ways, "epochs": epochs_measured}
-    return record(
-        results / "training_cost.json",
-        {
-            "model": config.model,
-            "images": limit or len(load_cifar10().x_train),
-            "seed": seed,
-            "accuracy_difference": ways["cached"]["accuracy"] - ways["plain"]["accuracy"],
-            **cost,
-            "ratios": {"measured": cost_ratios(cost, epochs_measured["measured"])},
-        },
-    )
+            trained = Run(dataclasses.replace(config, phases=phases, cache=cache), Path(folder) / way)
+            ways[way] = run_row(trained.complete())
+    epochs = {phase.name: options.epochs for phase in phases}
+    cost = {**ways, "epochs": {"measured": epochs}}
+    setting = {"model": config.model, "images": options.limit or len(load_cifar10().x_train), "seed": 0}
+    difference = ways["cached"]["accuracy"] - ways["plain"]["accuracy"]
+    ratios = {"measured": cost_ratios(cost, epochs)}
+    result = {**setting, **cost, "accuracy_difference": difference, "ratios": ratios}
+    return record(options.results / "training_cost.json", result)

@@ -9,7 +9,6 @@ import dataclasses
 import io
 import statistics
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -26,23 +25,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--rounds", type=int, default=200, metavar="N", help="of each upload (default: 200)")
 
 
-def run(options) -> dict:
-    """Time all shipped models."""
-    folders = {card.parent.name: card.parent for card in sorted(SAVED_MODELS.glob("*/card.json"))}
-    return record(options.results / "upload_cost.json", {"runs": measure_uploads(folders, EXAMPLE, options.rounds)})
-
-
-def measure_uploads(folders: Mapping[str, Path], photograph: Path, rounds: int) -> list[dict]:
-    """Time predictions from the bytes of a file, in turns: as shipped, and with resize mode "bilinear" and no OOD detector.
-
-    Args:
-        folders: folders of saved models, by the name of their rows.
-        photograph: an image file, which is sent as a 1024×768 JPEG and as a 32×32 PNG.
-        rounds: predictions of each upload each way.
-
-    Returns:
-        A row for each model and image: `model`, `image`, the medians `plain_ms` and `shipped_ms`.
-    """
+def run(options, store: Path = SAVED_MODELS, photograph: Path = EXAMPLE) -> dict:
+    """Time predictions from the bytes of a file, in turns: as shipped, and with resize mode "bilinear" and no OOD detector."""
     with Image.open(photograph) as opened:
         image = opened.convert("RGB")
     uploads = {
@@ -50,19 +34,21 @@ def measure_uploads(folders: Mapping[str, Path], photograph: Path, rounds: int) 
         "1024×768 JPEG": _encoded(image.resize((1024, 768)), "JPEG"),
     }
     rows = []
-    for name, folder in ProgressBar(folders.items(), desc="uploads", unit=" models"):
+    for folder in ProgressBar(
+        sorted(card.parent for card in store.glob("*/card.json")), desc="uploads", unit=" models"
+    ):
         shipped = load_classifier(folder)
         plain = Classifier(dataclasses.replace(shipped.card, resize_mode="bilinear"), shipped.engine)
         for kind, data in uploads.items():
             times: dict[str, list[float]] = {"plain_ms": [], "shipped_ms": []}
-            for _ in range(rounds):
+            for _ in range(options.rounds):
                 for way, classifier in (("plain_ms", plain), ("shipped_ms", shipped)):
                     started = time.perf_counter()
                     classifier.classify(data)
                     times[way].append(1000 * (time.perf_counter() - started))
             medians = {way: round(statistics.median(each), 3) for way, each in times.items()}
-            rows.append({"model": name, "image": kind, **medians})
-    return rows
+            rows.append({"model": folder.name, "image": kind, **medians})
+    return record(options.results / "upload_cost.json", {"runs": rows})
 
 
 def _encoded(image: Image.Image, name: str) -> bytes:

@@ -28,30 +28,17 @@ from training.evaluation import expected_calibration_error
 
 MODELS = ("custom_cnn", "speedrun_cnn", "mobilenet_v2", "efficientnet_lite0")
 BATCH = 64
-IMAGES = 2000  # the first ones of the test set, under every condition
 
 
 def add_arguments(parser) -> None:
     """Add the stage and the models."""
     parser.add_argument("stage", metavar="STAGE", help='name of the measurement, such as "before" or "after"')
     parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME", help="shipped models (default: four)")
+    parser.add_argument("--images", type=int, default=2000, metavar="N", help="first test images (default: 2000)")
 
 
-def run(options) -> dict:
-    """Measure shipped models."""
-    return uploads(SAVED_MODELS, options.results, options.stage, options.models)
-
-
-def uploads(store: Path, results: Path, stage: str, models: Sequence[str] = MODELS, images: int = IMAGES) -> dict:
-    """Predict test images as people would upload them, and photographs, and record accuracy and calibration.
-
-    Args:
-        store: the folder of saved models.
-        results: the folder of the result file; other stages in it, and other models of this stage, stay.
-            `figures/photographs-STAGE.png` shows the mistakes of the default model on the photographs of half "report".
-        stage: the name of the measurement; not empty.
-        models: names of folders in the store.
-        images: test images under every condition.
+def run(options, store: Path = SAVED_MODELS) -> dict:
+    """Predict degraded test images and photographs; other stages in the file, and other models of this one, stay.
 
     Raises:
         ValueError: if the file holds rows of this stage with another number of images, or of a model of the same name that
@@ -59,34 +46,32 @@ def uploads(store: Path, results: Path, stage: str, models: Sequence[str] = MODE
         FileNotFoundError: if there is no model of a name.
         FileUnavailableError: if a photograph is neither in the cache nor can be downloaded.
     """
+    stage, path = options.stage, options.results / "uploads.json"
     require(bool(stage), "the stage needs a name", stage=stage)
-    path = results / "uploads.json"
     stages = read(path).get("stages", {})
-    rows = stages.setdefault(stage, {"test_images": images, "models": {}})["models"]
+    rows = stages.setdefault(stage, {"test_images": options.images, "models": {}})["models"]
     before = stages[stage]["test_images"]
-    require(before == images, f"stage {stage!r} was measured on {before} images", images=images)
-    cards = {model: read_card(store / model / CARD_FILE) for model in models}
+    require(before == options.images, f"stage {stage!r} was measured on {before} images", images=options.images)
+    cards = {model: read_card(store / model / CARD_FILE) for model in options.models}
     for model in set(rows) & set(cards):
         shipped = _preparation(cards[model])
         stored = {key: rows[model].get(key) for key in shipped}
-        same = stored == shipped
-        require(same, f"stage {stage!r} holds another {model}, {stored}: name another stage", shipped=shipped)
-    photographs()  # fetched before the long work begins
-    conditions = [CLEAN, *(name for group in CONDITIONS.values() for name in group)]
-    with ProgressBar(total=len(cards) * len(conditions), unit=" conditions", desc="uploads") as bar:
-        for model, card in cards.items():
-            bar.set_description(model)
-            classifier = load_classifier(store / model)
-            measured = _measured(classifier, conditions, images, bar)
-            photos = {half: predict_photographs(classifier, half) for half in HALVES}
-            row = {"input_size": card.input_size, "conditions": measured, "photographs": photos}
-            rows[model] = {**origin(), **_preparation(card), **row}
-            record(path, {"stages": stages})  # after each, so that an interruption loses none
+        require(
+            stored == shipped, f"stage {stage!r} holds another {model}, {stored}: name another stage", shipped=shipped
+        )
+    photographs()  # downloaded before the long work begins
+    for model, card in ProgressBar(cards.items(), desc="uploads", unit=" models"):
+        classifier = load_classifier(store / model)
+        conditions = _conditions(classifier, options.images)
+        halves = {half: predict_photographs(classifier, half) for half in HALVES}
+        row = {"input_size": card.input_size, "conditions": conditions, "photographs": halves}
+        rows[model] = {**origin(), **_preparation(card), **row}
+        record(path, {"stages": stages})  # after each, so that an interruption loses none
     default = default_model({model: read_card(store / model / CARD_FILE) for model in sorted(rows)})
     wrong = rows[default]["photographs"]["report"]["wrong"]
     picture = f"figures/photographs-{stage}.png" if wrong else None
     if picture:
-        _draw_mistakes(wrong, results / picture)
+        _draw_mistakes(wrong, options.results / picture)
     stages[stage] |= {"default": default, "picture": picture}
     return record(path, {"stages": stages})
 
@@ -96,16 +81,14 @@ def _preparation(card: Card) -> dict:
     return {"command": card.command, "fit": card.resize_mode, "calibration": dataclasses.asdict(card.calibration)}
 
 
-def _measured(classifier: Classifier, conditions: Sequence[str], images: int, bar: ProgressBar) -> dict:
-    dataset = load_cifar10()
-    pictures = [Image.fromarray(image) for image in dataset.x_test[:images]]
-    index = classifier.card.labels.index
-    labels = np.array([index(dataset.class_names[label]) for label in dataset.y_test[:images]])
-    found = {}
-    for name in conditions:
-        changed = pictures if name == CLEAN else map(find_corruption(name), pictures)
-        found[name] = summary(predict(classifier, changed), labels)
-        bar.update()
+def _conditions(classifier: Classifier, count: int) -> dict[str, dict]:
+    """Return the summary of the first `count` test images under every condition."""
+    dataset, index = load_cifar10(), classifier.card.labels.index
+    images = [Image.fromarray(image) for image in dataset.x_test[:count]]
+    labels = np.array([index(dataset.class_names[label]) for label in dataset.y_test[:count]])
+    found = {CLEAN: summary(predict(classifier, images), labels)}
+    for name in ProgressBar([name for group in CONDITIONS.values() for name in group], unit=" conditions", leave=False):
+        found[name] = summary(predict(classifier, map(find_corruption(name), images)), labels)
     return found
 
 

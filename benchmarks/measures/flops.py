@@ -1,4 +1,4 @@
-"""What one answer costs in arithmetic, counted in the ONNX file that answers it."""
+"""The floating-point operations of a model, counted in its ONNX file."""
 
 from pathlib import Path
 
@@ -8,11 +8,10 @@ KERNELS = {"Conv", "Gemm", "MatMul"}
 
 
 def count_flops(path: str | Path) -> int:
-    """Return the floating-point operations of one image: two for each multiplication that a sum takes.
+    """Return the floating-point operations of one image, two for each multiply-add.
 
-    Convolutions and matrix products count, as in the tables of papers (there often as multiply-adds, half of these);
-    activations, normalisation that was not folded into a kernel, pooling and scaling do not. Of a model with more outputs
-    than one, only what the first needs counts.
+    Convolutions and matrix products count; activations, pooling, scaling and unfolded normalisation do not. Of several
+    outputs only the first counts.
 
     Raises:
         ValueError: a shape in the file depends on more than the batch.
@@ -37,10 +36,10 @@ def count_flops(path: str | Path) -> int:
 
 
 def _multiplications(node, shapes: dict[str, tuple]) -> int:
-    """Return the output's size times what is summed up for each value of it."""
+    """Return the size of the output times the number of products in each value."""
     out, kernel = shapes.get(node.output[0]), shapes.get(node.input[1])
     if not out or not kernel or 0 in out or 0 in kernel:
-        raise ValueError(f"The sizes of node {node.name} ({node.op_type}) are not known. Received: {out}, {kernel}")
+        raise ValueError(f"The shapes of node {node.name} ({node.op_type}) are unknown. Received: {out}, {kernel}")
     if node.op_type == "Conv":
         summed = np.prod(kernel[1:])  # (out, in / groups, height, width)
     else:

@@ -1,4 +1,4 @@
-"""Whether one model is better than another on the same test images, or by chance."""
+"""Confidence intervals and significance tests of accuracies."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ def bootstrap_interval(correct: np.ndarray, level: float = 0.95, seed: int = 0) 
     """Return the percentile bootstrap interval of an accuracy over test images (Efron 1979).
 
     Args:
-        correct: (images,) bool, or (runs, images): images are drawn anew, and each brings the mean of its runs. It says how
-            far another draw of test images would move the number; how far another seed would is in the deviation of runs.
-        level: the share of draws inside.
-        seed: of the draws.
+        correct: (images,) bool, or (runs, images), whose mean over runs is resampled. The interval covers the choice of test
+            images, not the randomness of training.
+        level: confidence level.
+        seed: of the resampling.
     """
     share = np.atleast_2d(np.asarray(correct, float)).mean(axis=0)  # (images,)
     if share.min() == share.max():
@@ -27,14 +27,14 @@ def bootstrap_interval(correct: np.ndarray, level: float = 0.95, seed: int = 0) 
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """Compare two models on the same images by those that one of them alone gets right (McNemar 1947, exact).
+    """Compare two models by the images that only one of them classifies correctly (McNemar 1947, exact).
 
     Args:
-        first: (images,) bool, whether one model is right.
-        second: the same of the other.
+        first: (images,) bool, whether the first model is correct.
+        second: the same of the second model.
 
     Returns:
-        `only_first` and `only_second`, counts of images; `p`: how often chance alone splits them so unevenly.
+        `only_first` and `only_second`, counts of images, and `p`, two-sided.
 
     Raises:
         ValueError: the shapes differ.
@@ -49,7 +49,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for their number (Holm 1979): below 0.05 all together are wrong at most one time in twenty."""
+    """Return p values adjusted for multiple comparisons (Holm 1979)."""
     order = np.argsort(p_values)
     scaled = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
     adjusted = np.empty(len(order))

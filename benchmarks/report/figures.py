@@ -1,6 +1,5 @@
 """The figures of the report, drawn from results. Colours are those of `training.plots`; every model has its own marker."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 from PIL import Image, ImageOps
 
 from training.plots import BLUE, GREY, VERMILION, save
@@ -18,20 +17,20 @@ COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def plot_learning_curves(curves: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Draw validation accuracy by epoch, one line a model.
+def plot_lines(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], path: Path, x: str, y: str) -> None:
+    """Draw one line for each model.
 
     Args:
-        curves: accuracies of the epochs (0..1) by model, in the order of the legend.
+        lines: values on either axis by model, in the order of the legend; those on the y axis are shares, 0..1.
         path: of the PNG.
+        x: label of the x axis.
+        y: label of the y axis.
     """
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.add_subplot()
-    for number, (name, accuracies) in enumerate(curves.items()):
-        epochs = np.arange(1, len(accuracies) + 1)
-        axes.plot(epochs, accuracies, label=name, markersize=5, linewidth=1.6, **_style(number))
-    axes.set(xlabel="epoch", ylabel="validation accuracy")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for number, (name, values) in enumerate(lines.items()):
+        axes.plot(*values, label=name, markersize=5, linewidth=1.6, **_style(number))
+    axes.set(xlabel=x, ylabel=y)
     _finish(axes)
     figure.legend(loc="outside right upper", frameon=False)
     save(figure, path)
@@ -52,9 +51,8 @@ def plot_frontier(models: Sequence[Mapping[str, Any]], path: Path) -> None:
         shown = [row for row in models if row[key] is not None]
         for number, row in enumerate(models):
             if row in shown:
-                style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
-                named = {"label": row["model"]} if key == "parameters" else {}
-                axes.plot(row[key], row["accuracy"], markersize=9, linestyle="", **style, **named)
+                label = row["model"] if key == "parameters" else None
+                axes.plot(row[key], row["accuracy"], **_style(number) | {"linestyle": ""}, markersize=9, label=label)
         best = frontier([(row[key], row["accuracy"]) for row in shown])
         axes.step(*zip(*best, strict=True), where="post", color=GREY, linewidth=1, linestyle="--", zorder=0)
         axes.set(xlabel=labels[key], xscale="log")
@@ -86,22 +84,16 @@ def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> Non
     columns = min(3, len(models))
     rows = -(-len(models) // columns)
     figure = Figure(figsize=(3 * columns, 3 * rows + 0.4), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    for axes in grid.ravel()[len(models) :]:
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes in grid[len(models) :]:
         axes.set_axis_off()
-    for axes, (name, model) in zip(grid.ravel(), models.items(), strict=False):
+    looks = {"before": {"color": VERMILION, "fmt": "s--"}, "after": {"color": BLUE, "fmt": "o-"}}
+    for axes, (name, model) in zip(grid, models.items(), strict=False):
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
-        for when, style in (("before", {"color": VERMILION, "marker": "s"}), ("after", {"color": BLUE, "marker": "o"})):
-            points = model["reliability"][when]
-            axes.plot(
-                [point["confidence"] for point in points],
-                [point["accuracy"] for point in points],
-                label=f"{when} calibration" if axes is grid[0, 0] else None,
-                linestyle="--" if when == "before" else "-",
-                markersize=4,
-                clip_on=False,
-                **style,
-            )
+        for when, look in looks.items():
+            values = [[point[key] for point in model["reliability"][when]] for key in ("confidence", "accuracy")]
+            label = f"{when} calibration" if axes is grid[0] else None
+            axes.plot(*values, look["fmt"], color=look["color"], label=label, markersize=4, clip_on=False)
         errors = model["calibration"]
         axes.set_title(f"{name}\nerror {errors['ece_before']:.1%} → {errors['ece_after']:.1%}", fontsize=10)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
@@ -111,70 +103,6 @@ def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> Non
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     figure.supxlabel("confidence", fontsize=10)
     figure.supylabel("accuracy", fontsize=10)
-    save(figure, path)
-
-
-def plot_coverage(models: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
-    """Draw accuracy by coverage, the share of images with the highest confidence.
-
-    Args:
-        models: rows of `diagnosis.coverage_curve` by name.
-        path: of the PNG.
-    """
-    figure = Figure(figsize=(8, 4.6), layout="constrained")
-    axes = figure.add_subplot()
-    for number, (name, points) in enumerate(models.items()):
-        axes.plot(
-            [point["coverage"] for point in points],
-            [point["accuracy"] for point in points],
-            label=name,
-            markersize=4,
-            linewidth=1.6,
-            clip_on=False,
-            **_style(number),
-        )
-    axes.set(xlabel="coverage: share of images, most confident first", ylabel="accuracy on them", xlim=(0, 1))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _finish(axes)
-    axes.legend(loc="lower left", framealpha=0.9)
-    save(figure, path)
-
-
-def plot_confusion_pairs(
-    pairs: Sequence[Mapping[str, Any]], before: str, after: str, path: Path, most: int = 10
-) -> None:
-    """Draw the hardest pairs of classes as bars: images confused by one model and by another.
-
-    Args:
-        pairs: rows of `diagnosis.confusion_pairs`.
-        before: name of the first model.
-        after: name of the second.
-        path: of the PNG.
-        most: pairs that are drawn.
-    """
-    pairs = list(pairs)[:most][::-1]
-    figure = Figure(figsize=(8, 0.5 * len(pairs) + 1.4), layout="constrained")
-    axes = figure.add_subplot()
-    places = np.arange(len(pairs))
-    axes.barh(
-        places + 0.2,
-        [pair["before"] for pair in pairs],
-        0.38,
-        color=VERMILION,
-        hatch="//",
-        edgecolor="white",
-        label=before,
-    )
-    axes.barh(places - 0.2, [pair["after"] for pair in pairs], 0.38, color=BLUE, label=after)
-    for place, pair in zip(places, pairs, strict=True):
-        change = "" if pair["change"] is None else f"  {pair['change']:+.0%}".replace("-", "−")
-        axes.text(pair["after"], place - 0.2, f" {pair['after']}{change}", va="center", fontsize=9)
-        axes.text(pair["before"], place + 0.2, f" {pair['before']}", va="center", fontsize=9)
-    axes.set_yticks(places, [" and ".join(pair["classes"]) for pair in pairs])
-    axes.set(xlabel="test images taken for the other class, both directions")
-    axes.margins(x=0.12)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", framealpha=0.9)
     save(figure, path)
 
 
@@ -215,30 +143,22 @@ def plot_uploads(groups: Sequence[str], stages: Mapping[str, Mapping[str, Sequen
     figure = Figure(figsize=(9, 2.3 * len(stages) + 0.6), layout="constrained")
     panels = figure.subplots(len(stages), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
     places = np.arange(len(groups))
-    styles = (
-        {"color": VERMILION, "hatch": "//", "edgecolor": "white"},
-        {"color": BLUE},
-        {"color": GREY},
-        {"color": "#009E73"},
-    )
-    names = dict.fromkeys(stage for found in stages.values() for stage in found)
-    styles = dict(zip(names, itertools.cycle(styles), strict=False))
+    titles = list(dict.fromkeys(title for found in stages.values() for title in found))
     bars = {}
     for axes, (model, found) in zip(panels, stages.items(), strict=True):
         width = 0.8 / len(found)
-        for number, (stage, accuracies) in enumerate(found.items()):
+        for number, (title, accuracies) in enumerate(found.items()):
             at = places + (number - (len(found) - 1) / 2) * width
-            bars[stage] = axes.bar(at, accuracies, width, **styles[stage])
-            for x, accuracy in zip(at, accuracies, strict=True):
-                axes.text(x, accuracy, f"{100 * accuracy:.0f}", ha="center", va="bottom", fontsize=7.5)
+            index = titles.index(title)
+            look = {"color": COLOURS[index], "hatch": ("//", "", "..")[index % 3], "edgecolor": "white"}
+            bars[title] = axes.bar(at, accuracies, width, **look)
+            axes.bar_label(bars[title], [f"{100 * accuracy:.0f}" for accuracy in accuracies], fontsize=7.5)
         axes.set_title(model, fontsize=10, loc="left")
         axes.set(ylim=(0, 1.12), ylabel="accuracy")
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.spines[["top", "right"]].set_visible(False)
         axes.set_xticks(places, groups, fontsize=9)
-    figure.legend(
-        [bars[name] for name in names], list(names), loc="outside upper right", ncols=len(names), frameon=False
-    )
+        _finish(axes, grid=False)
+    legend = {"loc": "outside upper right", "ncols": len(titles), "frameon": False}
+    figure.legend([bars[title] for title in titles], titles, **legend)
     save(figure, path)
 
 
@@ -258,11 +178,10 @@ def plot_photographs(files: Sequence[Path], captions: Sequence[str], path: Path)
 
 
 def _style(number: int) -> dict[str, Any]:
-    lines = ("-", "--", "-.", ":")
     return {
-        "color": COLOURS[number % len(COLOURS)],
-        "marker": MARKERS[number % len(MARKERS)],
-        "linestyle": lines[number % len(lines)],
+        "color": COLOURS[number % 8],
+        "marker": MARKERS[number % 8],
+        "linestyle": ("-", "--", "-.", ":")[number % 4],
     }
 
 
@@ -274,7 +193,8 @@ def _short(value: float, _: Any = None) -> str:
     return f"{value:g}"
 
 
-def _finish(axes: Axes) -> None:
+def _finish(axes: Axes, grid: bool = True) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.grid(alpha=0.3)
+    if grid:
+        axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

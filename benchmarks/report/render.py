@@ -1,40 +1,21 @@
 """Fill templates with results: the tables with their notes, and every value of `results/*.json`."""
 
 import dataclasses
+import functools
 import re
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from benchmarks.report import model_tables, training_tables
-from benchmarks.report.tables import Table, origins
+from benchmarks.report.tables import Column, Table, origins
 
 TEMPLATES = Path(__file__).parent
-TABLES: dict[str, tuple[str, Callable[[Mapping], Table]]] = {
-    "models": ("accuracy", training_tables.models),
-    "accuracy": ("accuracy", training_tables.accuracy),
-    "reference": ("reference", training_tables.reference),
-    "training_cost": ("training_cost", training_tables.training_cost),
-    "time_to_accuracy": ("time_to_accuracy", training_tables.time_to_accuracy),
-    "comparison": ("comparison", training_tables.comparison),
-    "comparison_costs": ("comparison", training_tables.comparison_costs),
-    "comparison_pairs": ("comparison", training_tables.comparison_pairs),
-    "evaluation": ("evaluation", model_tables.evaluation),
-    "per_class": ("evaluation", model_tables.per_class),
-    "confusion_pairs": ("evaluation", model_tables.confusion_pairs),
-    "uploads": ("uploads", model_tables.uploads),
-    "uploads_calibration": ("uploads", model_tables.uploads_calibration),
-    "photograph_mistakes": ("uploads", model_tables.photograph_mistakes),
-    "ood_detection": ("ood_detection", model_tables.ood_detection),
-    "ood_uploads": ("ood_detection", model_tables.ood_uploads),
-    "upload_cost": ("upload_cost", model_tables.upload_cost),
-    "parity": ("parity", model_tables.parity),
-    "serving": ("serving", model_tables.serving),
-    "latency": ("latency", model_tables.latency),
-}
-"""The result file and the function that each table is made by."""
+TABLES = tomllib.loads((TEMPLATES / "tables.toml").read_text(encoding="utf-8"))
+ROWS = training_tables.ROWS | model_tables.ROWS
 SENTENCES = {"speedup": "training_cost", "fresh_clone": "fresh_clone", "stopping": "stopping"}
 """Blocks of `notes.md` without a table, and the result file of each."""
 DEMO = (
@@ -53,12 +34,19 @@ DEMO = (
 
 def tables(stored: Mapping[str, Mapping]) -> dict[str, Table]:
     """Return the tables of all results that are there, each with its note from `notes.md` and its origin."""
-    made = {name: function(stored) for name, (source, function) in TABLES.items() if source in stored}
+    made = {name: _table(name, stored) for name, declared in TABLES.items() if declared["source"] in stored}
     values = _values(stored)
     return {
-        name: dataclasses.replace(table, note=_note(name, TABLES[name][0], {**values, "rows": table.rows}))
+        name: dataclasses.replace(table, note=_note(name, TABLES[name]["source"], values | {"rows": table.rows}))
         for name, table in made.items()
     }
+
+
+def _table(name: str, stored: Mapping[str, Mapping]) -> Table:
+    found = ROWS[name](stored)
+    rows, further = found if isinstance(found, tuple) else (found, [])
+    columns = [Column(*each) for each in (*TABLES[name]["columns"], *further)]
+    return Table(TABLES[name]["title"], columns, rows)
 
 
 def blocks(stored: Mapping[str, Mapping]) -> dict[str, str]:
@@ -104,6 +92,7 @@ def _values(stored: Mapping[str, Mapping]) -> dict[str, Any]:
     return values
 
 
+@functools.cache
 def _environment() -> jinja2.Environment:
     loader, undefined = jinja2.FileSystemLoader(TEMPLATES), jinja2.ChainableUndefined
     environment = jinja2.Environment(loader=loader, undefined=undefined, autoescape=False, lstrip_blocks=True)

@@ -71,24 +71,28 @@ def draw(stored: Mapping[str, Mapping], folder: Path) -> None:
     """Draw the figures of the results that are there."""
     if compared := stored.get("comparison"):
         curves = {row["model"]: row["runs"][0]["curve"] for row in compared["models"]}
-        figures.plot_learning_curves(curves, folder / "learning_curves.png")
+        lines = {name: (range(1, len(curve) + 1), curve) for name, curve in curves.items()}
+        figures.plot_lines(lines, folder / "learning_curves.png", "epoch", "validation accuracy")
         figures.plot_frontier(_costs(compared, stored.get("latency", {})), folder / "frontier.png")
     if evaluated := stored.get("evaluation"):
         models, found = evaluated["models"], evaluated["pairs"]
         figures.plot_reliability(models, folder / "reliability.png")
-        figures.plot_coverage({name: model["coverage"] for name, model in models.items()}, folder / "coverage.png")
+        lines = {
+            name: [[p[k] for p in model["coverage"]] for k in ("coverage", "accuracy")]
+            for name, model in models.items()
+        }
+        figures.plot_lines(
+            lines, folder / "coverage.png", "coverage: share of images, most confident first", "accuracy"
+        )
         for which in ("from", "to"):
             matrix = models[found[which]]["confusion_matrix"]
             title = f"{found[which]}: images, and percent of the true class"
             path = folder / f"confusion_{which}.png"
             plot_confusion_matrix(matrix, evaluated["class_names"], path, title=title, shares=True)
-        figures.plot_confusion_pairs(found["rows"], found["from"], found["to"], folder / "confusion_pairs.png")
     if uploads := stored.get("uploads"):
         kinds = [kind for kind in model_tables.UPLOADS if kind not in model_tables.SINGLE]
         accuracies = {
-            name: {
-                title: [model_tables.mean_of(row, kind, "accuracy") for kind in kinds] for title, row in stages.items()
-            }
+            name: {title: [model_tables.mean_of(row, kind) for kind in kinds] for title, row in stages.items()}
             for name, stages in model_tables.stages_by_model(uploads).items()
         }
         figures.plot_uploads(kinds, accuracies, folder / "uploads.png")

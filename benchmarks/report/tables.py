@@ -1,8 +1,11 @@
-"""Tables of results: each is declared once, by its columns, and rendered as Markdown and as data for the demo."""
+"""Tables of results: declared once in `tables.toml`, rendered as Markdown and as data for the demo."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+CELL = re.compile(r"(`|\*\*|)\{(?P<key>[^{}:]+)(?P<spec>:[^}]*)?\}(?P<unit>[^`*]*)\1")
 
 
 @dataclass(frozen=True)
@@ -11,28 +14,33 @@ class Column:
 
     Attributes:
         header: its name.
-        value: a dotted key of the row, such as "macro.f1", or a function of the row; None makes an empty cell.
-        format: a format string for one value.
-        mark: Markdown around the cell: "`" for code, "**" for bold.
+        cell: key of the row and format of the value, such as "{macro.f1:.4f}" or "**{seconds:.0f} s**".
     """
 
     header: str
-    value: str | Callable[[Any], Any]
-    format: str = "{}"
-    mark: str = ""
+    cell: str
 
-    def of(self, row: Any) -> Any:
-        """Return the value of this column in a row."""
-        if callable(self.value):
-            return self.value(row)
-        for key in self.value.split("."):
+    def value(self, row: Mapping) -> Any:
+        """Return the value of this column in a row; None makes an empty cell."""
+        if self._parts["key"] in row:
+            return row[self._parts["key"]]
+        for key in self._parts["key"].split("."):
             row = row[key]
         return row
 
-    def markdown(self, row: Any) -> str:
-        """Return the cell as Markdown."""
-        value = self.of(row)
-        return "–" if value is None else f"{self.mark}{self.format.format(value)}{self.mark}".replace("|", r"\|")
+    def markdown(self, row: Mapping) -> str:
+        """Return the cell of a row as Markdown."""
+        value, mark = self.value(row), self._parts[1]
+        return "–" if value is None else f"{mark}{self.format.format(value)}{mark}".replace("|", r"\|")
+
+    @property
+    def format(self) -> str:
+        """The format string of a value, without key and Markdown."""
+        return f"{{{self._parts['spec'] or ''}}}{self._parts['unit']}"
+
+    @property
+    def _parts(self) -> re.Match:
+        return CELL.fullmatch(self.cell)
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Table:
 
     title: str
     columns: Sequence[Column]
-    rows: Sequence[Any]
+    rows: Sequence[Mapping]
     note: str = ""
 
     def markdown(self) -> str:
@@ -62,27 +70,20 @@ class Table:
         """Return the table as JSON: headers and format strings, values of the cells, and the note."""
         return {
             "title": self.title,
-            "columns": [{"header": column.header.replace("`", ""), "format": column.format} for column in self.columns],
-            "rows": [[column.of(row) for column in self.columns] for row in self.rows],
+            "columns": [{"header": each.header.replace("`", ""), "format": each.format} for each in self.columns],
+            "rows": [[column.value(row) for column in self.columns] for row in self.rows],
             "note": self.note,
         }
 
 
-def points(deviation: float | None) -> float | None:
-    """Return a standard deviation of accuracies, 0..1, in percentage points."""
-    return None if deviation is None else 100 * deviation
-
-
 def origins(result: Any) -> str:
     """Return the machines and dates of a result: those of its rows if they have their own, else those of the whole."""
-    inner = [origin for part in _parts(result) for origin in _origins(part)]
-    found = inner or list(_origins(result))
+    found = [origin for part in _parts(result) for origin in _origins(part)] or list(_origins(result))
     machines = dict.fromkeys(machine for machine, _ in found)
-    return "; ".join(f"{name}, {dates(date for machine, date in found if machine == name)}" for name in machines)
+    return "; ".join(f"{name}, {_span(date for machine, date in found if machine == name)}" for name in machines)
 
 
-def dates(days: Iterable[str]) -> str:
-    """Return a span of ISO dates, such as "2026-11-25 to 2026-11-27"."""
+def _span(days: Iterable[str]) -> str:
     days = sorted(set(days))
     return " to ".join(dict.fromkeys((days[0], days[-1])))
 

@@ -1,4 +1,4 @@
-"""A load of requests: several connections that ask one after the other for a while, and what they saw."""
+"""A load of requests over several connections, and its latencies and errors."""
 
 import http.client
 import threading
@@ -12,12 +12,12 @@ import numpy as np
 
 @dataclass
 class LoadReport:
-    """What the connections saw.
+    """Latencies and errors of all connections.
 
     Attributes:
-        seconds: from the first request to the last answer.
-        latencies: seconds of each answer with status 200.
-        errors: what went wrong, one entry a request: a status, or the name of an exception.
+        seconds: from the first request to the last response.
+        latencies: seconds of each response with status 200.
+        errors: one for each failed request: its status, or the name of an exception.
     """
 
     seconds: float = 0.0
@@ -25,7 +25,7 @@ class LoadReport:
     errors: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict:
-        """Return requests a second, the median and the 99th percentile in ms, and the numbers of answers and errors."""
+        """Return requests per second, median and 99th percentile in ms, and the numbers of responses and errors."""
         milliseconds = 1000 * np.array(self.latencies or [np.nan])
         return {
             "requests_per_second": round(len(self.latencies) / self.seconds, 1),
@@ -46,19 +46,19 @@ def multipart(data: bytes, filename: str = "image") -> tuple[bytes, dict[str, st
 
 
 def load(url: str, bodies: list[tuple[bytes, dict[str, str]]], *, connections: int, seconds: float) -> LoadReport:
-    """Send POST requests over several keep-alive connections; a connection that breaks is opened again.
+    """Send POST requests over several keep-alive connections; a broken connection is opened again.
 
     Args:
         url: of the endpoint.
         bodies: (body, headers) pairs that each connection sends in turn.
-        connections: how many, each with one request in flight.
-        seconds: how long new requests are begun.
+        connections: their number; each has one request in flight.
+        seconds: how long requests are sent.
     """
     report, lock = LoadReport(), threading.Lock()
     start = time.perf_counter()
 
     def connect(first: int) -> None:
-        latencies, errors = _ask(url, bodies, first, start + seconds)
+        latencies, errors = _send(url, bodies, first, start + seconds)
         with lock:
             report.latencies += latencies
             report.errors += errors
@@ -72,7 +72,7 @@ def load(url: str, bodies: list[tuple[bytes, dict[str, str]]], *, connections: i
     return report
 
 
-def _ask(url: str, bodies: list, first: int, end: float) -> tuple[list[float], list[str]]:
+def _send(url: str, bodies: list, first: int, end: float) -> tuple[list[float], list[str]]:
     target = urlsplit(url)
     connection = http.client.HTTPConnection(target.hostname, target.port, timeout=60)
     latencies, errors = [], []

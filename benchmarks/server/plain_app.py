@@ -1,4 +1,4 @@
-"""What tutorials serve a Keras model with: Flask and `model.predict`. The serving benchmark compares with it, nothing else.
+"""Flask with `model.predict`, as in tutorials: the baseline of the experiment "serving".
 
 THAW_PLAIN_MODEL names the `.keras` file: `gunicorn benchmarks.server.plain_app:app`
 """
@@ -24,7 +24,7 @@ def readyz():
 
 @app.post("/predict")
 def predict():
-    """Answer one image."""
+    """Classify one image."""
     image = Image.open(io.BytesIO(flask.request.files["file"].read())).convert("RGB").resize((SIZE, SIZE))
     probabilities = model.predict(np.array(image)[None].astype("float32"))[0]
     return {"class": int(probabilities.argmax()), "probabilities": probabilities.tolist()}

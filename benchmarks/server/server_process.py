@@ -1,4 +1,4 @@
-"""The API as a real process, started as the Procfile says; for the tests and for the serving benchmark."""
+"""The API as a real process, started as in the Procfile, for tests and experiments."""
 
 import os
 import shlex
@@ -19,8 +19,8 @@ class ServerProcess:
     """A server on a free port of 127.0.0.1, as a context manager; the block begins when it is ready.
 
     Attributes:
-        url: where it answers, without a slash at the end.
-        start_seconds: from its start to its first good answer to `ready`.
+        url: its address, without a slash at the end.
+        start_seconds: from its start to the first status 200 of `ready`.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class ServerProcess:
         """Describe the server.
 
         Args:
-            command: what starts it; None for the Procfile's.
-            environment: variables beside those of this process; PORT is added.
-            ready: the path that answers 200 when it is ready.
-            folder: where it is started.
-            log: a file for what it writes; None to drop it.
-            patience: seconds to wait for it.
+            command: of the server; None for the Procfile's.
+            environment: variables besides those of this process; PORT is added.
+            ready: a path with status 200 when the server is ready.
+            folder: working directory.
+            log: a file for its output; None to drop it.
+            patience: seconds to wait until it is ready.
         """
         self._command = command or procfile_command()
         with socket.socket() as probe:
@@ -55,18 +55,18 @@ class ServerProcess:
         """Start the server and wait until it is ready.
 
         Raises:
-            RuntimeError: if it ended, or was not ready in time.
+            RuntimeError: if it ended or was not ready in time.
         """
         started = time.perf_counter()
         with open(self._log or os.devnull, "ab") as output:
             self.process = subprocess.Popen(
                 self._command, cwd=self._folder, env=self._environment, stdout=output, stderr=subprocess.STDOUT
             )
-        while not self._answers():
+        while not self._is_ready():
             if self.process.poll() is not None or time.perf_counter() - started > self._patience:
                 self.__exit__()
-                told = self._log.read_text(errors="replace")[-10_000:] if self._log else ""
-                raise RuntimeError(f"The server did not become ready: {shlex.join(self._command)}\n{told}")
+                output = self._log.read_text(errors="replace")[-10_000:] if self._log else ""
+                raise RuntimeError(f"The server did not become ready: {shlex.join(self._command)}\n{output}")
             time.sleep(0.02)
         self.start_seconds = time.perf_counter() - started
         return self
@@ -81,7 +81,7 @@ class ServerProcess:
                 self.process.kill()
                 self.process.wait()
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             with urllib.request.urlopen(self.url + self._ready, timeout=5) as response:
                 return response.status == 200
@@ -95,18 +95,18 @@ class ServerProcess:
         return [int(pid) for pid in children.read_text().split()]
 
     def resident_mb(self) -> float:
-        """Return the resident memory of the server and its children in MB (10^6 bytes), pages that they share counted twice."""
+        """Return the resident memory of the server and its children in MB (10^6 bytes), shared pages counted twice."""
         total = 0
         for pid in (self.process.pid, *self.workers):
             try:
                 pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-            except OSError:  # it has just ended
+            except OSError:  # the process has just ended
                 continue
             total += pages * os.sysconf("SC_PAGE_SIZE")
         return total / 1e6
 
 
 def procfile_command(python: str | None = None) -> list[str]:
-    """Return the Procfile's command for `web`, run by `python` (None: the running one), whatever PATH says."""
+    """Return the Procfile's command for `web`, run by `python` (None: the running one)."""
     line = next(line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("web:"))
     return [python or sys.executable, "-m", *shlex.split(line.removeprefix("web:"))]

@@ -1,6 +1,7 @@
 """A world where every network is the tiny one, and every training takes a second."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 from tiny import tiny_dataset
@@ -19,6 +20,12 @@ def tiny_training(tiny_network, dataset, cache, monkeypatch):
     for folder in ("datasets", "weights"):
         (cache / folder).mkdir(parents=True)
     return tiny_network
+
+
+@pytest.fixture
+def options(tmp_path):
+    """A function that returns the options of an experiment, whose runs and results are in the test's folder."""
+    return lambda **chosen: SimpleNamespace(runs=tmp_path / "runs", results=tmp_path, **chosen)
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ def dataset(ten_classes, monkeypatch):
     return ten_classes
 
 
-def test_every_model_is_evaluated_and_the_mistakes_are_drawn(saved_models, dataset, tmp_path):
-    result = evaluation.evaluate_saved_models(saved_models, tmp_path)
+def test_every_model_is_evaluated_and_the_mistakes_are_drawn(saved_models, dataset, options, tmp_path):
+    result = evaluation.run(options(), saved_models)
     assert json.loads((tmp_path / "evaluation.json").read_text()) == result
     images = len(dataset.x_test)
     for model in result["models"].values():
@@ -34,13 +34,13 @@ def test_every_model_is_evaluated_and_the_mistakes_are_drawn(saved_models, datas
     assert np.asarray(Image.open(tmp_path / "mistakes.png")).std() > 10, "not blank"
 
 
-def test_labels_in_another_order_are_evaluated_by_their_names(saved_models, dataset, tmp_path):
+def test_labels_in_another_order_are_evaluated_by_their_names(saved_models, dataset, options, tmp_path):
     store = shutil.copytree(saved_models, tmp_path / "store")
-    before = evaluation.evaluate_saved_models(store, tmp_path)["models"]["tiny_a"]
+    before = evaluation.run(options(), store)["models"]["tiny_a"]
     card = store / "tiny_a" / "card.json"
     stored = json.loads(card.read_text())
     card.write_text(json.dumps(stored | {"labels": stored["labels"][::-1]}))
-    after = evaluation.evaluate_saved_models(store, tmp_path)["models"]["tiny_a"]
+    after = evaluation.run(options(), store)["models"]["tiny_a"]
     columns = np.array(before["confusion_matrix"])
     assert columns.any(axis=0).sum() > 1, "more than one class is predicted"
     assert (np.array(after["confusion_matrix"]) == columns[:, ::-1]).all()

@@ -10,6 +10,7 @@ from benchmarks.experiments import ood_detection
 from inference.classifier import load_classifier
 from models.saved.card import read_card
 from training.data.cifar10 import CLASS_NAMES
+from training.data.views import find_corruption
 
 pytestmark = pytest.mark.usefixtures("own_photographs")
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("own_photographs")
 def dataset(ten_classes, monkeypatch):
     """One OOD data set of in-distribution images, and one of stripes."""
 
-    def ood_datasets(half, folder=None):
+    def ood_datasets(half, *_):
         stripes = np.zeros((20, 24, 24, 3), np.uint8)
         stripes[:, ::3] = np.random.default_rng(half == "report").integers(60, 255, (20, 1, 1, 3))
         part = slice(0, 40) if half == "choice" else slice(40, 80)
@@ -31,14 +32,17 @@ def dataset(ten_classes, monkeypatch):
     return ten_classes
 
 
-def test_detectors_separate_other_images_and_rows_of_other_models_stay(saved_models, dataset, tmp_path, caplog):
-    first = ood_detection.ood_detection(saved_models, tmp_path, ["tiny_a"])
-    result = ood_detection.ood_detection(saved_models, tmp_path, ["tiny_b"])
-    assert result["models"] == first["models"] and "tiny_b" in caplog.text, "it has no detector"
-    assert json.loads((tmp_path / "ood_detection.json").read_text()) == first
-    counts = {name: (each["choice"], each["report"]) for name, each in first["sets"].items()}
+@pytest.fixture
+def chosen(options):
+    return options(models=["tiny_a"], dtd=None, cifar100=False, tiny_imagenet=None)
+
+
+def test_detectors_separate_other_images(saved_models, dataset, chosen):
+    result = ood_detection.run(chosen, saved_models)
+    assert json.loads((chosen.results / "ood_detection.json").read_text()) == result
+    counts = {name: (each["choice"], each["report"]) for name, each in result["sets"].items()}
     assert counts == {"near same": (40, 40), "far stripes": (20, 20)}
-    row = first["models"]["tiny_a"]
+    row = result["models"]["tiny_a"]
     assert row["sha256"] == read_card(saved_models / "tiny_a" / "card.json").sha256["model.onnx"]
     areas = row["scores"]["as shipped"]["report"]
     assert areas["far stripes"] > 0.95 and 0.3 < areas["near same"] < 0.7
@@ -46,9 +50,15 @@ def test_detectors_separate_other_images_and_rows_of_other_models_stay(saved_mod
     assert row["unlike"]["far stripes"] > 0.5 and row["unlike"]["of the ten classes"] < 0.2
 
 
-def test_flagged_uploads_are_those_that_the_classifier_warns_of(saved_models, dataset, tmp_path):
-    found = ood_detection.ood_detection(saved_models, tmp_path, ["tiny_a"])["models"]["tiny_a"]["uploads"]
-    change = ood_detection.find_corruption("brightness_0.5")
+def test_a_model_without_a_detector_is_refused(saved_models, dataset, chosen):
+    chosen.models = ["tiny_b"]
+    with pytest.raises(ValueError, match="tiny_b"):
+        ood_detection.run(chosen, saved_models)
+
+
+def test_flagged_uploads_are_those_that_the_classifier_warns_of(saved_models, dataset, chosen):
+    found = ood_detection.run(chosen, saved_models)["models"]["tiny_a"]["uploads"]
+    change = find_corruption("brightness_0.5")
     images = [change(Image.fromarray(image)) for image in dataset.x_test]
     predictions = load_classifier(saved_models / "tiny_a").classify(images)
     flagged = np.array([each.in_distribution < 0.05 for each in predictions])
@@ -60,8 +70,8 @@ def test_flagged_uploads_are_those_that_the_classifier_warns_of(saved_models, da
     assert row["accuracy_of_unlike"] == (pytest.approx(correct[flagged].mean()) if flagged.any() else None)
 
 
-def test_rows_of_other_data_sets_are_not_mixed_in(saved_models, dataset, tmp_path, monkeypatch):
-    ood_detection.ood_detection(saved_models, tmp_path, ["tiny_a"])
+def test_rows_of_other_data_sets_are_not_mixed_in(saved_models, dataset, chosen, monkeypatch):
+    ood_detection.run(chosen, saved_models)
     monkeypatch.setattr(ood_detection, "TEST_IMAGES", 30)
     with pytest.raises(ValueError, match="another setting"):
-        ood_detection.ood_detection(saved_models, tmp_path, ["tiny_a"])
+        ood_detection.run(chosen, saved_models)

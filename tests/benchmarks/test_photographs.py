@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from benchmarks.data import photographs as module
 from benchmarks.data.photographs import FOLDER, HALVES, listed_photographs, photographs
 from training.data.cifar10 import CLASS_NAMES
 
@@ -40,10 +39,3 @@ def test_a_half_is_every_photograph_of_it(own_photographs):
     assert all(each.half == half for half in HALVES for each in photographs(half))
     with pytest.raises(ValueError, match="half='third'"):
         photographs("third")
-
-
-def test_one_that_could_not_be_fetched_is_reported_with_its_place(cache, monkeypatch, capsys):
-    missing = module.Photograph("cat/gone.jpg", "report", "A", "CC0", "a place", "http://127.0.0.1:9/a.jpg", "0" * 64)
-    monkeypatch.setattr(module, "listed_photographs", lambda: [missing])
-    assert module.main([]) == 1
-    assert str(cache / "photographs" / "cat" / "gone.jpg") in capsys.readouterr().err

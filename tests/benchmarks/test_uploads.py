@@ -25,10 +25,15 @@ def dataset(ten_classes, monkeypatch):
     return ten_classes
 
 
-def test_every_condition_is_predicted_as_an_upload_and_other_rows_stay(saved_models, dataset, tmp_path):
-    first = uploads.uploads(saved_models, tmp_path, "before", ["tiny_a"], images=20)
-    uploads.uploads(saved_models, tmp_path, "after", ["tiny_b"], images=20)
-    result = uploads.uploads(saved_models, tmp_path, "after", ["tiny_a"], images=20)
+@pytest.fixture
+def measure(saved_models, dataset, options):
+    return lambda stage, models: uploads.run(options(stage=stage, models=models, images=20), saved_models)
+
+
+def test_every_condition_is_predicted_as_an_upload_and_other_rows_stay(saved_models, dataset, measure, tmp_path):
+    first = measure("before", ["tiny_a"])
+    measure("after", ["tiny_b"])
+    result = measure("after", ["tiny_a"])
     assert json.loads((tmp_path / "uploads.json").read_text()) == result
     assert result["stages"]["before"] == first["stages"]["before"]
     after = result["stages"]["after"]
@@ -49,14 +54,14 @@ def test_every_condition_is_predicted_as_an_upload_and_other_rows_stay(saved_mod
         assert min(picture.size) > 100
 
 
-def test_what_cannot_be_measured_is_refused_before_the_long_work(saved_models, dataset, cache, tmp_path, monkeypatch):
+def test_what_cannot_be_measured_is_refused_before_the_long_work(measure, cache, monkeypatch):
     monkeypatch.setattr(uploads, "load_classifier", lambda folder: pytest.fail("a model was run"))
     with pytest.raises(FileNotFoundError, match="tiny_c"):
-        uploads.uploads(saved_models, tmp_path, "before", ["tiny_a", "tiny_c"], images=20)
+        measure("before", ["tiny_a", "tiny_c"])
     missing = Photograph("cat/gone.jpg", "choice", "A", "CC0", "a place", "http://127.0.0.1:9/a.jpg", "0" * 64)
     monkeypatch.setattr(photographs_module, "listed_photographs", lambda: [missing])
     with pytest.raises(FileUnavailableError, match="cat/gone.jpg"):
-        uploads.uploads(saved_models, tmp_path, "after", ["tiny_a"], images=20)
+        measure("after", ["tiny_a"])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +73,7 @@ def test_what_cannot_be_measured_is_refused_before_the_long_work(saved_models, d
         {"calibration": {"temperature": 9, "exponent": 1}},
     ],
 )
-def test_a_stage_keeps_one_setting(saved_models, dataset, tmp_path, change):
+def test_a_stage_keeps_one_setting(saved_models, measure, tmp_path, change):
     card = read_card(saved_models / "tiny_a" / "card.json")
     calibration = {"temperature": card.temperature, "exponent": card.exponent}
     row = {"command": card.command, "fit": card.resize_mode, "calibration": calibration}
@@ -76,4 +81,4 @@ def test_a_stage_keeps_one_setting(saved_models, dataset, tmp_path, change):
     (stage if "test_images" in change else row).update(change)
     (tmp_path / "uploads.json").write_text(json.dumps({"stages": {"before": stage}}))
     with pytest.raises(ValueError, match="stage 'before'"):
-        uploads.uploads(saved_models, tmp_path, "before", ["tiny_b", "tiny_a"], images=20)
+        measure("before", ["tiny_b", "tiny_a"])
