@@ -95,7 +95,8 @@ def draw(stored: Mapping[str, Mapping], folder: Path) -> None:
             name: {title: [model_tables.mean_of(row, kind) for kind in kinds] for title, row in stages.items()}
             for name, stages in model_tables.stages_by_model(uploads).items()
         }
-        figures.plot_uploads(kinds, accuracies, folder / "uploads.png")
+        names = [model_tables.NAMES.get(kind, kind) for kind in kinds]
+        figures.plot_uploads(names, accuracies, folder / "uploads.png")
 
 
 def _costs(compared: Mapping, latency: Mapping) -> list[dict]:

@@ -47,7 +47,7 @@ def test_resize_mode_calibration_and_ood_detector_are_current(path):
     if OOD_FILE in card.sha256:
         measured = json.loads((ROOT / "results" / "ood_detection.json").read_text())["models"][path.parent.name]
         assert measured["sha256"] == card.sha256["model.onnx"], (
-            f"python benchmark.py --ood_detector --models {path.parent.name}"
+            f"python benchmark.py ood_detection --models {path.parent.name}"
         )
 
 
