@@ -1,13 +1,13 @@
-"""Train a CIFAR-10 classifier: freeze an ImageNet backbone, train its head, thaw its last layers.
+"""Train an image classifier: freeze an ImageNet backbone, train its head, then fine-tune its last layers.
 
-python train.py --phase finetune                      MobileNetV2, both phases (the default)
-python train.py --phase head --seed 1                 the head alone, on a frozen backbone
-python train.py --recipe strong                       further: linear probe, then AdamW over cached views
-python train.py --model speedrun_cnn                  a small CNN from scratch in ten epochs
-python train.py --model custom_cnn --augment flip     a small CNN from scratch
-python train.py --phase finetune --limit 2000         a quick look, on 2,000 images
-python train.py --resume                              go on with the run that was interrupted last
-python train.py --list                                the networks: size, parameters, weights
+python train.py                                      MobileNetV2, both phases of recipe reference
+python train.py --phase head                         the head alone, on the frozen backbone (3 minutes)
+python train.py --recipe strong                      the most accurate: linear probe, then AdamW
+python train.py --model speedrun_cnn                 a small CNN from scratch in ten epochs
+python train.py --limit 2000                         a quick try on 2,000 images
+python train.py --recipe strong --explain            what a recipe does to a network, without training
+python train.py --list                               the networks and the recipes
+python train.py --resume                             resume the run that was interrupted last
 """
 
 import argparse
@@ -18,100 +18,91 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-os.environ.setdefault(
-    "TF_CPP_MIN_LOG_LEVEL", "2"
-)  # before TensorFlow is imported, which would talk over the progress bars
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported, which would log into progress bars
 
 from runtime.quiet import VERBOSE_LOGGERS, quiet
-from training.recipes import RECIPES
+from training.recipes import list_recipes
 
 if TYPE_CHECKING:
+    from training.config import TrainingConfig
     from training.run import Run
 
 RUNS = Path("runs")
+NO_SETTINGS = {"list", "explain", "resume", "output", "data_dir", "verbose"}  # options outside a TrainingConfig
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Read the command line. `--help` shows the usual options, `--help-all` the rest too."""
+
+    def rest(text: str) -> str:
+        return text if "--help-all" in arguments else argparse.SUPPRESS
+
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage="python train.py [options]",
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=27),
+    )
     add = parser.add_argument
-    add("--list", action="store_true", help="print the networks as a table and exit")
-    add(
-        "--phase",
-        choices=("head", "finetune", "scratch"),
-        help="the last phase to run; finetune runs head first (default: the model's last)",
+    add("--help-all", action="help", help="show every option: data, model, optimisation, advanced")
+    add("--list", action="store_true", help="print the networks and the recipes, and exit")
+    add("--explain", action="store_true", help="print what this command would do, and exit")
+    add("--model", default="mobilenet_v2", metavar="NAME", help="--list shows them (default: mobilenet_v2)")
+    recipe = "--list shows them (default: the one made for the network, else reference)"
+    add("--recipe", choices=list_recipes(), metavar="NAME", help=recipe)
+    phase = "last phase: head, finetune (runs head first) or scratch"
+    add("--phase", choices=("head", "finetune", "scratch"), metavar="NAME", help=phase)
+    add("--unfreeze", metavar="N", help="layers to fine-tune: a number, a block such as block_13, or all")
+    add("--epochs", type=float, metavar="N", help="maximum number of epochs of the last phase")
+    add("--learning-rate", type=float, metavar="X", help="peak learning rate of the last phase")
+    add("--batch-size", type=int, metavar="N", help="images per step")
+    add("--augment", metavar="NAMES", help="random augmentations such as flip,crop, or none")
+    add("--seed", type=int, default=0, metavar="N", help="of split, weights, order, augmentation (default: 0)")
+    add("--limit", type=int, metavar="N", help="use only the first N training and test images")
+    add("--output", type=Path, metavar="FOLDER", help="default: runs/<model>-<recipe>-<phase>-seed<seed>")
+    resumed = "resume a run with its own options (default: the latest)"
+    add("--resume", nargs="?", type=Path, const=Path(), metavar="RUN", help=resumed)
+
+    add = parser.add_argument_group("data").add_argument
+    where = "CIFAR-10: cifar-10-python.tar.gz, its folder, or an .npz (default: fetched and cached)"
+    add("--data-dir", metavar="PATH", help=rest(where))
+    held_back = "number of training images held back for validation (default: the recipe's, or a tenth)"
+    add("--validation", type=int, metavar="N", help=rest(held_back))
+    views = (
+        "comma-separated fixed views, one an epoch in turn: identity first, then flip, translate_DOWN_RIGHT in pixels, jpeg_30 "
+        "or another corruption, or several joined as in flip+translate_2_-2; robust (the views of that recipe); or none. "
+        "Views keep the activation cache; random augmentations other than flip alone do not"
     )
-    add("--model", default="mobilenet_v2", help="name of the network; --list shows them (default: %(default)s)")
-    add(
-        "--recipe",
-        choices=RECIPES,
-        help="optimizer, learning rates, epochs, views and more; strong takes pretrained networks "
-        "furthest, robust readies them for uploads (default: the one made for the network, else reference)",
-    )
-    add(
-        "--head",
-        help="the layers behind the backbone, such as linear; a wrong one lists the model's (default: the model's first)",
-    )
-    add("--epochs", type=float, help="the most epochs of the last phase (default: the recipe's)")
-    add("--learning-rate", type=float, help="the highest one of the last phase (default: the recipe's)")
-    add("--batch-size", type=int, help="images in one step (default: the recipe's, 32 for transfer)")
-    add(
-        "--unfreeze",
-        help="what finetune trains: a number of layers counted from the backbone's end, a layer or block "
-        "name such as block_13, or all (default: the model's, 50 for mobilenet_v2)",
-    )
-    add("--image-size", type=int, help="side of the model's input in pixels (default: the model's, which --list shows)")
-    add(
-        "--augment",
-        help="comma-separated: flip, crop, translate, shift, rotate, cutout, mixup, cutmix, or none; flip alone, "
-        "and with no views, keeps the cache (default: the recipe's)",
-    )
-    add(
-        "--views",
-        help="comma-separated fixed views that images show in turn, one an epoch: identity first, then mirror, "
-        "shift_DOWN_RIGHT in pixels, jpeg_30 or another corruption, or several joined as in mirror+shift_2_-2; or robust, a "
-        "set for uploads; they keep the cache (default: the recipe's)",
-    )
-    add(
-        "--blend",
-        metavar="RECIPE",
-        help="learn by that recipe too, and average the weights of both; or none (default: the "
-        "recipe's, which is strong for robust, and none for the others)",
-    )
-    add("--validation", type=int, help="training images held back for validation (default: the recipe's, a tenth)")
-    add(
-        "--precision",
-        choices=("float32", "mixed_bfloat16"),
-        help="of the arithmetic in training; the saved model is float32 always (default: the recipe's, and float32 where the "
-        "processor has no AVX-512)",
-    )
-    add("--seed", type=int, default=0, help="of split, weights, order and augmentation (default: %(default)s)")
-    add("--data-dir", help="CIFAR-10 as cifar-10-python.tar.gz, its folder, or an .npz (default: fetched and cached)")
-    add("--weights", help="imagenet, keras, none, or a file: .keras, .weights.h5, .pt, .pth, .bin, .safetensors, .ckpt")
-    add("--limit", type=int, help="use the first n training and test images only, for a quick look")
-    add(
-        "--no-cache",
-        dest="cache",
-        action="store_false",
-        help="run the frozen layers again in every step, the plain way",
-    )
-    add("--cache-dtype", choices=("float16", "float32"), help="precision of cached activations (default: float16)")
-    add("--output", type=Path, help="folder of the run (default: runs/<model>-<recipe>-<phase>-seed<seed>)")
-    add(
-        "--resume",
-        nargs="?",
-        type=Path,
-        const=Path(),
-        metavar="RUN",
-        help="go on with an interrupted run, by default the latest; other options are taken from it",
-    )
-    add("--verbose", action="store_true", help="say more, and where in the code an error came from")
+    add("--views", metavar="NAMES", help=rest(views))
+
+    add = parser.add_argument_group("model").add_argument
+    add("--head", metavar="NAME", help=rest("the layers on top of the backbone, such as dense or linear"))
+    files = "imagenet, keras, none, or a file: .keras, .weights.h5, .pt, .pth, .bin, .safetensors, .ckpt"
+    add("--weights", metavar="FROM", help=rest(files))
+    add("--image-size", type=int, metavar="S", help=rest("side of the model's square input in pixels"))
+
+    add = parser.add_argument_group("optimisation").add_argument
+    average = "train by this recipe as well and average the weights of both (WiSE-FT), or none"
+    add("--average-with", "--blend", metavar="RECIPE", help=rest(average))
+    precision = "of the arithmetic in training (default: the recipe's; float32 where bfloat16 is slow)"
+    add("--precision", choices=("float32", "mixed_bfloat16"), help=rest(precision))
+
+    add = parser.add_argument_group("advanced").add_argument
+    add("--no-cache", dest="cache", action="store_false", help=rest("run the frozen layers again in every step"))
+    add("--cache-dtype", choices=("float16", "float32"), help=rest("of cached activations (default: float16)"))
+    add("--verbose", action="store_true", help=rest("log more, and the traceback of an error"))
     return parser.parse_args(arguments)
 
 
+def configure(options: argparse.Namespace) -> "TrainingConfig":
+    """Return the config that the options ask for."""
+    from training.config import make_config
+
+    return make_config(**{name: value for name, value in vars(options).items() if name not in NO_SETTINGS})
+
+
 def prepare(options: argparse.Namespace, command: str) -> "Run":
-    """Return the run that the options ask for: a new one, or one to go on with."""
-    from training.config import TrainingConfig, make_config
+    """Return the run that the options ask for: a new one, or one to resume."""
+    from training.config import TrainingConfig
     from training.run import Run
     from training.run_folders import finished_head, new_folder, unfinished_run
 
@@ -121,44 +112,22 @@ def prepare(options: argparse.Namespace, command: str) -> "Run":
             raise FileNotFoundError(f"{folder} holds no run to resume: it has no config.json.")
         config = TrainingConfig.load(folder / "config.json")
         return Run(config, folder, data_dir=options.data_dir, command=command)
-
-    names = (
-        "phase",
-        "model",
-        "recipe",
-        "epochs",
-        "learning_rate",
-        "batch_size",
-        "augment",
-        "views",
-        "head",
-        "weights",
-        "unfreeze",
-        "image_size",
-        "seed",
-        "limit",
-        "cache",
-        "cache_dtype",
-        "validation",
-        "precision",
-        "blend",
-    )
-    config = make_config(**{name: getattr(options, name) for name in names})
+    config = configure(options)
     folder = options.output or new_folder(config, RUNS)
     if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty. Go on with it by --resume {folder}, or name another --output.")
+        raise FileExistsError(f"{folder} is not empty. Resume it with --resume {folder}, or choose another --output.")
     return Run(config, folder, data_dir=options.data_dir, command=command, head_run=finished_head(config, RUNS))
 
 
 def summary(folder: Path, metrics: dict) -> str:
-    """Return the last lines that a person sees."""
+    """Return the result of a run in a few lines."""
     seconds = metrics["seconds"]
     stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if name != "total" and value >= 1)
-    averaged = f"\nAveraged over views {metrics['tta']['accuracy']:.2%}" if "tta" in metrics else ""
+    tta = f"\nTest accuracy {metrics['tta']['accuracy']:.2%} with test-time augmentation" if "tta" in metrics else ""
     return (
         f"\nTest accuracy {metrics['accuracy']:.2%} on {metrics['images']:,} images "
-        f"(validation {metrics['validation_accuracy']:.2%}), macro F1 {metrics['macro']['f1']:.4f}{averaged}\n"
-        f"{seconds['total']:.0f} s in all: {stages}\n"
+        f"(validation {metrics['validation_accuracy']:.2%}), macro F1 {metrics['macro']['f1']:.4f}{tta}\n"
+        f"{seconds['total']:.0f} s in total: {stages}\n"
         f"Model, metrics and plots: {folder}"
     )
 
@@ -170,16 +139,17 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.DEBUG if options.verbose else logging.INFO, format="%(message)s")
     for noisy in VERBOSE_LOGGERS:
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # Here, not above: TensorFlow takes seconds to import, and --help and a wrong option should answer at once.
-
-    with quiet():
+    with quiet():  # TensorFlow takes seconds to import: --help and a wrong option come before it
         import training.run  # noqa: F401
-        from training.listing import catalogue
+        from training.listing import explain, list_networks, list_recipe_lines
 
-    if options.list:
-        print(catalogue())
-        return 0
     try:
+        if options.list:
+            print(f"{list_networks()}\n\n{list_recipe_lines()}")
+            return 0
+        if options.explain:
+            print(explain(configure(options)))
+            return 0
         run = prepare(options, shlex.join(["python", "train.py", *arguments]))
     except (ValueError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
@@ -188,15 +158,11 @@ def main(arguments: list[str] | None = None) -> int:
         metrics = run.complete()
     except KeyboardInterrupt:
         started = (run.folder / "checkpoint.npz").exists()
-        advice = (
-            f"Go on with: python train.py --resume {run.folder}"
-            if started
-            else "Nothing was trained yet: start it again."
-        )
+        advice = f"Resume with: python train.py --resume {run.folder}" if started else "Nothing was trained yet."
         print(f"\nInterrupted. {advice}", file=sys.stderr)
         return 130
     except (ArithmeticError, RuntimeError, ValueError, OSError) as error:  # all that the libraries raise on purpose
-        logging.debug("The run stopped here:", exc_info=True)
+        logging.debug("Traceback of the error:", exc_info=True)
         print(f"train.py: {error}", file=sys.stderr)
         return 1
     print(summary(run.folder, metrics))

@@ -3,9 +3,7 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault(
-    "TF_ENABLE_ONEDNN_OPTS", "1"
-)  # as training.cpu sets it, which here is too late: keras is imported first
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `training` has it, which comes too late behind keras here
 
 import keras
 import pytest

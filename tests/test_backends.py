@@ -85,7 +85,7 @@ from training.checkpoint import TrainingState
 from training.config import make_config
 from training.freezing.feeds import Split, make_feed, prepare_caches
 from training.phases import run_phase, solve_phase
-from training.recipes import PhaseConfig
+from training.recipes.recipe import PhaseConfig
 
 _, backend, folder, *averages = sys.argv
 assert keras.backend.backend() == backend

@@ -1,6 +1,7 @@
 """The command line of train.py: what it teaches, what it refuses, and a run from end to end."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,16 +23,40 @@ def tiny_cifar(tiny_network, dataset, cache, tmp_path, monkeypatch):
     return tiny_network
 
 
-def test_help_answers_at_once_and_teaches():
+def test_help_answers_at_once_and_fits_one_screen():
     code = "import sys, train\ntry: train.main(['--help'])\nexcept SystemExit: print('tensorflow' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "python train.py --phase finetune" in result.stdout
+    environment = {**os.environ, "COLUMNS": "100"}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert "--recipe strong" in result.stdout
     assert result.stdout.endswith("False\n")
+    assert len(result.stdout.splitlines()) <= 41
 
 
-def test_list_prints_the_networks(capsys):
+def test_help_all_shows_every_option_in_groups(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--help-all"])
+    printed = capsys.readouterr().out
+    for text in ("data:", "model:", "optimisation:", "advanced:", "--average-with", "--cache-dtype", "--weights"):
+        assert text in printed
+
+
+def test_an_option_keeps_its_old_name():
+    assert train.parse_arguments(["--blend", "strong"]).average_with == "strong"
+
+
+def test_list_prints_networks_and_recipes(capsys):
     assert train.main(["--list"]) == 0
-    assert re.search(r"vit_b16 +224×224 +85,806,346", capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    assert re.search(r"vit_b16 +224×224 +85,806,346", printed)
+    assert re.search(r"^strong ", printed, re.MULTILINE)
+
+
+def test_explain_prints_the_phases_and_trains_nothing(tiny_cifar, capsys):
+    assert train.main(["--model", tiny_cifar, "--weights", "none", "--explain"]) == 0
+    assert "phase finetune" in capsys.readouterr().out
+    assert not Path("runs").exists()
+    assert train.main(["--model", "nonsense", "--explain"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
-"""How a network learns: data, pipeline, freeze boundary, the two phases, evaluation and reports."""
+"""How a network learns: recipes, data, the freeze boundary, the phases, evaluation and export."""
 
-from training.cpu import prefer_onednn
+import os
+import platform
 
-prefer_onednn()  # here, because TensorFlow must not be there yet
+# TensorFlow reads this once, at its import. By itself it computes with oneDNN only on processors with AVX-512.
+if platform.machine() in ("x86_64", "AMD64"):
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -1,4 +1,4 @@
-"""What a run is told to do: typed, validated, and saved beside its result."""
+"""The configuration of a run: typed, validated, and saved beside its result."""
 
 import dataclasses
 import json
@@ -10,15 +10,22 @@ from models.pretrained.sources import KERAS_SUFFIXES, PYTORCH_SUFFIXES
 from models.registry import model_spec
 from runtime.files import atomic_write
 from runtime.validation import require
-from training.cpu import computes_bfloat16
 from training.data.augment import parse_augment
 from training.data.views import check_views, parse_views
-from training.recipes import RECIPES, PhaseConfig, find_recipe
+from training.precision import computes_bfloat16
+from training.recipes import default_recipe, list_recipes, load_recipe, robust
+from training.recipes.recipe import PhaseConfig
 
 log = logging.getLogger(__name__)
 
 PHASE_SETTINGS = ("epochs", "learning_rate", "batch_size")  # what `make_config` takes beside fields of `TrainingConfig`
 PRECISIONS = ("float32", "mixed_bfloat16")
+VIEW_SETS = {"robust": robust.VIEWS}  # views that `--views` takes under one name
+RENAMED = {
+    "blend": "average_with",
+    "blend_share": "average_share",
+    "test_views": "tta_views",
+}  # in older config.json files
 
 
 @dataclass(frozen=True)
@@ -30,24 +37,22 @@ class TrainingConfig:
         phases: the phases in order.
         recipe: the recipe that the phases come from.
         head: the head's name.
-        weights: where the backbone's weights come from: "imagenet", "keras", a path, or None.
+        weights: the backbone's initial weights: "imagenet", "keras", the path of a file, or None for random ones.
         image_size: the side of the model's square input in pixels.
-        unfreeze: N, or the name of a layer or block, or "all": what phase "finetune" trains.
-        augment: names of augmentations, in order.
-        views: names of fixed views of an image, see `training.data.views`, of which it shows another in each epoch, in turn;
-            ("identity", "mirror") is Jordan's alternating flip (2024, arXiv 2404.00498). Any `augment` comes after them.
+        unfreeze: what phase "finetune" trains: N backbone layers from its end, the name of a layer or block, or "all".
+        augment: names of random augmentations, in order.
+        views: names of fixed views of an image, see `training.data.views`; each epoch shows the next one. ("identity",
+            "flip") is Jordan's alternating flip (2024, arXiv 2404.00498). Any `augment` comes after them.
         seed: of the split, the initial weights, the shuffling and the augmentation.
         limit: the first n training and test images only; None for all.
-        cache: whether the frozen layers are computed once (True) or in every epoch.
+        cache: whether the frozen layers run once (True) or in every epoch.
         cache_dtype: "float16" or "float32", of the cached activations.
-        precision: of the arithmetic in training: "float32" or "mixed_bfloat16"; the saved model is float32 always.
-        validation: how many of the training images are held back for validation; None for a tenth. A run that chooses nothing
-            (patience None) may hold back fewer, for the calibration and the levels of ood_detector.
-        test_views: the views that a second evaluation averages over, see `training.evaluation`; none skips it.
-        blend: another recipe that the network learns by too, from the same start; the weights are then averaged (Wortsman et
-            al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903, and "Model soups", arXiv 2203.05482). None
-            for no other.
-        blend_share: the share of the other recipe's weights in the average, between 0 and 1.
+        precision: of the arithmetic in training: "float32" or "mixed_bfloat16"; the saved model is always float32.
+        validation: the number of training images held back for validation; None for a tenth.
+        tta_views: the views that test-time augmentation averages over; () for none.
+        average_with: another recipe to train by as well, from the same start; the weights of both are averaged (Wortsman et
+            al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903, and "Model soups", arXiv 2203.05482).
+        average_share: the other recipe's share of the averaged weights, between 0 and 1.
     """
 
     model: str
@@ -65,88 +70,67 @@ class TrainingConfig:
     cache_dtype: str = "float16"
     precision: str = "float32"
     validation: int | None = None
-    test_views: tuple[str, ...] = ()
-    blend: str | None = None
-    blend_share: float = 0.5
+    tta_views: tuple[str, ...] = ()
+    average_with: str | None = None
+    average_share: float = 0.5
 
     def __post_init__(self):
         spec = model_spec(self.model)
-        require(
-            self.head in spec.heads, f"head must be one of {', '.join(spec.heads)} for {self.model}", head=self.head
-        )
-        require(
-            self.image_size >= spec.minimum_size,
-            f"image_size must be at least {spec.minimum_size} for {self.model}",
-            image_size=self.image_size,
-        )
-        named = self.weights is None or self.weights in spec.weights
         suffixes = KERAS_SUFFIXES + PYTORCH_SUFFIXES
-        readable = named or (Path(self.weights).is_file() and Path(self.weights).suffix in suffixes)
-        require(
-            readable,
-            f"weights must be {', '.join([*spec.weights, 'none'])} or an existing file ({', '.join(suffixes)})",
-            weights=self.weights,
-        )
+        named = self.weights is None or self.weights in spec.weights
+        others = [name for name in list_recipes() if name != self.recipe]
+        heads, sources = ", ".join(spec.heads), ", ".join([*spec.weights, "none"])
+        for name, valid, rule in (
+            ("head", self.head in spec.heads, f"must be one of {heads} for {self.model}"),
+            (
+                "image_size",
+                self.image_size >= spec.minimum_size,
+                f"must be at least {spec.minimum_size} for {self.model}",
+            ),
+            (
+                "weights",
+                named or (Path(self.weights).is_file() and Path(self.weights).suffix in suffixes),
+                f"must be {sources} or an existing file ({', '.join(suffixes)})",
+            ),
+            ("limit", self.limit is None or self.limit >= 100, "must be at least 100 images"),
+            ("seed", self.seed >= 0, "must be at least 0"),
+            ("cache_dtype", self.cache_dtype in ("float16", "float32"), "must be float16 or float32"),
+            ("precision", self.precision in PRECISIONS, f"must be one of {', '.join(PRECISIONS)}"),
+            ("validation", self.validation is None or self.validation >= 10, "must be at least 10"),
+            ("views", self.views[:1] in ((), ("identity",)), "must begin with identity, which validation uses"),
+            ("average_with", self.average_with in (None, *others), f"must be none or one of {', '.join(others)}"),
+            ("average_share", 0 < self.average_share < 1, "must be between 0 and 1"),
+        ):
+            require(valid, f"{name} {rule}", **{name: getattr(self, name)})
         for phase in self.phases:
-            require(
-                phase.name in spec.phases,
-                f"phase must be {' or '.join(spec.phases)} for {self.model}",
-                phase=phase.name,
-            )
-        require(self.limit is None or self.limit >= 100, "limit must be at least 100 images", limit=self.limit)
-        require(self.seed >= 0, "seed must be at least 0", seed=self.seed)
-        require(
-            self.cache_dtype in ("float16", "float32"),
-            "cache_dtype must be float16 or float32",
-            cache_dtype=self.cache_dtype,
-        )
-        require(
-            self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}", precision=self.precision
-        )
-        require(
-            self.validation is None or self.validation >= 10,
-            "validation must be at least 10",
-            validation=self.validation,
-        )
-        for name in ("views", "test_views"):
+            require(phase.name in spec.phases, f"phase must be {' or '.join(spec.phases)}", phase=phase.name)
+            linear = not phase.is_solved or self.head == "linear"
+            require(linear, f"head must be linear, which recipe {self.recipe} solves for", head=self.head)
+        for name in ("views", "tta_views"):
             object.__setattr__(self, name, check_views(getattr(self, name)))  # without aliases, which old files hold
-        require(
-            self.views[:1] in ((), ("identity",)),
-            "the first view must be identity, which validation sees",
-            views=self.views,
-        )
-        solved = any(phase.optimizer == "logistic" for phase in self.phases)
-        require(not solved or self.head == "linear", "head must be linear to be solved for", head=self.head)
-        others = [name for name in RECIPES if name != self.recipe]
-        require(
-            self.blend is None or self.blend in others,
-            f"blend must be none or one of {', '.join(others)}",
-            blend=self.blend,
-        )
-        require(0 < self.blend_share < 1, "blend_share must be between 0 and 1", blend_share=self.blend_share)
-        if self.blend:
-            self.parts()  # what the other recipe cannot do with this network is told before anything is trained
+        if self.average_with:
+            self.members()  # raises now, before anything is trained, where the other recipe does not fit the network
 
     @property
     def name(self) -> str:
         """The default name of the run's folder."""
         parts = [self.model, self.recipe, self.phases[-1].name, f"seed{self.seed}"]
-        if self.limit is not None:
-            parts.append(f"limit{self.limit}")
-        return "-".join(parts)
+        return "-".join(parts if self.limit is None else [*parts, f"limit{self.limit}"])
 
     def head_start(self) -> "TrainingConfig":
-        """The run of phase "head" alone that this run begins with."""
-        return dataclasses.replace(self, phases=self.phases[:1], unfreeze=0, blend=None, blend_share=0.5)
+        """Return the config of the run of phase "head" alone that this run begins with."""
+        return dataclasses.replace(self, phases=self.phases[:1], unfreeze=0, average_with=None, average_share=0.5)
 
-    def parts(self) -> tuple[tuple["TrainingConfig", float], ...]:
-        """The runs whose weights a run with a `blend` averages, and the share of each: the other recipe's, and its own."""
+    def members(self) -> tuple[tuple["TrainingConfig", float], ...]:
+        """Return the two configs whose weights `average_with` averages, with their shares: the other recipe's, its own."""
         shared = ("head", "image_size", "unfreeze", "seed", "cache", "cache_dtype", "precision")
-        given = {name: getattr(self, name) for name in shared} | {"weights": self.weights or "none", "blend": "none"}
-        other = make_config(self.phases[-1].name, self.model, self.blend, **given)
-        # The same images are held back by both; None, which names a number too, would be read as the recipe's own.
+        given = {name: getattr(self, name) for name in shared}
+        given |= {"weights": self.weights or "none", "average_with": "none"}
+        other = make_config(self.phases[-1].name, self.model, self.average_with, **given)
+        # Both hold back the same images. Not through `make_config`, where None stands for the other recipe's number.
         other = dataclasses.replace(other, validation=self.validation, limit=self.limit)
-        return (other, self.blend_share), (dataclasses.replace(self, blend=None, blend_share=0.5), 1 - self.blend_share)
+        own = dataclasses.replace(self, average_with=None, average_share=0.5)
+        return (other, self.average_share), (own, 1 - self.average_share)
 
     def save(self, path: Path, provenance: dict) -> None:
         """Write `{"config": …, "provenance": …}` as JSON; `provenance` says where data, weights and code came from."""
@@ -156,15 +140,16 @@ class TrainingConfig:
 
     @classmethod
     def load(cls, path: Path) -> "TrainingConfig":
-        """Read a config that `save` wrote.
+        """Read a config that `save` wrote, in this or an older version.
 
         Raises:
             ValueError: if the file is not such a config.
         """
         try:
-            fields = json.loads(path.read_text())["config"]
+            stored = json.loads(path.read_text())["config"]
+            fields = {RENAMED.get(name, name): value for name, value in stored.items()}
             fields["phases"] = tuple(PhaseConfig(**phase) for phase in fields["phases"])
-            for name in ("augment", "views", "test_views"):
+            for name in ("augment", "views", "tta_views"):
                 fields[name] = tuple(fields.get(name, ()))
             return cls(**fields)
         except (KeyError, TypeError, json.JSONDecodeError) as error:
@@ -172,8 +157,8 @@ class TrainingConfig:
 
 
 def with_precision(command: str, config: TrainingConfig) -> str:
-    """Return a command line with the precision that it led to on this machine, where the recipe's hangs on the machine."""
-    if not command or "--precision" in command or "precision" not in find_recipe(config.recipe, config.model)[2]:
+    """Return a command line with the precision of this run, where the recipe's depends on the machine."""
+    if not command or "--precision" in command or load_recipe(config.recipe, config.model).precision == "float32":
         return command
     return f"{command} --precision {config.precision}"
 
@@ -181,54 +166,60 @@ def with_precision(command: str, config: TrainingConfig) -> str:
 def make_config(
     phase: str | None = None, model: str = "mobilenet_v2", recipe: str | None = None, **choices
 ) -> TrainingConfig:
-    """Fill in what the user left open from the recipe and the model's spec.
+    """Return the config of a recipe for a network, with the user's choices in place of the recipe's settings.
 
     Args:
         phase: the last phase to run; "finetune" runs "head" first. None: the model's last phase.
         model: a name from the registry.
-        recipe: a name from `training.recipes.RECIPES`; None for the one that is made for the model, else `reference`.
+        recipe: a name from `training.recipes`; None for the network's default.
         choices: fields of `TrainingConfig`, `augment` and `views` also as comma-separated names or "none"; `epochs` and
-            `learning_rate`, of the phase named last; `batch_size`, of all phases. None means as in the recipe, or by default.
+            `learning_rate`, of the last phase; `batch_size`, of all phases. None keeps the recipe's or the default value.
 
     Raises:
         ValueError: if a value is out of its range; the message says what is allowed and what was received.
     """
     spec = model_spec(model)
-    phase = spec.phases[-1] if phase is None else phase
+    phase = phase or spec.phases[-1]
     require(phase in spec.phases, f"phase must be {' or '.join(spec.phases)} for {model}", phase=phase)
-    recipe, known, settings = find_recipe(recipe, model)
-    phases = [known[name] for name in spec.phases[: spec.phases.index(phase) + 1] if name in known]
-    require(len(phases) > 0, f"recipe {recipe} has no phase that {model} is trained in; use another", recipe=recipe)
+    recipe = default_recipe(model) if recipe is None else recipe
+    settings = load_recipe(recipe, model)
     given = {name: value for name, value in choices.items() if value is not None}
+    wanted = spec.phases[: spec.phases.index(phase) + 1]
+    phases = tuple(each for each in settings.phases if each.name in wanted)
+    require(len(phases) > 0, f"recipe {recipe} has no phase that {model} is trained in; choose another", recipe=recipe)
+
+    chosen = {name: given.pop(name) for name in PHASE_SETTINGS if name in given}
     fields = {
         "head": spec.heads[0],
-        "weights": spec.weights[0] if spec.weights else None,
         "image_size": spec.image_size,
         "unfreeze": spec.unfreeze,
-        **settings,
+        "weights": next(iter(spec.weights), None),
+        **{name: value for name, value in vars(settings).items() if value is not None},
         **given,
+        "phases": _with_choices(phases, chosen, recipe),
     }
-    if "precision" in settings and "precision" not in given and not computes_bfloat16():
+    if settings.precision != "float32" and "precision" not in given and not computes_bfloat16():
         log.info("Trains in float32: this processor has no AVX-512, without which bfloat16 is slow.")
         fields["precision"] = "float32"
-    if fields.get("blend") == "none" or ("blend" not in given and phase != spec.phases[-1]):
-        fields |= {"blend": None, "blend_share": 0.5}
-    changed = {name: fields.pop(name) for name in PHASE_SETTINGS if name in fields}
-    if "batch_size" in changed:
-        phases = [dataclasses.replace(each, batch_size=changed["batch_size"]) for each in phases]
-    for name in ("epochs", "learning_rate"):
-        solved = phases[-1].optimizer == "logistic" and name in given
-        require(
-            not solved, f"recipe {recipe} solves for the head: there is no {name} to choose", **{name: given.get(name)}
-        )
-    if phases[-1].optimizer != "logistic":  # a solved head has neither; the network's own are for the phase behind it
-        phases[-1] = dataclasses.replace(phases[-1], **changed)
-
-    for name, parse in (("augment", parse_augment), ("views", parse_views)):
-        if isinstance(fields.get(name), str):
+    if fields.get("average_with") == "none" or ("average_with" not in given and phase != spec.phases[-1]):
+        fields |= {"average_with": None, "average_share": 0.5}
+    for name, parse in (
+        ("augment", parse_augment),
+        ("views", lambda text: VIEW_SETS.get(text.strip()) or parse_views(text)),
+    ):
+        if isinstance(fields[name], str):
             fields[name] = parse(fields[name])
     if fields["weights"] == "none":
         fields["weights"] = None
     elif fields["weights"] not in (None, *spec.weights):
-        fields["weights"] = str(Path(fields["weights"]).expanduser().resolve())  # found from any folder, when resumed
-    return TrainingConfig(model=model, phases=tuple(phases), recipe=recipe, **fields)
+        fields["weights"] = str(Path(fields["weights"]).expanduser().resolve())  # valid from any folder, when resumed
+    return TrainingConfig(model=model, recipe=recipe, **fields)
+
+
+def _with_choices(phases: tuple[PhaseConfig, ...], chosen: dict, recipe: str) -> tuple[PhaseConfig, ...]:
+    """Return the phases with the chosen batch size, and the last one with the chosen epochs and peak learning rate."""
+    batch = {name: value for name, value in chosen.items() if name == "batch_size"}
+    *before, last = phases
+    for name in set(chosen) - set(batch) if last.is_solved else ():
+        require(False, f"recipe {recipe} solves for the head and has no {name} to choose", **{name: chosen[name]})
+    return (*(dataclasses.replace(each, **batch) for each in before), dataclasses.replace(last, **chosen))

@@ -4,7 +4,7 @@ import functools
 
 import keras
 
-from training.recipes import PhaseConfig
+from training.recipes.recipe import PhaseConfig
 
 _KINDS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
 

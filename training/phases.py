@@ -16,7 +16,7 @@ from training.freezing.frozen_forward import CHUNK, FrozenForward
 from training.freezing.linear_probe import solve_head
 from training.optimizers import carry_over, make_optimizer
 from training.progress import EpochBar, progress_line
-from training.recipes import PhaseConfig
+from training.recipes.recipe import PhaseConfig
 from training.stopwatch import Stopwatch
 from training.weight_averaging import WeightAverage
 

@@ -1,11 +1,17 @@
-"""The precision that a network computes in: bfloat16 for speed in training, float32 for what is saved."""
+"""The precision of training: bfloat16 where it is faster, while weights and saved models stay float32."""
 
 import keras
 
 from models.layers import WhiteningConv2D
 from training.checkpoint import assign, values
+from training.provenance import gpus, vector_instructions
 
 _KEPT_EXACT = ("preprocess_", "head_")
+
+
+def computes_bfloat16() -> bool:
+    """Whether bfloat16 is faster than float32 here: on GPUs, and on processors with AVX-512, where oneDNN has it."""
+    return bool(gpus()) or vector_instructions() == "AVX-512"
 
 
 def in_precision(model: keras.Model, policy: str) -> keras.Model:

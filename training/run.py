@@ -107,9 +107,9 @@ class Run:
         with self._locked():
             return self._train()
 
-    def parts(self) -> list["Run"]:
+    def members(self) -> list["Run"]:
         """Return the runs that a run with a `blend` trains: by the other recipe, and by its own."""
-        configs = [config for config, _ in self.config.parts()]
+        configs = [config for config, _ in self.config.members()]
         return [
             Run(config, self.folder / config.recipe, data_dir=self.data_dir, command=self.command) for config in configs
         ]
@@ -151,7 +151,7 @@ class Run:
         self._record_provenance(model, split)
         if resumed is None:
             Checkpoint.capture(self.state, model).save(self.checkpoint_path)
-        if self.config.blend:
+        if self.config.average_with:
             self._blend(model)
         else:
             self._learn(model, split, resumed)
@@ -162,13 +162,13 @@ class Run:
 
         Of the two alone nothing is measured: the test set is looked at once, for the average.
         """
-        networks, parts = [], self.parts()
+        networks, parts = [], self.members()
         for part in parts:
             network, _ = part.train()
             networks.append(values(network.weights))
             self.state.add(part.state)
         self.state.history = parts[-1].state.history  # its own recipe's
-        assign(model.weights, blended(networks, [share for _, share in self.config.parts()]))
+        assign(model.weights, blended(networks, [share for _, share in self.config.members()]))
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -307,7 +307,7 @@ class Run:
         with self._stage("evaluate"):
             served = OnnxModel(folder / "model.onnx") if onnx_difference is not None else model
             metrics, probabilities = evaluate_once(
-                served, split, config.image_size, config.test_views, progress=sys.stderr.isatty()
+                served, split, config.image_size, config.tta_views, progress=sys.stderr.isatty()
             )
             save_predictions(folder / PREDICTIONS_FILE, **probabilities)
         if onnx_difference is not None:

@@ -34,7 +34,7 @@ def finished_head(config: TrainingConfig, root: Path) -> Path | None:
     A run from a weight file of the user's never counts: the file may have changed since.
     """
     packaged = config.weights in (None, *model_spec(config.model).weights)
-    if len(config.phases) < 2 or config.precision != "float32" or not packaged or config.blend:
+    if len(config.phases) < 2 or config.precision != "float32" or not packaged or config.average_with:
         return None
     wanted = _comparable(config.head_start())
     for metrics in sorted(root.glob("*/metrics.json")):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from training.optimizers import carry_over, learning_rate, make_optimizer, variable_rates
-from training.recipes import PhaseConfig
+from training.recipes.recipe import PhaseConfig
 
 
 def rates_of(phase, images):

@@ -9,11 +9,12 @@ import pytest
 
 from models.registry import create_model
 from training.checkpoint import Checkpoint, TrainingState, assign, values
-from training.config import PhaseConfig, make_config
+from training.config import make_config
 from training.freezing.activation_cache import boundary_activations
 from training.freezing.boundary import choose_cut, cuts, freeze, prefix_model, suffix_model
 from training.freezing.feeds import Split, make_feed, prepare_caches, thaw
 from training.phases import NonFiniteLossError, run_phase, solve_phase
+from training.recipes.recipe import PhaseConfig
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """A copy in another precision has the same weights, computes under the policy, and keeps the delicate parts exact."""
 
 import numpy as np
+import pytest
 
 from models.layers import adapt
 from models.registry import create_model
+from training import precision
 from training.precision import in_precision
 
 
@@ -22,3 +24,13 @@ def test_there_and_back():
         np.testing.assert_array_equal(weight, same)
     np.testing.assert_array_equal(np.asarray(back(images)), np.asarray(model(images)))
     np.testing.assert_allclose(np.asarray(mixed(images)), np.asarray(model(images)), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "vectors", "fast"),
+    [([], "AVX2", False), ([], None, False), ([], "AVX-512", True), (["NVIDIA L4"], "AVX2", True)],
+)
+def test_bfloat16_is_for_gpus_and_avx512(gpus, vectors, fast, monkeypatch):
+    monkeypatch.setattr(precision, "gpus", lambda: gpus)
+    monkeypatch.setattr(precision, "vector_instructions", lambda: vectors)
+    assert precision.computes_bfloat16() is fast

@@ -1,141 +1,139 @@
-"""Recipes are complete, fit the networks that they name, and hold the numbers that their sources state."""
+"""Recipes are complete, fit the networks that they name, and state the numbers of their sources and results."""
 
 import dataclasses
-from collections import Counter
+import json
+import re
+import shlex
+from collections import Counter, defaultdict
+from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
 
-import training.config
+import train
 from models.registry import create_model, list_models, model_spec
 from training import run
-from training.config import make_config, with_precision
-from training.data.views import VIEW_SETS
+from training.config import TrainingConfig, make_config
 from training.freezing.boundary import resolve_unfreeze
-from training.recipes import MADE_FOR, RECIPES, PhaseConfig, find_recipe
+from training.recipes import default_recipe, list_recipes, load_recipe, recipe_doc, robust, strong
+from training.recipes.recipe import PhaseConfig
 from training.run import Run
+
+RESULTS = Path(train.__file__).parent / "results"
 
 
 @pytest.mark.parametrize("network", list_models())
 def test_every_network_has_a_default_recipe(network):
     config = make_config(model=network)
-    assert config.recipe == MADE_FOR.get(network, "reference")
+    assert config.recipe == default_recipe(network)
     assert config.phases[-1].name == model_spec(network).phases[-1]
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_network_that_a_recipe_names_can_be_trained_by_it(recipe):
-    for network in RECIPES[recipe].networks:
-        config = make_config(model=network, recipe=recipe)
-        model = create_model(network, weights=None, head=config.head, image_size=config.image_size)
-        assert 0 < resolve_unfreeze(model, config.unfreeze) < len(model.layers)
+@pytest.mark.parametrize(
+    ("recipe", "network"),
+    [
+        (recipe, network)
+        for recipe in list_recipes()
+        for network in list_models()
+        if load_recipe(recipe, network) != load_recipe(recipe, "any other")
+    ],
+)
+def test_a_network_with_settings_of_its_own_can_be_trained_by_the_recipe(recipe, network):
+    config = make_config(model=network, recipe=recipe)
+    model = create_model(network, weights=None, head=config.head, image_size=config.image_size)
+    assert 0 < resolve_unfreeze(model, config.unfreeze) < len(model.layers)
 
 
-def test_a_recipe_without_the_networks_phases_is_refused():
-    with pytest.raises(ValueError, match="recipe strong has no phase that custom_cnn is trained in"):
+@pytest.fixture(scope="module")
+def measured() -> dict[TrainingConfig, list[tuple[float, float]]]:
+    """Return (test accuracy, minutes) of every run in the result files by its config, whatever its seed and precision."""
+    accuracy, reference, comparison = (
+        json.loads((RESULTS / f"{name}.json").read_text()) for name in ("accuracy", "reference", "comparison")
+    )
+    budget = [
+        {**one, "command": f"python train.py --model {row['model']} --recipe controlled --phase {row['phase']}"}
+        for row in comparison["models"]
+        for one in row["runs"]
+    ]
+    found = {}
+    for rows in (accuracy["runs"], reference["runs"], budget):  # a later file replaces the runs of an earlier one
+        runs = defaultdict(list)
+        for row in rows:
+            runs[trained_by(row["command"])].append((row["accuracy"], row["seconds"]["total"] / 60))
+        found |= runs
+    return found
+
+
+def trained_by(command: str) -> TrainingConfig:
+    options = train.parse_arguments([*shlex.split(command)[2:], "--precision", "float32", "--seed", "0"])
+    return train.configure(options)
+
+
+@pytest.mark.parametrize("recipe", list_recipes())
+def test_a_recipe_states_what_was_measured(recipe, measured):
+    lines = re.findall(
+        r"^    (python train\.py .*?)  +([\d.]+) %, n = (\d+), (\d+) min$", recipe_doc(recipe), re.MULTILINE
+    )
+    assert len(lines) == recipe_doc(recipe).count("python train.py") > 0
+    for command, accuracy, n, minutes in lines:
+        accuracies, times = zip(*measured[trained_by(command)], strict=True)
+        stated = (f"{100 * mean(accuracies):.2f}", str(len(accuracies)), f"{mean(times):.0f}")
+        assert (accuracy, n, minutes) == stated, command
+
+
+def test_a_recipe_that_does_not_fit_the_network_is_refused(dataset, cache, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"recipe strong .*custom_cnn"):
         make_config(model="custom_cnn", recipe="strong")
-    with pytest.raises(ValueError, match="recipe must be one of reference, .*strong.*Received: recipe='weak'"):
-        find_recipe("weak", "custom_cnn")
-
-
-def test_a_recipe_for_another_network_is_refused_before_anything_is_trained(dataset, cache, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"recipe must be one of .*strong.*recipe='weak'"):
+        load_recipe("weak", "custom_cnn")
+    with pytest.raises(ValueError, match="epochs=5"):
+        make_config("head", "mobilenet_v2", "strong", epochs=5)  # logistic regression has none
     monkeypatch.setattr(run, "load_cifar10", lambda data_dir: dataset)
     config = make_config(model="custom_cnn", recipe="speedrun", validation=12)
-    with pytest.raises(
-        ValueError, match="recipe speedrun is for networks with a layer 'whitening'. .*model='custom_cnn'"
-    ):
+    with pytest.raises(ValueError, match="'whitening'.*model='custom_cnn'"):
         Run(config, tmp_path / "run").complete()
     assert not (tmp_path / "run").exists()
 
 
-def test_a_solved_head_has_no_epochs_to_choose():
-    with pytest.raises(
-        ValueError, match="strong solves for the head: there is no epochs to choose. Received: epochs=5"
-    ):
-        make_config("head", "mobilenet_v2", "strong", epochs=5)
-
-
-def test_validation_sees_the_first_view():
-    with pytest.raises(ValueError, match="first view must be identity"):
-        make_config(views="mirror,identity")
-    assert make_config(views="identity, mirror").views == ("identity", "flip")
-    assert make_config(recipe="strong", views="none").views == ()
-
-
-def test_robust_is_strong_on_other_views_and_hard_labels():
-    strong, robust = (make_config(model="efficientnet_lite0", recipe=name) for name in ("strong", "robust"))
-    assert robust.views == VIEW_SETS["robust"]
-    assert [phase.label_smoothing for phase in robust.phases] == [0.0, 0.0]
-    finetune = dataclasses.replace(robust.phases[-1], label_smoothing=0.1, epochs=8)
-    (other, share), (alone, rest) = robust.parts()
-    same = dataclasses.replace(alone, recipe="strong", views=strong.views, phases=(robust.phases[0], finetune))
-    assert same == strong == other
+@pytest.mark.parametrize("network", ["efficientnet_lite0", "mobilenet_v2", "vgg16", "alexnet", "resnet18"])
+def test_robust_is_strong_with_degraded_views_and_hard_labels_averaged_with_it(network):
+    config = make_config(model=network, recipe="robust")
+    (other, share), (own, rest) = config.members()
     assert (share, rest) == (0.35, 0.65)
-    assert alone == make_config(model="efficientnet_lite0", recipe="robust", blend="none")
+    assert other == make_config(model=network, recipe="strong")
+    assert own == make_config(model=network, recipe="robust", average_with="none")
+    assert (own.views, own.phases[-1].label_smoothing) == (robust.VIEWS, 0)
+    finetune = dataclasses.replace(own.phases[-1], label_smoothing=0.1, epochs=other.phases[-1].epochs)
+    phases = (own.phases[0], finetune)
+    assert dataclasses.replace(own, recipe="strong", views=strong.STRONG.views, phases=phases) == other
 
 
-def test_a_choice_overrules_the_recipe():
-    config = make_config(model="mobilenet_v2", recipe="strong", epochs=2.5, views=("identity",), validation=500)
-    assert (config.phases[-1].epochs, config.views, config.validation) == (2.5, ("identity",), 500)
-    assert config.phases[-1].whole_epochs == 3
-    assert make_config(model="speedrun_cnn", augment="none").augment == ()
-
-
-def test_a_network_may_have_settings_of_its_own_in_a_recipe(monkeypatch):
-    monkeypatch.setattr(training.config, "computes_bfloat16", lambda: True)
-    config = make_config(model="alexnet", recipe="strong")
-    assert (config.image_size, config.precision, config.phases[-1].learning_rate) == (128, "mixed_bfloat16", 1e-4)
-    assert (
-        make_config(model="alexnet", recipe="strong", learning_rate=2e-4, image_size=96).phases[-1].learning_rate
-        == 2e-4
-    )
-    assert make_config(model="mobilenet_v2", recipe="strong").phases[-1].learning_rate == 5e-4
-
-
-def test_a_recipe_does_not_choose_bfloat16_where_it_is_slow(monkeypatch, caplog):
-    caplog.set_level("INFO")
-    for fast, chosen, precision in (
-        (True, None, "mixed_bfloat16"),
-        (False, None, "float32"),
-        (False, "mixed_bfloat16", "mixed_bfloat16"),
-        (True, "float32", "float32"),
-    ):
-        monkeypatch.setattr(training.config, "computes_bfloat16", lambda fast=fast: fast)
-        assert make_config(model="speedrun_cnn", precision=chosen).precision == precision
-    assert caplog.messages == ["Trains in float32: this processor has no AVX-512, without which bfloat16 is slow."]
-
-
-def test_the_speedrun_has_the_papers_numbers():
-    config = make_config(model="speedrun_cnn")
+@pytest.mark.parametrize(
+    ("model", "rate", "epochs", "decay", "augment", "triangle", "steps"),
+    [
+        # As many steps as theirs, which drops the last batch of 50,000.
+        ("speedrun_cnn", 11.5, 9.9, 0.0153, ("translate",), (0.2, 0.23, 0.07), 476),
+        ("speedrun_cnn_95", 10.0, 15, 0.0153, ("translate",), (0.2, 0.23, 0.07), 720),
+        ("speedrun_cnn_96", 9.0, 37, 0.012, ("crop", "cutout_12"), (0.2, 0.1, 0.0), 1776),
+    ],
+)
+def test_the_speedruns_have_the_papers_numbers(model, rate, epochs, decay, augment, triangle, steps):
+    config = make_config(model=model)
     (phase,) = config.phases
-    assert phase.learning_rate == pytest.approx(11.5 / (1 + 1 / 0.15))  # for a loss that is a mean, not a sum
-    through_momentum = 0.0153 / (1 + 1 / 0.15) / 0.15  # a step's decay there, when it has passed through the momentum
+    assert phase.learning_rate == pytest.approx(rate / (1 + 1 / 0.15))  # for a loss that is a mean, not a sum
+    through_momentum = decay / (1 + 1 / 0.15) / 0.15  # a step's decay there, when it has passed through the momentum
     assert phase.weight_decay * phase.learning_rate == pytest.approx(through_momentum)
-    assert phase.steps(49_000) == 476  # as many as theirs, which drops the last batch of 50,000
-    assert (phase.optimizer, phase.momentum, phase.batch_size, phase.epochs) == ("sgd", 0.85, 1024, 9.9)
-    assert (phase.label_smoothing, phase.bias_rate, phase.freeze_at) == (0.2, 64.0, (("whitening", 3),))
-    assert (phase.schedule, phase.triangle, phase.average) == ("triangle", (0.2, 0.23, 0.07), "lookahead")
-    assert (config.views, config.augment) == (("identity", "flip"), ("translate",))
-    weights = Counter(config.test_views)
+    assert (phase.epochs, phase.steps(49_000), phase.batch_size) == (epochs, steps, 1024)
+    assert (phase.optimizer, phase.momentum, phase.label_smoothing, phase.bias_rate) == ("sgd", 0.85, 0.2, 64.0)
+    assert (phase.schedule, phase.triangle, phase.average) == ("triangle", triangle, "lookahead")
+    assert phase.freeze_at == (("whitening", 3),)
+    assert (config.views, config.augment) == (("identity", "flip"), augment)
+    weights = Counter(config.tta_views)
     assert weights.pop("identity") == weights.pop("flip") == 2  # half of all in the centre, half shifted by a pixel
     assert weights == dict.fromkeys(
         ("translate_1_1", "translate_-1_-1", "translate_1_1+flip", "translate_-1_-1+flip"), 1
     )
-
-
-@pytest.mark.parametrize(
-    ("model", "rate", "epochs", "decay", "augment", "triangle"),
-    [
-        ("speedrun_cnn_95", 10.0, 15, 0.0153, ("translate",), (0.2, 0.23, 0.07)),
-        ("speedrun_cnn_96", 9.0, 37, 0.012, ("crop", "cutout_12"), (0.2, 0.1, 0.0)),
-    ],
-)
-def test_the_wider_speedruns_have_the_papers_numbers(model, rate, epochs, decay, augment, triangle):
-    config = make_config(model=model)
-    (phase,) = config.phases
-    assert phase.learning_rate == pytest.approx(rate / (1 + 1 / 0.15)) and phase.epochs == epochs
-    assert phase.weight_decay * phase.learning_rate == pytest.approx(decay / (1 + 1 / 0.15) / 0.15)
-    assert (config.augment, phase.triangle) == (augment, triangle)
 
 
 def test_a_speedrun_starts_from_whitening_patches_of_its_images(dataset, cache, tmp_path, monkeypatch):
@@ -147,38 +145,19 @@ def test_a_speedrun_starts_from_whitening_patches_of_its_images(dataset, cache, 
     assert np.abs(kernel).max() > 1
 
 
-def test_what_a_network_has_of_its_own_is_not_for_a_solved_head():
-    head = make_config("head", "alexnet", "strong").phases[-1]
-    assert head == RECIPES["strong"].phases["head"]
-
-
-def test_a_command_names_the_precision_that_the_machine_chose(monkeypatch):
-    monkeypatch.setattr(training.config, "computes_bfloat16", lambda: False)
-    speedrun, reference = make_config(model="speedrun_cnn"), make_config()
-    command = "python train.py --model speedrun_cnn"
-    assert with_precision(command, speedrun) == f"{command} --precision float32"
-    assert with_precision(f"{command} --precision float32", speedrun) == f"{command} --precision float32"
-    assert with_precision("python train.py", reference) == "python train.py"
-    assert with_precision("", speedrun) == ""
-
-
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("wrong", "token"),
     [
-        ({"optimizer": "lion"}, "optimizer must be one of adam, adamw, sgd, logistic. Received: optimizer='lion'"),
-        ({"average": "polyak"}, "average must be one of none, ema, lookahead. Received: average='polyak'"),
-        ({"label_smoothing": 1.0}, "label_smoothing must be below 1"),
-        ({"weight_decay": -1e-4}, "weight_decay must be at least 0"),
-        ({"optimizer": "logistic"}, "logistic is for phase head alone"),
-        ({"patience": 0}, "patience must be at least 1"),
-        ({"epochs": float("inf")}, "epochs must be a finite number"),
+        ({"optimizer": "lion"}, "adam, adamw, sgd, logistic.*optimizer='lion'"),
+        ({"schedule": "sine"}, "constant, cosine, triangle.*schedule='sine'"),
+        ({"average": "polyak"}, "none, ema, lookahead.*average='polyak'"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
+        ({"weight_decay": -1e-4}, "weight_decay=-0.0001"),
+        ({"optimizer": "logistic"}, "logistic.*phase='finetune'"),
+        ({"patience": 0}, "patience=0"),
+        ({"epochs": float("inf")}, "epochs=inf"),
     ],
 )
-def test_a_wrong_setting_is_told(wrong, message):
-    with pytest.raises(ValueError, match=message):
+def test_a_phase_refuses_a_wrong_setting(wrong, token):
+    with pytest.raises(ValueError, match=token):
         PhaseConfig("finetune", **wrong)
-
-
-def test_what_needs_a_linear_head_says_so():
-    with pytest.raises(ValueError, match="head must be linear to be solved for. Received: head='dense'"):
-        make_config(model="mobilenet_v2", recipe="strong", head="dense")

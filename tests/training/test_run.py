@@ -84,12 +84,12 @@ def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
 def test_a_blended_run_trains_both_and_averages_their_weights(tiny_network, data, cache, tmp_path, monkeypatch):
     looks = []
     monkeypatch.setattr(run, "evaluate_once", lambda *given, **named: looks.append(1) or evaluate_once(*given, **named))
-    choices = {"epochs": 2, "weights": "none", "blend": "reference", "blend_share": 0.25, "head": "linear"}
+    choices = {"epochs": 2, "weights": "none", "average_with": "reference", "average_share": 0.25, "head": "linear"}
     config = make_config("finetune", tiny_network, "strong", **choices, validation=24)
     whole = Run(config, tmp_path / "run", command="python train.py")
     metrics = whole.complete()
     assert len(looks) == 1  # at the test set
-    parts = whole.parts()
+    parts = whole.members()
     assert all(part.is_trained for part in parts) and not whole.is_trained
     averaged = keras.models.load_model(whole.folder / "model.keras").get_weights()
     weights = [part.train()[0].get_weights() for part in parts]
@@ -104,20 +104,13 @@ def test_a_blended_run_trains_both_and_averages_their_weights(tiny_network, data
 
 
 def test_a_blended_run_goes_on_with_the_parts_that_are_trained(tiny_network, data, cache, tmp_path, monkeypatch):
-    choices = {"epochs": 1, "weights": "none", "blend": "reference", "head": "linear"}
+    choices = {"epochs": 1, "weights": "none", "average_with": "reference", "head": "linear"}
     config = make_config("finetune", tiny_network, "strong", **choices, validation=24)
     metrics = Run(config, folder := tmp_path / "run").complete()
     (folder / "metrics.json").unlink()
     monkeypatch.setattr(run, "run_phase", lambda *_, **__: pytest.fail("what is trained is not trained again"))
     again = Run(config, folder).complete()
     assert (again["accuracy"], again["loss"]) == pytest.approx((metrics["accuracy"], metrics["loss"]))
-
-
-def test_both_parts_of_a_blend_hold_back_the_same_images(tiny_network):
-    choices = {"weights": "none", "head": "linear", "blend": "strong"}
-    for validation, limit in ((None, None), (24, 300)):
-        config = make_config("finetune", tiny_network, "reference", **choices, validation=validation, limit=limit)
-        assert {(part.validation, part.limit) for part, _ in config.parts()} == {(validation, limit)}
 
 
 def test_a_strong_run_solves_for_its_head_and_averages_views(tiny_network, data, cache, tmp_path):

@@ -11,20 +11,6 @@ from PIL import Image
 from training.data.augment import check_augment
 from training.data.operations import canonical, find_fixed, split_names
 
-VIEW_SETS: dict[str, tuple[str, ...]] = {
-    "robust": (
-        "identity",
-        "flip+translate_2_2",
-        "translate_-2_2",
-        "thumbnail_12",
-        "flip",
-        "translate_2_-2",
-        "flip+translate_-2_-2",
-        "flip+jpeg_10",
-    )
-}
-"""Views under one name. `robust` is for models that serve uploads: one view of four is small or heavily compressed."""
-
 
 def apply_view(images: np.ndarray, view: str) -> np.ndarray:
     """Return uint8 images (n, H, W, 3) as a view shows them, same shape and dtype.
@@ -54,22 +40,17 @@ def check_views(names: Sequence[str]) -> tuple[str, ...]:
         ValueError: no view has one of these names.
     """
     for name in names:
-        try:
-            find_fixed(name, "view")
-        except ValueError as error:
-            raise ValueError(f"{error}. Views chain by +. Sets of views, given alone: {', '.join(VIEW_SETS)}") from None
+        find_fixed(name, "view")
     return tuple(map(canonical, names))
 
 
 def parse_views(text: str) -> tuple[str, ...]:
     """Return the views in a comma-separated list, such as "identity,flip", in its order; "none" and "" name none.
 
-    A name of `VIEW_SETS` stands for its views.
-
     Raises:
         ValueError: no view has one of these names.
     """
-    return VIEW_SETS.get(text.strip()) or check_views(split_names(text))
+    return check_views(split_names(text))
 
 
 def views_of(augment: tuple[str, ...]) -> tuple[str, ...] | None:

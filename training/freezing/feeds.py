@@ -14,7 +14,7 @@ from training.data.views import views_of
 from training.freezing.activation_cache import Activations, CacheSpaceError, boundary_activations
 from training.freezing.boundary import Cut, choose_cut, freeze, resolve_unfreeze, suffix_model
 from training.freezing.feature_batches import FeatureBatches, for_fit
-from training.recipes import PhaseConfig
+from training.recipes.recipe import PhaseConfig
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,13 @@ def thaw(model: keras.Model, config: TrainingConfig, phase: PhaseConfig) -> None
         freeze(model, resolve_unfreeze(model, config.unfreeze) if phase.name == "finetune" else 0)
 
 
+def cached_views(config: TrainingConfig) -> tuple[str, ...] | None:
+    """Return the views that the cache holds of each image; None where random augmentation rules a cache out."""
+    if not config.views:
+        return views_of(config.augment)
+    return None if config.augment else config.views
+
+
 def prepare_caches(
     model: keras.Model, config: TrainingConfig, phases: Iterable[PhaseConfig], images: np.ndarray
 ) -> dict[str, Activations]:
@@ -73,7 +80,7 @@ def prepare_caches(
         cut = choose_cut(model)
         if cut.has_weights:
             cuts[phase.name] = cut
-    views = views_of(config.augment) if not config.views else None if config.augment else config.views
+    views = cached_views(config)
     if cuts and views is None:
         beside = " beside views" if config.views else ""
         log.warning(

@@ -15,7 +15,11 @@ from models.pretrained.mapping import choose_mapping, load_pytorch, to_pytorch
 from models.registry import build_model, create_model, list_models, model_spec, pytorch_parameters
 
 # 138 and 57 million parameters in double precision, and three more namings of 86 million.
-SLOW = {("vgg16", "torchvision"), ("alexnet", "torchvision"), *(("vit_b16", naming) for naming in ("torchvision-2022", "timm", "huggingface"))}
+SLOW = {
+    ("vgg16", "torchvision"),
+    ("alexnet", "torchvision"),
+    *(("vit_b16", naming) for naming in ("torchvision-2022", "timm", "huggingface")),
+}
 MAPPINGS = [
     pytest.param(
         name, mapping, id=f"{name}-{mapping.naming}", marks=[pytest.mark.slow] if (name, mapping.naming) in SLOW else []

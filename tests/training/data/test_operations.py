@@ -190,10 +190,7 @@ def test_parse_augment(text, names):
 def test_parse_views():
     assert parse_views("") == parse_views(" none ") == ()
     assert parse_views(" identity, mirror ") == ("identity", "flip")
-    robust = parse_views(" robust ")
-    assert robust[0] == "identity" and len(set(robust)) == len(robust) > 2
-    assert check_views(robust) == robust
-    with pytest.raises(ValueError, match=r"robust"):
+    with pytest.raises(ValueError, match="robust"):
         parse_views("identity,robust")
 
 

@@ -29,7 +29,7 @@ def test_the_command_of_a_card_trains_the_model(path):
     assert (program, script) == ("python", "train.py")
     options = train.parse_arguments(arguments)
     assert options.output is None and options.resume is None
-    names = ("model", "recipe", "epochs", "augment", "views", "blend", "seed", "precision")
+    names = ("model", "recipe", "epochs", "augment", "views", "average_with", "seed", "precision")
     config = make_config(**{name: getattr(options, name) for name in names})
     assert (config.model, config.recipe, config.seed) == (card.name, card.recipe, card.seed)
     assert (config.validation or 5000) == (card.validation_images or 5000)
