@@ -54,7 +54,7 @@ def test_limited_keeps_the_first_images_and_sums_them_anew():
     assert short.sha256["x_train"] == array_sha256(dataset.x_train[:5])
     assert short.sha256["y_train"] == array_sha256(dataset.y_train[:5].astype(np.uint8))
     assert "first 5 images" in short.source
-    with pytest.raises(ValueError, match="at least 1. Received: n=0"):
+    with pytest.raises(ValueError, match="n=0"):
         dataset.limited(0)
 
 
@@ -94,5 +94,5 @@ def test_split_refuses_a_size_that_leaves_a_class_without_images(validation):
 
 
 def test_split_refuses_a_negative_seed():
-    with pytest.raises(ValueError, match="seed must be 0 or more. Received: seed=-1"):
+    with pytest.raises(ValueError, match="seed=-1"):
         make().split(seed=-1, validation=5)
