@@ -1,7 +1,7 @@
 """Does each Keras port compute what its original computes, on the same weights?
 
 Command: python benchmark.py parity
-Cost: 3 minutes (needs PyTorch: requirements-parity.txt)
+Cost: 5 minutes (PyTorch's outputs are recorded; with requirements-parity.txt they are computed again)
 Result: results/parity.json
 """
 
@@ -22,7 +22,7 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Run the live comparison tests, and record what they measured.
+    """Run the parity tests, and record what they measured.
 
     Raises:
         RuntimeError: if a test fails; nothing is recorded then.
