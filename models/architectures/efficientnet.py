@@ -10,6 +10,8 @@ statistics of BatchNormalization, which are buffers in PyTorch; Keras Applicatio
 EfficientNet-Lite0 has no squeeze-and-excite, uses ReLU6 instead of swish, and scales its input to whole numbers.
 """
 
+import dataclasses
+
 import keras
 
 from models.preprocessing import imagenet_scaling, lite_scaling
@@ -30,21 +32,21 @@ STAGES = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
 class _Builder:
-    """Builds the layers of one network; its arguments are what all of its blocks share.
+    """Builds the layers of one network; its attributes are what all of its blocks share.
 
-    Args:
+    Attributes:
         activation: "swish" or "relu6".
         squeeze: whether blocks have squeeze-and-excite.
         symmetric: whether strided convolutions pad all sides equally (PyTorch) or the bottom and right more (TensorFlow).
-        epsilon: what BatchNormalization adds to the variance.
+        epsilon: of BatchNormalization.
     """
 
-    def __init__(self, activation: str, squeeze: bool, symmetric: bool, epsilon: float):
-        self.activation = activation
-        self.squeeze = squeeze
-        self.symmetric = symmetric
-        self.epsilon = epsilon
+    activation: str
+    squeeze: bool
+    symmetric: bool
+    epsilon: float
 
     def features(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Build everything from the scaled image (batch, S, S, 3) to (batch, S/32, S/32, 1280)."""

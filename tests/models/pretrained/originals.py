@@ -1,11 +1,13 @@
 """The PyTorch originals by (model, naming)."""
 
+import functools
+
 import torch
 from pytorch_efficientnet import EfficientNetB0, EfficientNetLite0
 from pytorch_mobilenet_v2 import MobileNetV2
 from pytorch_plain_cnns import LpipsNamed, alexnet, vgg16
 from pytorch_resnet import ResNet
-from pytorch_vit import HuggingFaceViT, TimmViT, TorchvisionViT
+from pytorch_vit import HUGGINGFACE, TIMM, ViT, torchvision_names
 from recordings import CLASSES, SEED, random_tensors
 from torch import nn
 
@@ -24,12 +26,10 @@ ORIGINALS = {
     ("resnet50_v1_5", "torchvision"): lambda classes, size: ResNet((3, 4, 6, 3), True, classes),
     ("efficientnet_b0", "torchvision"): lambda classes, size: EfficientNetB0(classes),
     ("efficientnet_lite0", "efficientnet-pytorch"): lambda classes, size: EfficientNetLite0(classes),
-    ("vit_b16", "torchvision"): TorchvisionViT,
-    ("vit_b16", "torchvision-2022"): lambda classes, size: TorchvisionViT(
-        classes, size, mlp_names=("linear_1", "linear_2")
-    ),
-    ("vit_b16", "timm"): TimmViT,
-    ("vit_b16", "huggingface"): HuggingFaceViT,
+    ("vit_b16", "torchvision"): functools.partial(ViT, names=torchvision_names()),
+    ("vit_b16", "torchvision-2022"): functools.partial(ViT, names=torchvision_names("mlp.linear_1", "mlp.linear_2")),
+    ("vit_b16", "timm"): functools.partial(ViT, names=TIMM),
+    ("vit_b16", "huggingface"): functools.partial(ViT, names=HUGGINGFACE, epsilon=1e-12),
 }
 
 

@@ -48,11 +48,3 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.features(x).mean((2, 3)))
-
-    def block_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return what each of the 19 parts of `features` puts out; the last one is the feature map."""
-        outputs = []
-        for part in self.features:
-            x = part(x)
-            outputs.append(x)
-        return outputs

@@ -1,143 +1,109 @@
-"""The Vision Transformer ViT-B/16 (Dosovitskiy et al. 2020, arXiv 2010.11929) in plain PyTorch, in three sets of names.
+"""The Vision Transformer ViT-B/16 (Dosovitskiy et al. 2020, arXiv 2010.11929) in plain PyTorch, in the names of three projects.
 
-torchvision's is built on `nn.MultiheadAttention`; timm's has one linear layer for queries, keys and values; Hugging Face's
-has three. Each computes attention in its own way, so they check one another too.
+torchvision's attention is `nn.MultiheadAttention`; timm has one linear layer for queries, keys and values; Hugging Face has
+three. The others' attention is written out, so the implementations check one another.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-WIDTH, HEADS, HIDDEN, PATCH = 768, 12, 3072, 16
+WIDTH, HEADS, HIDDEN, PATCH, DEPTH = 768, 12, 3072, 16, 12
 
 
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """(b, T, D) each → (b, T, D), written out."""
-    batch, tokens, width = query.shape
-    split = (each.view(batch, tokens, HEADS, width // HEADS).transpose(1, 2) for each in (query, key, value))
-    query, key, value = split
-    scores = query @ key.transpose(-2, -1) / (width // HEADS) ** 0.5
-    return (scores.softmax(-1) @ value).transpose(1, 2).reshape(batch, tokens, width)
+class Names(NamedTuple):
+    """Dotted names of the modules; those of a block follow `block`, and there is one name or three for the projection."""
+
+    token: str
+    positions: str
+    patches: str
+    block: str
+    norm_1: str
+    projections: tuple[str, ...]
+    attention_output: str
+    norm_2: str
+    hidden: str
+    output: str
+    norm: str
+    classifier: str
 
 
-def with_token(patches: torch.Tensor, token: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """(b, D, g, g) → (b, 1 + g², D)."""
-    tokens = patches.flatten(2).transpose(1, 2)
-    return torch.cat([token.expand(len(tokens), -1, -1), tokens], dim=1) + positions
+def torchvision_names(hidden: str = "mlp.0", output: str = "mlp.3") -> Names:
+    outside = ("class_token", "encoder.pos_embedding", "conv_proj", "encoder.layers.encoder_layer_{}")
+    block = ("ln_1", ("self_attention",), "", "ln_2", hidden, output)
+    return Names(*outside, *block, "encoder.ln", "heads.head")
 
 
-def tokens_of(size: int) -> int:
-    return 1 + (size // PATCH) ** 2
+TIMM = Names(
+    *("cls_token", "pos_embed", "patch_embed.proj", "blocks.{}"),
+    *("norm1", ("attn.qkv",), "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"),
+    *("norm", "head"),
+)
+HUGGINGFACE = Names(
+    *("vit.embeddings.cls_token", "vit.embeddings.position_embeddings", "vit.embeddings.patch_embeddings.projection"),
+    *("vit.encoder.layer.{}", "layernorm_before"),
+    tuple(f"attention.attention.{part}" for part in ("query", "key", "value")),
+    *("attention.output.dense", "layernorm_after", "intermediate.dense", "output.dense"),
+    *("vit.layernorm", "classifier"),
+)
 
 
-class TorchvisionBlock(nn.Module):
-    def __init__(self, mlp_names: tuple[str, str]):
+class ViT(nn.Module):
+    def __init__(self, classes: int, size: int, names: Names, epsilon: float = 1e-6):
         super().__init__()
-        self.ln_1 = nn.LayerNorm(WIDTH, eps=1e-6)
-        self.self_attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
-        self.ln_2 = nn.LayerNorm(WIDTH, eps=1e-6)
-        self.mlp, self.mlp_names = nn.Module(), mlp_names
-        self.mlp.add_module(mlp_names[0], nn.Linear(WIDTH, HIDDEN))
-        self.mlp.add_module(mlp_names[1], nn.Linear(HIDDEN, WIDTH))
+        self.names = names
+        tokens = 1 + (size // PATCH) ** 2
+        self.put(names.token, nn.Parameter(torch.zeros(1, 1, WIDTH)))
+        self.put(names.positions, nn.Parameter(torch.zeros(1, tokens, WIDTH)))
+        self.put(names.patches, nn.Conv2d(3, WIDTH, PATCH, PATCH))
+        for number in range(DEPTH):
+            block = names.block.format(number)
+            self.put(f"{block}.{names.norm_1}", nn.LayerNorm(WIDTH, eps=epsilon))
+            for name in names.projections:
+                wide = nn.Linear(WIDTH, 3 * WIDTH // len(names.projections))
+                attention = wide if names.attention_output else nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+                self.put(f"{block}.{name}", attention)
+            if names.attention_output:
+                self.put(f"{block}.{names.attention_output}", nn.Linear(WIDTH, WIDTH))
+            self.put(f"{block}.{names.norm_2}", nn.LayerNorm(WIDTH, eps=epsilon))
+            self.put(f"{block}.{names.hidden}", nn.Linear(WIDTH, HIDDEN))
+            self.put(f"{block}.{names.output}", nn.Linear(HIDDEN, WIDTH))
+        self.put(names.norm, nn.LayerNorm(WIDTH, eps=epsilon))
+        self.put(names.classifier, nn.Linear(WIDTH, classes))
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        x = self.ln_1(inputs)
-        x = self.self_attention(x, x, x, need_weights=False)[0] + inputs
-        first, second = (getattr(self.mlp, name) for name in self.mlp_names)
-        return x + second(nn.functional.gelu(first(self.ln_2(x))))
-
-
-class TorchvisionViT(nn.Module):
-    def __init__(self, classes: int, size: int, depth: int = 12, mlp_names: tuple[str, str] = ("0", "3")):
-        super().__init__()
-        self.class_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
-        self.conv_proj = nn.Conv2d(3, WIDTH, PATCH, PATCH)
-        self.encoder = nn.Module()
-        self.encoder.pos_embedding = nn.Parameter(torch.zeros(1, tokens_of(size), WIDTH))
-        self.encoder.layers = nn.Sequential()
-        for number in range(depth):
-            self.encoder.layers.add_module(f"encoder_layer_{number}", TorchvisionBlock(mlp_names))
-        self.encoder.ln = nn.LayerNorm(WIDTH, eps=1e-6)
-        self.heads = nn.Sequential()
-        self.heads.add_module("head", nn.Linear(WIDTH, classes))
+    def put(self, name: str, value: nn.Module | nn.Parameter) -> None:
+        """Set a dotted name, creating the modules on the way."""
+        *parents, last = name.split(".")
+        module = self
+        for parent in parents:
+            if not hasattr(module, parent):
+                module.add_module(parent, nn.Module())
+            module = getattr(module, parent)
+        setattr(module, last, value)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        x = with_token(self.conv_proj(x), self.class_token, self.encoder.pos_embedding)
-        return self.encoder.ln(self.encoder.layers(x))[:, 0]
+        names = self.names
+        patches = self.get_submodule(names.patches)(x).flatten(2).transpose(1, 2)  # (b, g², D)
+        token = self.get_parameter(names.token).expand(len(x), -1, -1)
+        x = torch.cat([token, patches], dim=1) + self.get_parameter(names.positions)
+        for number in range(DEPTH):
+            block = self.get_submodule(names.block.format(number))
+            x = x + self.attention(block, block.get_submodule(names.norm_1)(x))
+            hidden = block.get_submodule(names.hidden)(block.get_submodule(names.norm_2)(x))
+            x = x + block.get_submodule(names.output)(nn.functional.gelu(hidden))
+        return self.get_submodule(names.norm)(x)[:, 0]
+
+    def attention(self, block: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        projections = [block.get_submodule(name) for name in self.names.projections]
+        if isinstance(projections[0], nn.MultiheadAttention):
+            return projections[0](x, x, x, need_weights=False)[0]
+        projected = torch.cat([projection(x) for projection in projections], dim=-1)  # (b, T, 3 D)
+        batch, tokens, _ = projected.shape
+        query, key, value = projected.view(batch, tokens, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
+        scores = query @ key.transpose(-2, -1) / (WIDTH // HEADS) ** 0.5
+        mixed = (scores.softmax(-1) @ value).transpose(1, 2).reshape(batch, tokens, WIDTH)
+        return block.get_submodule(self.names.attention_output)(mixed)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.heads(self.features(x))
-
-
-class TimmBlock(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(WIDTH, eps=1e-6), nn.LayerNorm(WIDTH, eps=1e-6)
-        self.attn = nn.Module()
-        self.attn.qkv, self.attn.proj = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
-        self.mlp = nn.Module()
-        self.mlp.fc1, self.mlp.fc2 = nn.Linear(WIDTH, HIDDEN), nn.Linear(HIDDEN, WIDTH)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x + self.attn.proj(attend(*self.attn.qkv(self.norm1(x)).chunk(3, dim=-1)))
-        return x + self.mlp.fc2(nn.functional.gelu(self.mlp.fc1(self.norm2(x))))
-
-
-class TimmViT(nn.Module):
-    def __init__(self, classes: int, size: int, depth: int = 12):
-        super().__init__()
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
-        self.pos_embed = nn.Parameter(torch.zeros(1, tokens_of(size), WIDTH))
-        self.patch_embed = nn.Module()
-        self.patch_embed.proj = nn.Conv2d(3, WIDTH, PATCH, PATCH)
-        self.blocks = nn.Sequential(*(TimmBlock() for _ in range(depth)))
-        self.norm = nn.LayerNorm(WIDTH, eps=1e-6)
-        self.head = nn.Linear(WIDTH, classes)
-
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        x = with_token(self.patch_embed.proj(x), self.cls_token, self.pos_embed)
-        return self.norm(self.blocks(x))[:, 0]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(x))
-
-
-def nested(**modules: nn.Module) -> nn.Module:
-    module = nn.Module()
-    for name, inner in modules.items():
-        module.add_module(name, inner)
-    return module
-
-
-class HuggingFaceBlock(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layernorm_before, self.layernorm_after = nn.LayerNorm(WIDTH, eps=1e-12), nn.LayerNorm(WIDTH, eps=1e-12)
-        inner = nested(**{name: nn.Linear(WIDTH, WIDTH) for name in ("query", "key", "value")})
-        self.attention = nested(attention=inner, output=nested(dense=nn.Linear(WIDTH, WIDTH)))
-        self.intermediate, self.output = nested(dense=nn.Linear(WIDTH, HIDDEN)), nested(dense=nn.Linear(HIDDEN, WIDTH))
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        x, inner = self.layernorm_before(inputs), self.attention.attention
-        x = inputs + self.attention.output.dense(attend(inner.query(x), inner.key(x), inner.value(x)))
-        hidden = nn.functional.gelu(self.intermediate.dense(self.layernorm_after(x)))
-        return x + self.output.dense(hidden)
-
-
-class HuggingFaceViT(nn.Module):
-    def __init__(self, classes: int, size: int, depth: int = 12):
-        super().__init__()
-        embeddings = nested(patch_embeddings=nested(projection=nn.Conv2d(3, WIDTH, PATCH, PATCH)))
-        embeddings.cls_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
-        embeddings.position_embeddings = nn.Parameter(torch.zeros(1, tokens_of(size), WIDTH))
-        layers = nn.Sequential(*(HuggingFaceBlock() for _ in range(depth)))
-        self.vit = nested(embeddings=embeddings, encoder=nested(layer=layers), layernorm=nn.LayerNorm(WIDTH, eps=1e-12))
-        self.classifier = nn.Linear(WIDTH, classes)
-
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        embeddings = self.vit.embeddings
-        patches = embeddings.patch_embeddings.projection(x)
-        x = with_token(patches, embeddings.cls_token, embeddings.position_embeddings)
-        return self.vit.layernorm(self.vit.encoder.layer(x))[:, 0]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.classifier(self.features(x))
+        return self.get_submodule(self.names.classifier)(self.features(x))

@@ -20,7 +20,7 @@ SCALINGS = {  # of raw pixels, written again from the originals' documentation
 def random_tensors(shapes: dict[str, tuple[int, ...]], seed: int = SEED) -> dict[str, np.ndarray]:
     """Return a PyTorch state dict of random weights, biases and statistics, none of them 0 or 1."""
     generator, tensors = np.random.default_rng(seed), {}
-    for name, shape in shapes.items():
+    for name, shape in sorted(shapes.items()):  # so that the order of modules does not matter
         kind = name.rpartition(".")[2]
         if kind == "num_batches_tracked":
             tensors[name] = np.zeros((), "int64")
@@ -29,7 +29,7 @@ def random_tensors(shapes: dict[str, tuple[int, ...]], seed: int = SEED) -> dict
         else:  # biases, means and embeddings (1 or 3 axes); kernels of convolutions (4) and linear layers (2)
             deviation = 0.2 if len(shape) in (1, 3) else ((2 if len(shape) == 4 else 1) / np.prod(shape[1:])) ** 0.5
             tensors[name] = generator.standard_normal(shape, "float32") * np.float32(deviation)
-    return tensors
+    return {name: tensors[name] for name in shapes}
 
 
 def random_images(size: int, count: int = 1) -> np.ndarray:
@@ -40,7 +40,7 @@ def random_images(size: int, count: int = 1) -> np.ndarray:
 def digest(tensors: dict[str, np.ndarray]) -> str:
     """Return a checksum of names, shapes and values."""
     total = hashlib.sha256()
-    for name, array in tensors.items():
+    for name, array in sorted(tensors.items()):
         total.update(f"{name}{array.shape}".encode())
         total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()
