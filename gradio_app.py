@@ -1,11 +1,11 @@
-"""Try the saved models in a browser: classify, compare, answer many files, read the benchmark.
+"""Try the saved models in a browser: classify an image, compare the models, classify many files, see the benchmark.
 
-python gradio_app.py                            the models that ship with the project, http://127.0.0.1:7860
-python gradio_app.py --models runs              models of your own, as train.py left them
-python gradio_app.py --host 0.0.0.0 --port 80   for everybody on the network
-python gradio_app.py --share                    a public address for a week, through Gradio's own tunnel
+python gradio_app.py                            the shipped models, at http://127.0.0.1:7860
+python gradio_app.py --models runs              your own models, as train.py saved them
+python gradio_app.py --host 0.0.0.0 --port 80   reachable from the network
+python gradio_app.py --share                    a public address for a week, by Gradio's tunnel
 
-A model is loaded when it is first asked for. Uploads are deleted after about an hour. TensorFlow is not needed.
+Each model is loaded on first use. Uploads are deleted after about an hour. TensorFlow is not needed.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from models.saved.card import ModelFileError
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add(
@@ -25,11 +25,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=SAVED_MODELS,
         metavar="FOLDER",
-        help="a folder with one folder for each model, as saved_models/ and runs/ are (default: saved_models)",
+        help="folder with one subfolder per model, such as saved_models/ or runs/ (default: saved_models)",
     )
-    add("--host", help="address to listen at (default: $GRADIO_SERVER_NAME, else 127.0.0.1)")
-    add("--port", type=int, help="port to listen at (default: $GRADIO_SERVER_PORT, else the first free from 7860)")
-    add("--share", action="store_true", help="also make a public address; everybody who knows it can use the demo")
+    add("--host", help="address to listen on (default: $GRADIO_SERVER_NAME, else 127.0.0.1)")
+    add("--port", type=int, help="port to listen on (default: $GRADIO_SERVER_PORT, else the first free from 7860)")
+    add("--share", action="store_true", help="also create a public address; anybody who knows it can use the demo")
     options = parser.parse_args(arguments)
     if options.port is not None and not 0 < options.port < 65536:
         parser.error(f"--port must be from 1 to 65535. Received: {options.port}")
@@ -37,9 +37,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve the demo until it is interrupted, and return the exit status: 0 done, 1 failed, 2 bad option."""
+    """Serve the demo until it is interrupted, and return the exit status: 0 success, 1 failure, 2 invalid option."""
     options = parse_arguments(arguments)
-    # Here, not above: Gradio takes seconds to import, and --help and a wrong option should answer at once.
+    # Imported here, because Gradio takes seconds to import and --help should not wait for it.
     try:
         from deploy.demo import serve
     except ModuleNotFoundError as error:
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{options.host or '127.0.0.1'}:{options.port or '7860 and on'}"
         print(
-            f"gradio_app.py: {where} cannot be listened at; is it taken? Name another --port. ({error})",
+            f"gradio_app.py: could not listen on {where}. Is the port taken? Choose another --port. ({error})",
             file=sys.stderr,
         )
         return 1

@@ -1,6 +1,6 @@
-"""The JSON API: `POST /predict` and what stands around it.
+"""The JSON API: `POST /predict`, `POST /predict/batch`, the models, health checks and metrics.
 
-Start it as the Procfile does, or for a look: `flask --app deploy.api run`.
+Serve it: `gunicorn --config deploy/gunicorn.conf.py`. Develop: `flask --app deploy.api run`.
 """
 
 import logging
@@ -33,7 +33,14 @@ HEADERS = {
 
 
 class Service:
-    """What the endpoints share: the settings, the models, the limiter, and whether the default model has answered once."""
+    """What the endpoints share.
+
+    Attributes:
+        settings: limits and models.
+        store: the saved models.
+        limiter: limits how many requests run at the same time.
+        ready: set once the default model has run.
+    """
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -44,39 +51,39 @@ class Service:
         self.ready = threading.Event()
 
     def warm_up(self) -> None:
-        """Load the default model and let it answer once."""
+        """Load the default model and run it once."""
         try:
             seconds = self.store.get().warm_up()
         except Exception:
-            log.exception("The model %s cannot be run.", self.store.default)
+            log.exception("Could not run the model %s.", self.store.default)
         else:
             log.info("The model %s is warm (%.0f ms).", self.store.default, seconds * 1000)
             self.ready.set()
 
     def preprocess(self, classifier: Classifier, upload: uploads.Upload) -> ModelInput:
-        """Return what the model sees of an upload."""
+        """Decode an upload and resize it to the model's input."""
         with metrics.STAGE.labels("decode").time():
             return classifier.preprocess(upload.data, max_pixels=self.settings.max_pixels)
 
-    def answer(self, classifier: Classifier, views: list[ModelInput], top_k: int) -> list[Prediction]:
-        """Answer fitted images."""
+    def predict(self, classifier: Classifier, inputs: list[ModelInput], top_k: int) -> list[Prediction]:
+        """Run the model on preprocessed images."""
         with metrics.STAGE.labels("inference").time():
-            return classifier.predict(views, top_k)
+            return classifier.predict(inputs, top_k)
 
-    def most_top_k(self, classifier: Classifier) -> int:
-        """Return the most classes that a request may ask of a model."""
+    def max_top_k(self, classifier: Classifier) -> int:
+        """Return the largest `top_k` that a request may set."""
         return min(self.settings.max_top_k, len(classifier.card.labels))
 
 
 def create_app(settings: Settings | None = None) -> flask.Flask:
-    """Make the WSGI application.
+    """Create the WSGI application.
 
     Args:
-        settings: None to read them from the environment.
+        settings: None reads them from the environment.
 
     Raises:
-        ValueError: a setting out of range.
-        ModelFileError: no saved model to serve.
+        ValueError: if a setting is out of range.
+        ModelFileError: if there is no saved model to serve.
     """
     service = Service(settings or Settings.from_environment())
     app = flask.Flask(__name__, static_folder="static")
@@ -84,16 +91,16 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
     app.config["MAX_FORM_PARTS"] = service.settings.max_batch + 8
     app.json.sort_keys = False
     app.extensions["thaw"] = service
-    _register_around(app, service.settings)
+    _register_hooks(app, service.settings)
     problems.register(app)
     _register_predict(app, service)
-    _register_about(app, service)
+    _register_info(app, service)
     threading.Thread(target=service.warm_up, name="warm-up", daemon=True).start()
     return app
 
 
-def _register_around(app: flask.Flask, settings: Settings) -> None:
-    """What happens before and after every request: its identity, its metrics, its headers."""
+def _register_hooks(app: flask.Flask, settings: Settings) -> None:
+    """Give every request an id, count and time it, and set the response headers."""
 
     @app.before_request
     def begin() -> None:
@@ -131,47 +138,48 @@ def _register_predict(app: flask.Flask, service: Service) -> None:
     def predict() -> dict:
         query = flask.request.args
         classifier, name = service.store.get(query.get("model")), query.get("model") or service.store.default
-        explaining = uploads.flag("explain", query.get("explain"))
+        explain_requested = uploads.flag("explain", query.get("explain"))
         upload, parameters = uploads.one_image(flask.request)
-        most = service.most_top_k(classifier)
-        default = min(uploads.DEFAULT_TOP_K, most)
-        top_k = uploads.top_k(parameters.get("top_k", query.get("top_k", default)), most)
-        with service.limiter.enter():
-            view = service.preprocess(classifier, upload)
-            (prediction,) = service.answer(classifier, [view], top_k)
-            explanation = classifier.explain(view) if explaining else None
+        max_top_k = service.max_top_k(classifier)
+        default = min(uploads.DEFAULT_TOP_K, max_top_k)
+        top_k = uploads.top_k(parameters.get("top_k", query.get("top_k", default)), max_top_k)
+        with service.limiter.slot():
+            model_input = service.preprocess(classifier, upload)
+            (prediction,) = service.predict(classifier, [model_input], top_k)
+            explanation = classifier.explain(model_input) if explain_requested else None
         document = prediction.as_dict()
         if explanation is not None:
-            picture = explain.overlay(explanation.image, explanation.heat, side=320)
-            document["explanation"] = {"label": explanation.label, "heat_map": explain.png_data_uri(picture)}
-        return document | _of_request(classifier, name)
+            overlay = explain.overlay(explanation.image, explanation.heat, side=320)
+            document["explanation"] = {"label": explanation.label, "heat_map": explain.png_data_uri(overlay)}
+        return document | _metadata(classifier, name)
 
     @app.post("/predict/batch")
     def predict_batch() -> dict:
         query = flask.request.args
         classifier, name = service.store.get(query.get("model")), query.get("model") or service.store.default
         files = uploads.several_images(flask.request, service.settings.max_batch)
-        most = service.most_top_k(classifier)
-        top_k = uploads.top_k(query.get("top_k", min(uploads.DEFAULT_TOP_K, most)), most)
-        with service.limiter.enter():
-            results, views = [], []
+        max_top_k = service.max_top_k(classifier)
+        top_k = uploads.top_k(query.get("top_k", min(uploads.DEFAULT_TOP_K, max_top_k)), max_top_k)
+        with service.limiter.slot():
+            results, decoded = [], []
             for upload in files:
                 result: dict = {"filename": upload.filename}
                 results.append(result)
                 try:
-                    views.append((result, service.preprocess(classifier, upload)))
+                    decoded.append((result, service.preprocess(classifier, upload)))
                 except ValueError as error:
                     document = problems.of_error(error)
                     if document is None:
                         raise
                     result["error"] = document
-            predictions = service.answer(classifier, [view for _, view in views], top_k) if views else []
-            for (result, _), prediction in zip(views, predictions, strict=True):
+            inputs = [model_input for _, model_input in decoded]
+            predictions = service.predict(classifier, inputs, top_k) if inputs else []
+            for (result, _), prediction in zip(decoded, predictions, strict=True):
                 result.update(prediction.as_dict())
-        return {"results": results} | _of_request(classifier, name)
+        return {"results": results} | _metadata(classifier, name)
 
 
-def _of_request(classifier: Classifier, name: str) -> dict:
+def _metadata(classifier: Classifier, name: str) -> dict:
     return {
         "model": {"name": name, "version": classifier.card.version},
         "request_id": flask.g.request_id,
@@ -179,7 +187,7 @@ def _of_request(classifier: Classifier, name: str) -> dict:
     }
 
 
-def _register_about(app: flask.Flask, service: Service) -> None:
+def _register_info(app: flask.Flask, service: Service) -> None:
     @app.get("/")
     def page() -> flask.Response:
         return flask.send_from_directory(app.static_folder, "index.html")
@@ -202,7 +210,7 @@ def _register_about(app: flask.Flask, service: Service) -> None:
     def readyz() -> flask.Response | dict:
         if service.ready.is_set():
             return {"status": "ready"}
-        return problems.answer(problems.problem(503, "The model is not loaded yet."))
+        return problems.response(problems.problem(503, "The default model is not loaded yet."))
 
     @app.get("/metrics")
     def exposition() -> flask.Response:

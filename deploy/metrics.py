@@ -1,4 +1,4 @@
-"""What an operator watches, for Prometheus: over all workers of a host."""
+"""Prometheus metrics, summed over all workers of a host."""
 
 import os
 
@@ -10,11 +10,11 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 REQUESTS = prometheus_client.Counter("thaw_requests", "Requests by endpoint and status.", ["endpoint", "status"])
 LATENCY = prometheus_client.Histogram(
-    "thaw_request_seconds", "From the request's first line read to the answer made.", ["endpoint"], buckets=SECONDS
+    "thaw_request_seconds", "Time from receiving a request to its response.", ["endpoint"], buckets=SECONDS
 )
 STAGE = prometheus_client.Histogram(
     "thaw_stage_seconds",
-    "Of an answer: decoding and fitting its images, and running the model.",
+    "Time per request in each stage: decode (decode and resize the images), inference (run the model).",
     ["stage"],
     buckets=SECONDS,
 )

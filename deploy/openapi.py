@@ -1,4 +1,4 @@
-"""The API's description in OpenAPI 3.1, made from the models and limits that are really there."""
+"""The OpenAPI 3.1 description, built from the served models and the configured limits."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from inference.decode import FORMATS
 from inference.model_store import ModelStore
 
 TITLES = {
-    400: "The request is not of the described form.",
-    404: "There is no such model.",
-    409: "The model cannot show where it looked.",
-    413: "The body is too large.",
-    415: "Neither of the described content types, or an image of another format.",
-    422: "The image is damaged, or has too many pixels.",
-    500: "The server failed.",
-    503: "Too many requests at the same time; try again.",
+    400: "The request does not follow this description.",
+    404: "There is no model of that name.",
+    409: "The model does not support Grad-CAM.",
+    413: "The request body is too large.",
+    415: "Unsupported content type or image format.",
+    422: "The image is damaged or has too many pixels.",
+    500: "Internal server error.",
+    503: "Too many concurrent requests, or not ready yet; try again.",
 }
 
 
@@ -31,10 +31,10 @@ def description(store: ModelStore, settings: Settings) -> dict[str, Any]:
         "paths": {
             "/predict": {"post": _predict(store, settings)},
             "/predict/batch": {"post": _predict_batch(store, settings)},
-            "/models": _get("listModels", "The models that can be asked, the default one first.", _json(_MODELS)),
-            "/healthz": _get("isAlive", "Whether the process answers at all; runs no model.", _json(_status("ok"))),
-            "/readyz": _get("isReady", "Whether the default model is loaded.", _json(_status("ready")), 503),
-            "/metrics": _get("getMetrics", "Counts and times for Prometheus.", {"text/plain": {}}),
+            "/models": _get("listModels", "The served models, the default model first.", _json(_MODELS)),
+            "/healthz": _get("isAlive", "Whether the process is alive. Runs no model.", _json(_status("ok"))),
+            "/readyz": _get("isReady", "Whether the default model is loaded and has run once.", _json(_status("ready")), 503),
+            "/metrics": _get("getMetrics", "Prometheus metrics.", {"text/plain": {}}),
         },
         "components": {"schemas": {"Problem": _PROBLEM, "Prediction": _PREDICTION}},
     }
@@ -44,14 +44,14 @@ def _predict(store: ModelStore, settings: Settings) -> dict[str, Any]:
     top_k = _top_k(store, settings)
     json_body = _object(
         {
-            "inputs": {"type": "string", "format": "base64-image", "description": "An image file; also as a data URI."},
+            "inputs": {"type": "string", "format": "base64-image", "description": "An image file in base64; also as a data URI."},
             "parameters": _object({"top_k": top_k}, required=[]),
         },
         required=["inputs"],
     )
     explanation = _object({"label": _STRING, "heat_map": {"type": "string", "description": "A PNG as a data URI."}})
-    answer = _object(
-        _PREDICTED | _DOUBTS | {"explanation": explanation} | _OF_REQUEST, required=[*_PREDICTED, *_OF_REQUEST]
+    response = _object(
+        _PREDICTED | _RELIABILITY | {"explanation": explanation} | _METADATA, required=[*_PREDICTED, *_METADATA]
     )
     return {
         "operationId": "predict",
@@ -72,7 +72,7 @@ def _predict(store: ModelStore, settings: Settings) -> dict[str, Any]:
                 **{f"image/{name.lower()}": {"schema": _FILE} for name in FORMATS},
             },
         },
-        "responses": _ok(answer) | _problems(400, 404, 409, 413, 415, 422, 500, 503),
+        "responses": _ok(response) | _problems(400, 404, 409, 413, 415, 422, 500, 503),
     }
 
 
@@ -80,7 +80,7 @@ def _predict_batch(store: ModelStore, settings: Settings) -> dict[str, Any]:
     filename = {"filename": {"type": ["string", "null"]}}
     result = {
         "oneOf": [
-            _object(filename | _PREDICTED | _DOUBTS, required=[*filename, *_PREDICTED]),
+            _object(filename | _PREDICTED | _RELIABILITY, required=[*filename, *_PREDICTED]),
             _object(filename | {"error": {"$ref": "#/components/schemas/Problem"}}),
         ]
     }
@@ -88,19 +88,19 @@ def _predict_batch(store: ModelStore, settings: Settings) -> dict[str, Any]:
     body = {"schema": _object({"file": files}), "encoding": {"file": {"contentType": "image/*"}}}
     return {
         "operationId": "predictBatch",
-        "summary": "Classify several images; a bad one gets an error of its own.",
+        "summary": "Classify several images. A bad image gets an error in its own result.",
         "parameters": [
             _query("top_k", _top_k(store, settings)),
             _query("model", {"type": "string", "enum": list(store.cards)}),
         ],
         "requestBody": {"required": True, "content": {"multipart/form-data": body}},
-        "responses": _ok(_object({"results": {"type": "array", "items": result}} | _OF_REQUEST))
+        "responses": _ok(_object({"results": {"type": "array", "items": result}} | _METADATA))
         | _problems(400, 404, 413, 415, 500, 503),
     }
 
 
 def _get(operation: str, summary: str, content: dict, *statuses: int) -> dict[str, Any]:
-    responses = {"200": {"description": "Done.", "content": content}} | _problems(*statuses, 500)
+    responses = {"200": {"description": "Success.", "content": content}} | _problems(*statuses, 500)
     return {"get": {"operationId": operation, "summary": summary, "responses": responses}}
 
 
@@ -118,7 +118,7 @@ def _json(schema: dict) -> dict[str, Any]:
 
 
 def _ok(schema: dict) -> dict[str, Any]:
-    return {"200": {"description": "Done.", "content": _json(schema)}}
+    return {"200": {"description": "Success.", "content": _json(schema)}}
 
 
 def _problems(*statuses: int) -> dict[str, Any]:
@@ -143,18 +143,18 @@ _PREDICTED = {
     "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}, "minItems": 1},
     "probabilities": {"type": "object", "additionalProperties": _SCORE},
 }
-_DOUBTS = {
+_RELIABILITY = {
     "in_distribution": {
         **_SCORE,
-        "description": "The share of held-back training images that the model finds at least as unlike those that it learned "
-        "from; absent where the model has nothing to tell it by.",
+        "description": "Share of held-out training images with at least this OOD score. Near 0: the image is "
+        "out-of-distribution. Absent where the model has no OOD detector.",
     },
     "warning": {
         "type": "string",
-        "description": "Why the answer is not to be trusted; absent where nothing speaks against.",
+        "description": "Why the prediction may be wrong, for instance an out-of-distribution image. Absent without a reason.",
     },
 }
-_OF_REQUEST = {
+_METADATA = {
     "model": _object({"name": _STRING, "version": _STRING}),
     "request_id": _STRING,
     "latency_ms": {"type": "number", "minimum": 0},

@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457): what the client did, never what the server is made of."""
+"""Errors as problem documents (RFC 9457). They say what is wrong with the request and reveal nothing of the server."""
 
 import http
 import logging
@@ -17,10 +17,10 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class BadRequestError(ValueError):
-    """A request that is not as the API's description says. Its message is shown to the client."""
+    """A request that does not follow the OpenAPI description. The client sees the message."""
 
 
-STATUS: dict[type[Exception], int] = {  # the first that fits
+STATUS: dict[type[Exception], int] = {  # the first match counts
     UnsupportedFormatError: 415,
     ImageError: 422,
     UnknownModelError: 404,
@@ -31,9 +31,9 @@ STATUS: dict[type[Exception], int] = {  # the first that fits
 
 
 def problem(status: int, detail: str) -> dict:
-    """Return a problem document's members."""
+    """Return a problem document."""
     return {
-        "type": "about:blank",  # by the RFC: the status says it all
+        "type": "about:blank",  # by the RFC: the problem has no meaning beyond its status
         "title": http.HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
@@ -42,21 +42,21 @@ def problem(status: int, detail: str) -> dict:
 
 
 def of_error(error: Exception) -> dict | None:
-    """Return the problem document of an error that is the request's fault or the load's, None of any other."""
+    """Return the problem document of an error caused by the request or the load; None for any other error."""
     for kind, status in STATUS.items():
         if isinstance(error, kind):
             return problem(status, str(error))
     return None
 
 
-def answer(document: dict) -> flask.Response:
+def response(document: dict) -> flask.Response:
     """Return a problem document as a response."""
-    response = flask.jsonify(document)
-    response.status_code = document["status"]
-    response.content_type = CONTENT_TYPE
+    made = flask.jsonify(document)
+    made.status_code = document["status"]
+    made.content_type = CONTENT_TYPE
     if document["status"] == 503:
-        response.headers["Retry-After"] = "1"
-    return response
+        made.headers["Retry-After"] = "1"
+    return made
 
 
 def _limits() -> str:
@@ -68,22 +68,22 @@ def _limits() -> str:
 
 
 def register(app: flask.Flask) -> None:
-    """Let every error of an app leave as a problem document."""
+    """Make an app return every error as a problem document."""
 
     @app.errorhandler(HTTPException)
     def of_http(error: HTTPException) -> flask.Response:
         status = error.code or 500
         detail = _limits() if isinstance(error, RequestEntityTooLarge) else error.description
-        response = answer(problem(status, detail if status < 500 else "The server failed."))
+        made = response(problem(status, detail if status < 500 else "Internal server error."))
         for name, value in error.get_headers():
             if name not in ("Content-Type", "Content-Length"):
-                response.headers[name] = value  # such as Allow, of 405
-        return response
+                made.headers[name] = value  # such as Allow for 405
+        return made
 
     @app.errorhandler(Exception)
     def of_any(error: Exception) -> flask.Response:
         document = of_error(error)
         if document is None:
             log.exception("Request %s failed.", flask.g.request_id)
-            document = problem(500, "The server failed; its log has the reason under this request_id.")
-        return answer(document)
+            document = problem(500, "Internal server error. The server log has the cause under this request_id.")
+        return response(document)

@@ -1,4 +1,4 @@
-"""What an operator may set, by environment variables; every one has a default that suits a small host."""
+"""Settings of the API from environment variables. The defaults suit a small host."""
 
 import os
 from collections.abc import Mapping
@@ -12,22 +12,22 @@ from inference.model_store import SAVED_MODELS
 
 @dataclass(frozen=True)
 class Settings:
-    """The API's limits and models. Each field is read from the variable THAW_ and its name in capitals.
+    """The API's models and limits. Each field is read from the environment variable THAW_<FIELD>, in capitals.
 
     Attributes:
-        models: the folder of saved models.
-        model: the model that answers where a request names none; empty for the one with the best validation accuracy.
+        models: folder of saved models.
+        model: name of the default model; empty for the model with the best validation accuracy.
         engine: "auto", "onnxruntime" or "keras".
-        threads: of onnxruntime, for one answer.
-        max_bytes: the largest request body.
-        max_pixels: the most pixels that are decoded of one image.
-        max_batch: the most images in one request to /predict/batch.
-        max_top_k: the most classes that a request may ask to have named.
-        concurrency: requests that one process answers at the same time; there is a process for each core, and each further
-            request that is decoded at once takes up to 250 MB.
-        queue: requests that may wait for that; the next one gets 503.
-        queue_seconds: how long one waits at most; then it gets 503.
-        cors: comma-separated origins whose pages may call the API, or `*`; empty for none.
+        threads: threads that onnxruntime uses for one prediction.
+        max_bytes: largest request body in bytes.
+        max_pixels: largest image in pixels.
+        max_batch: most images in one request to /predict/batch.
+        max_top_k: largest `top_k` of a request.
+        concurrency: predictions that one worker process runs at the same time. Each one may take up to 250 MB while it
+            decodes a large image.
+        queue: requests that may wait for a slot in each worker; further requests get 503.
+        queue_seconds: longest wait for a slot in seconds; then the request gets 503.
+        cors: comma-separated origins that may call the API from a browser, or `*`; empty for none.
     """
 
     models: Path = SAVED_MODELS
@@ -55,23 +55,23 @@ class Settings:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The origins of `cors`."""
+        """The origins in `cors`."""
         return tuple(origin.strip() for origin in self.cors.split(",") if origin.strip())
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the settings; a variable that is unset or empty leaves the default.
+        """Read the settings. A variable that is unset or empty leaves the default.
 
         Raises:
-            ValueError: a value of the wrong type or out of range; the message names the variable.
+            ValueError: if a value has the wrong type or is out of range. The message names the variable.
         """
-        given = {}
+        values = {}
         for field in fields(cls):
             variable = f"THAW_{field.name.upper()}"
             if text := environment.get(variable):
                 kind = type(field.default) if field.name != "models" else Path
                 try:
-                    given[field.name] = kind(text)
+                    values[field.name] = kind(text)
                 except ValueError:
                     raise ValueError(f"{variable} must be of type {kind.__name__}. Received: {text!r}") from None
-        return cls(**given)
+        return cls(**values)

@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, with less patience: for clients that stall, and for new ones once it is told to stop."""
+"""gunicorn's threaded worker with a read timeout, and a listening socket that closes on SIGTERM."""
 
 import contextlib
 import os
@@ -9,11 +9,11 @@ BODY_SECONDS = float(os.environ.get("THAW_BODY_SECONDS") or 10)
 
 
 class Worker(ThreadWorker):
-    """Drop clients that stall for `BODY_SECONDS`; after SIGTERM answer who was there, and refuse who comes later.
+    """Disconnect clients that stall for `BODY_SECONDS`; after SIGTERM, serve accepted connections and refuse new ones.
 
-    gunicorn's own worker waits for the rest of a body without end, so that a few stalled clients hold all of its threads.
-    On SIGTERM it stops accepting, but keeps the listening socket open until its last answer is out: the kernel goes on
-    taking connections, which nobody will answer, and which are reset when the worker ends.
+    gunicorn's own worker waits for the rest of a body without a timeout, so a few stalled clients can block all threads.
+    On SIGTERM it stops accepting but keeps the listening socket open until its last response is sent. Until then the
+    kernel accepts connections that nobody serves and that are reset when the worker exits.
     """
 
     def handle_request(self, req, conn):
@@ -21,7 +21,7 @@ class Worker(ThreadWorker):
         try:
             return super().handle_request(req, conn)
         finally:
-            with contextlib.suppress(OSError):  # it may be closed by now
+            with contextlib.suppress(OSError):  # the socket may be closed by now
                 conn.sock.setblocking(True)
 
     def set_accept_enabled(self, enabled):
@@ -31,7 +31,7 @@ class Worker(ThreadWorker):
         for listener in self.sockets:
             listener.setblocking(False)
             before = -1
-            while before != self.nr_conns:  # whoever waits at the door is let in first
+            while before != self.nr_conns:  # accept the connections that are already waiting
                 before = self.nr_conns
                 with contextlib.suppress(OSError):
                     self.accept(listener)

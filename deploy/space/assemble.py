@@ -1,10 +1,10 @@
-"""Assemble the folder of a Hugging Face Space: what the demo needs, and nothing else.
+"""Assemble the folder of a Hugging Face Space: the demo, its models and nothing else.
 
 python -m deploy.space.assemble                          build/space, with the models in saved_models/
-python -m deploy.space.assemble --models runs --to DIR   with models of your own
+python -m deploy.space.assemble --models runs --to DIR   with your own models
 
-Then, once: hf repos create USER/thaw --type space --sdk gradio
-and after every change: hf upload USER/thaw build/space . --type space
+Create the Space once:        hf repos create USER/thaw --type space --sdk gradio
+Upload it after each change:  hf upload USER/thaw build/space . --type space
 """
 
 import argparse
@@ -19,7 +19,7 @@ from models.saved.card import CARD_FILE, ONNX_FILE, OOD_FILE, ModelFileError, re
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# What the Space needs of the project, as globs: no training, no API, no Keras.
+# The files that the demo needs, as globs: no training, no API, no Keras.
 FILES = (
     "LICENSE",
     "deploy/__init__.py",
@@ -36,23 +36,23 @@ FILES = (
 )
 RENAMED = {"gradio_app.py": "app.py", "deploy/space/README.md": "README.md"}
 
-PACKAGES = ("filelock", "numpy", "onnxruntime", "pillow", "platformdirs", "tqdm")  # besides gradio
+PACKAGES = ("filelock", "numpy", "onnxruntime", "pillow", "platformdirs", "tqdm")  # in addition to gradio
 PINS = "requirements-serve.txt"
 
-# The Hub takes binary files only as pointers to its large file storage.
+# The Hub accepts binary files through Git LFS only.
 ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in ("onnx", "npz", "png", "jpg"))
 
 
 def assemble(target: Path, saved_models: Path = SAVED_MODELS) -> list[Path]:
-    """Write the Space's folder, in the place of what an earlier call left there, and return its files.
+    """Write the Space's folder and return its files. Files of an earlier call are removed.
 
     Args:
         target: the folder; a `.git` in it is kept.
-        saved_models: folder of the models; each goes in with its card, its ONNX file and what tells other pictures.
+        saved_models: folder of the models. Of each, the card, the ONNX file and the OOD detector are copied.
 
     Raises:
-        ModelFileError: if there is no model that has both.
-        FileExistsError: if the folder holds something that is no Space.
+        ModelFileError: if no model has a card and an ONNX file, or an OOD detector is missing.
+        FileExistsError: if the folder holds something other than a Space.
     """
     models = _models(saved_models)
     if target.exists():
@@ -67,7 +67,7 @@ def assemble(target: Path, saved_models: Path = SAVED_MODELS) -> list[Path]:
 
 
 def requirements() -> str:
-    """Return what the Space installs: Gradio as its card has it, the rest as the API is tested with."""
+    """Return the Space's requirements: Gradio as pinned in its card, the rest as pinned for the API."""
     card = (ROOT / "deploy/space/README.md").read_text(encoding="utf-8")
     gradio = re.search(r"^sdk_version: (\S+)$", card, re.MULTILINE).group(1)
     pins = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / PINS).read_text(encoding="utf-8"), re.MULTILINE))
@@ -75,7 +75,7 @@ def requirements() -> str:
 
 
 def _files() -> Iterator[tuple[str, Path]]:
-    """Yield each file's name in the Space and where it comes from."""
+    """Yield the name of each file in the Space and its source."""
     for glob in FILES:
         for file in sorted(ROOT.glob(glob)):
             yield str(file.relative_to(ROOT)), file
@@ -96,7 +96,7 @@ def _models(saved_models: Path) -> list[tuple[str, Path]]:
         raise ModelFileError(f"A Space needs a model with {CARD_FILE} and {ONNX_FILE}. Received: {saved_models}")
     for folder in folders:
         if OOD_FILE in read_card(folder / CARD_FILE).sha256 and not (folder / OOD_FILE).is_file():
-            raise ModelFileError(f"{folder} lacks the {OOD_FILE} that its {CARD_FILE} names.")
+            raise ModelFileError(f"{folder} lacks the {OOD_FILE} that its {CARD_FILE} lists.")
     return files
 
 
@@ -110,9 +110,9 @@ def _clear(target: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Assemble the Space, list its files, and return the exit status."""
+    """Assemble the Space, list its files and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=ROOT / "build" / "space", help="the folder (default: build/space)")
+    parser.add_argument("--to", type=Path, default=ROOT / "build" / "space", help="folder to write (default: build/space)")
     parser.add_argument("--models", type=Path, default=SAVED_MODELS, help="folder of models (default: saved_models)")
     options = parser.parse_args(arguments)
     try:
