@@ -1,4 +1,4 @@
-// Sorts a table of the demo by the column whose head is clicked: numbers by size, words by the alphabet, gaps last.
+// Sort a table by the clicked column header: numbers by value, text alphabetically, empty cells last.
 element.addEventListener("click", (event) => {
   const head = event.target.closest("th");
   if (!head) return;

@@ -1,9 +1,9 @@
-"""The Gradio demo: five tabs over the models on a store."""
+"""The Gradio demo of the saved models."""
 
 import os
 from pathlib import Path
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported: it reports home from its import on
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio sends analytics from its import on
 
 import gradio as gr
 
@@ -13,9 +13,9 @@ from inference.model_store import ModelStore
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES, RESULTS, STYLES = ROOT / "deploy" / "examples", ROOT / "results", ROOT / "deploy" / "demo.css"
 
-QUEUE = 32  # requests that may wait; the next one is told that the queue is full
-AT_ONCE = 2  # requests of one tab that are answered at the same time; onnxruntime uses every core for each
-SWEEP, KEEP = 600, 3600  # seconds: how often uploads are looked through, and how old they get
+QUEUE = 32  # requests that may wait; further ones get an error
+CONCURRENCY = 2  # requests of one tab that run at the same time; onnxruntime uses every core for each
+CLEANUP_INTERVAL, UPLOAD_LIFETIME = 600, 3600  # seconds
 
 ICE = gr.themes.Color(
     name="ice",
@@ -37,7 +37,7 @@ THAW = "linear-gradient(90deg, #1f8dab, #e8793c)"  # from ice to warm
 
 
 def theme() -> gr.themes.Base:
-    """Return the demo's look, in light and dark; its fonts are the system's, so that nothing is fetched."""
+    """Return the demo's theme, light and dark. It uses system fonts, so nothing is fetched."""
     base = gr.themes.Base(
         primary_hue=ICE, secondary_hue="orange", neutral_hue="slate", radius_size="lg", font=SANS, font_mono=MONO
     )
@@ -79,12 +79,12 @@ def build(store: ModelStore, results: Path = RESULTS, examples: Path = EXAMPLES)
     """Return the page, ready to launch.
 
     Args:
-        store: the models; none is loaded before it is asked for.
-        results: folder of the measured numbers and plots; what is missing in it is left out.
-        examples: folder of the images to click.
+        store: the models. Each is loaded on first use.
+        results: folder of the measured results and plots.
+        examples: folder of the example images.
     """
-    pictures = sorted(path for path in examples.glob("*") if path.suffix in (".jpg", ".png"))
-    with gr.Blocks(title="Thaw", analytics_enabled=False, delete_cache=(SWEEP, KEEP)) as page:
+    pictures = sorted(path for path in examples.glob("*") if path.suffix == ".jpg")
+    with gr.Blocks(title="Thaw", analytics_enabled=False, delete_cache=(CLEANUP_INTERVAL, UPLOAD_LIFETIME)) as page:
         gr.HTML(HEADER, elem_classes="thaw-html")
         with gr.Tabs(overflow_behavior="wrap"):
             with gr.Tab("Classify"):
@@ -97,17 +97,17 @@ def build(store: ModelStore, results: Path = RESULTS, examples: Path = EXAMPLES)
                 demo_tabs.benchmark(results)
             with gr.Tab("About"):
                 demo_tabs.about(store)
-    return page.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE)
+    return page.queue(max_size=QUEUE, default_concurrency_limit=CONCURRENCY)
 
 
 def launch(page: gr.Blocks, *, host: str | None = None, port: int | None = None, **options) -> str:
-    """Serve a page that `build` made, and return its address.
+    """Serve a page that `build` made and return its address.
 
     Args:
         page: the page.
-        host: address to listen at; None for $GRADIO_SERVER_NAME, else 127.0.0.1.
+        host: address to listen on; None for $GRADIO_SERVER_NAME, else 127.0.0.1.
         port: None for $GRADIO_SERVER_PORT, else the first free one from 7860.
-        options: more of `gr.Blocks.launch`; by default it returns only when the server is interrupted.
+        options: passed to `gr.Blocks.launch`, which by default returns only when the server is interrupted.
 
     Raises:
         OSError: if the port is taken.
@@ -143,6 +143,6 @@ def serve(models: Path, *, host: str | None = None, port: int | None = None, sha
 HEADER = """
 <div class="thaw-header">
   <h1>Thaw</h1>
-  <p>Which of CIFAR-10's ten classes is in the picture? Networks on a CPU answer in milliseconds.</p>
+  <p>Image classification on a CPU in milliseconds, with Grad-CAM and out-of-distribution detection.</p>
 </div>
 """

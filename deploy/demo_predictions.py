@@ -222,7 +222,7 @@ def as_csv(results: Sequence[FileResult], labels: Sequence[str]) -> str:
     writer.writerow(["file", "label", "probability", *labels, "in_distribution", "warning", "problem"])
     for result in results:
         if result.prediction is None:
-            writer.writerow([result.file, *[""] * (len(labels) + 4), result.error])
+            writer.writerow([result.file, *[""] * (len(labels) + 4), result.error or ""])
         else:
             label, probability = result.prediction.top[0]
             probabilities = (f"{result.prediction.probabilities[name]:.6f}" for name in labels)

@@ -146,8 +146,8 @@ _PREDICTED = {
 _RELIABILITY = {
     "in_distribution": {
         **_SCORE,
-        "description": "Share of held-out training images with at least this OOD score. Near 0: the image is "
-        "out-of-distribution. Absent where the model has no OOD detector.",
+        "description": "Share of held-out training images whose in-distribution score is at most this image's. Near 0 the "
+        "image is out-of-distribution. Absent where the model has no OOD detector.",
     },
     "warning": {
         "type": "string",

@@ -26,6 +26,7 @@ FILES = (
     "deploy/demo*.py",
     "deploy/demo.css",
     "deploy/demo.js",
+    "deploy/demo_about.md",
     "deploy/examples/*",
     "inference/*.py",
     "models/__init__.py",
