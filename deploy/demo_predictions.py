@@ -157,7 +157,9 @@ def comparison_html(results: Sequence[ModelResult], cards: dict[str, Card]) -> s
 
 
 def _panel(result: ModelResult, card: Card, winner: str) -> str:
-    header = f"<header><h3>{html.escape(result.model)}</h3><small>{card.test_accuracy:.2%} test accuracy</small></header>"
+    header = (
+        f"<header><h3>{html.escape(result.model)}</h3><small>{card.test_accuracy:.2%} test accuracy</small></header>"
+    )
     if result.prediction is None:
         return f'<article class="thaw-card">{header}<p class="thaw-error">{html.escape(result.error)}</p></article>'
     best = result.prediction.top[0][0]

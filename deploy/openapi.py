@@ -33,7 +33,9 @@ def description(store: ModelStore, settings: Settings) -> dict[str, Any]:
             "/predict/batch": {"post": _predict_batch(store, settings)},
             "/models": _get("listModels", "The served models, the default model first.", _json(_MODELS)),
             "/healthz": _get("isAlive", "Whether the process is alive. Runs no model.", _json(_status("ok"))),
-            "/readyz": _get("isReady", "Whether the default model is loaded and has run once.", _json(_status("ready")), 503),
+            "/readyz": _get(
+                "isReady", "Whether the default model is loaded and has run once.", _json(_status("ready")), 503
+            ),
             "/metrics": _get("getMetrics", "Prometheus metrics.", {"text/plain": {}}),
         },
         "components": {"schemas": {"Problem": _PROBLEM, "Prediction": _PREDICTION}},
@@ -44,7 +46,11 @@ def _predict(store: ModelStore, settings: Settings) -> dict[str, Any]:
     top_k = _top_k(store, settings)
     json_body = _object(
         {
-            "inputs": {"type": "string", "format": "base64-image", "description": "An image file in base64; also as a data URI."},
+            "inputs": {
+                "type": "string",
+                "format": "base64-image",
+                "description": "An image file in base64, or a data URI.",
+            },
             "parameters": _object({"top_k": top_k}, required=[]),
         },
         required=["inputs"],

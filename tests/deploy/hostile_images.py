@@ -67,7 +67,7 @@ def _other_formats() -> dict[str, bytes]:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(zipfile.ZipInfo("picture.png"), png)
     laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
-    formats = "TIFF ICO PPM TGA PCX DDS ICNS JPEG2000".split()
+    formats = ["TIFF", "ICO", "PPM", "TGA", "PCX", "DDS", "ICNS", "JPEG2000"]
     return {
         **{name.lower(): encoded(image, name) for name in formats},
         "pdf": b"%PDF-1.7\n1 0 obj\n<< /OpenAction << /S /JavaScript /JS (app.alert(1)) >> >>\nendobj\n%%EOF\n",

@@ -12,7 +12,7 @@ import requests
 from PIL import Image
 
 from benchmarks.server.server_process import ServerProcess
-from deploy.demo_answers import SURE
+from deploy.demo_predictions import SURE
 from inference.classifier import load_classifier
 from inference.model_store import SAVED_MODELS, ModelStore
 from training.data.cifar10 import load_cifar10
