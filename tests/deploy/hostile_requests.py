@@ -178,7 +178,7 @@ def _json() -> Iterator[Request]:
         "the document": ("[]", "{}", "7", "null", "true", "NaN", '"text"', f"[{good}]", '{"parameters": {"top_k": 3}}'),
         "inputs": ("null", "7", "1.5", "true", "[]", "{}", f"[{good}]", f'{{"b64": {good}}}', "NaN", "Infinity"),
         "parameters": ("[]", "7", '"top_k"', "true", '[{"top_k": 3}]', '{"top_k": 3, "top_k": "x"}'),
-        "top_k": '0 -1 11 1e9 1e400 "x" 1.5 true null NaN [3] {"a":3} "" -Infinity'.split() + ["9" * 10_000],
+        "top_k": [*'0 -1 11 1e9 1e400 "x" 1.5 true null NaN [3] {"a":3} "" -Infinity'.split(), "9" * 10_000],
     }
     template = {
         "the document": "{}",

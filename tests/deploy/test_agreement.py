@@ -1,4 +1,4 @@
-"""One answer, whichever way it is asked for: over HTTP, by the demo, by predict.py, by model.keras under TensorFlow."""
+"""The API, the demo, predict.py and model.keras under TensorFlow give the same predictions."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ import requests
 from PIL import Image
 
 from benchmarks.server.server_process import ServerProcess
-from deploy.demo_predictions import SURE
+from deploy.demo_predictions import LOW_CONFIDENCE
 from inference.classifier import load_classifier
 from inference.model_store import SAVED_MODELS, ModelStore
 from training.data.cifar10 import load_cifar10
@@ -35,7 +35,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def by_keras(pictures):
-    """What the shipped model.keras answers under TensorFlow: (IMAGES, 10), calibrated."""
+    """The calibrated probabilities of the shipped model.keras under TensorFlow: (IMAGES, 10)."""
     saved = load_saved(SAVED_MODELS / ModelStore().default)
     images = np.asarray(resize(pictures[1], saved.image_size))
     return saved.card.calibration(saved.model.predict(images, verbose=0))
@@ -43,7 +43,7 @@ def by_keras(pictures):
 
 @pytest.fixture(scope="module")
 def uploads(tmp_path_factory):
-    """A photograph and a picture too small, and what the classifier answers to their bytes."""
+    """A photograph and an image that is too small, and their predictions."""
     folder = tmp_path_factory.mktemp("uploads")
     shutil.copy(ROOT / "deploy" / "examples" / "cat.jpg", folder / "photograph.jpg")
     with Image.open(folder / "photograph.jpg") as image:
@@ -54,12 +54,12 @@ def uploads(tmp_path_factory):
     return files, [classifier.classify(file.read_bytes()).as_dict() for file in files]
 
 
-def same_documents(answers, expected):
-    """Compare everything that an answer says of a picture: probabilities, what is unlike, and the warning."""
-    for answer, known in zip(answers, expected, strict=True):
-        assert answer["probabilities"] == pytest.approx(known["probabilities"], abs=1e-6)
-        assert answer.get("in_distribution") == pytest.approx(known.get("in_distribution"), abs=1e-6)
-        assert answer.get("warning") == known.get("warning")
+def same_documents(documents, expected):
+    """Compare probabilities, OOD scores and warnings."""
+    for document, known in zip(documents, expected, strict=True):
+        assert document["probabilities"] == pytest.approx(known["probabilities"], abs=1e-6)
+        assert document.get("in_distribution") == pytest.approx(known.get("in_distribution"), abs=1e-6)
+        assert document.get("warning") == known.get("warning")
 
 
 def agree(rows, by_keras):
@@ -70,28 +70,28 @@ def agree(rows, by_keras):
 def test_over_http(pictures, by_keras, uploads):
     with ServerProcess(environment={"WEB_CONCURRENCY": "1"}) as server, requests.Session() as session:
         files = [path.read_bytes() for path in sorted(pictures[0].iterdir())]
-        answers = [session.post(f"{server.url}/predict", files={"file": file}).json() for file in files]
+        predictions = [session.post(f"{server.url}/predict", files={"file": file}).json() for file in files]
         photographs = [
             session.post(f"{server.url}/predict", files={"file": path.read_bytes()}).json() for path in uploads[0]
         ]
     same_documents(photographs, uploads[1])
-    agree([answer["probabilities"] for answer in answers], by_keras)
+    agree([prediction["probabilities"] for prediction in predictions], by_keras)
 
 
 @pytest.mark.network
 def test_by_predict(pictures, by_keras, uploads):
     command = [sys.executable, "predict.py", str(pictures[0]), *map(str, uploads[0]), "--format", "jsonl"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    answers = [json.loads(line) for line in run.stdout.splitlines()]
-    same_documents(answers[IMAGES:], uploads[1])
-    agree([answer["probabilities"] for answer in answers[:IMAGES]], by_keras)
+    predictions = [json.loads(line) for line in run.stdout.splitlines()]
+    same_documents(predictions[IMAGES:], uploads[1])
+    agree([prediction["probabilities"] for prediction in predictions[:IMAGES]], by_keras)
 
 
 @pytest.mark.network
 def test_by_the_keras_engine(pictures, by_keras):
     classifier = load_classifier(SAVED_MODELS / ModelStore().default, engine="keras")
-    answers = classifier.classify([np.asarray(image) for image in pictures[1]], 10)
-    agree([answer.probabilities for answer in answers], by_keras)
+    predictions = classifier.classify([np.asarray(image) for image in pictures[1]], 10)
+    agree([prediction.probabilities for prediction in predictions], by_keras)
 
 
 @pytest.mark.network
@@ -105,22 +105,22 @@ def test_by_the_demo(pictures, by_keras, uploads):
         client = gradio_client.Client(demo.launch(page, prevent_thread_lock=True, quiet=True), verbose=False)
 
         files = [*sorted(pictures[0].iterdir()), *uploads[0]]
-        answers = []
+        predictions = []
         for start in range(0, len(files), 8):  # as many at a time as the demo lets wait
             jobs = [
                 client.submit(gradio_client.handle_file(path), store.default, api_name="/classify")
                 for path in files[start : start + 8]
             ]
-            answers += [job.result() for job in jobs]
+            predictions += [job.result() for job in jobs]
     finally:
         page.close()
     labels = store.cards[store.default].labels
     known = [*by_keras, *([document["probabilities"][label] for label in labels] for document in uploads[1])]
-    for (answer, *_), expected in zip(answers, known, strict=True):  # it names the top 3
-        named = {each["label"]: each["confidence"] for each in answer["confidences"]}
+    for (prediction, *_), expected in zip(predictions, known, strict=True):  # the top 3
+        named = {each["label"]: each["confidence"] for each in prediction["confidences"]}
         assert named == pytest.approx({label: expected[labels.index(label)] for label in named}, abs=1e-4)
         assert len(named) == 3
-    for (_, doubt, *_), document in zip(answers[IMAGES:], uploads[1], strict=True):
-        assert doubt["visible"] == ("warning" in document or document["predictions"][0]["score"] < SURE)
-        assert document.get("warning", "") in doubt["value"]
+    for (_, warning, *_), document in zip(predictions[IMAGES:], uploads[1], strict=True):
+        assert warning["visible"] == ("warning" in document or document["predictions"][0]["score"] < LOW_CONFIDENCE)
+        assert document.get("warning", "") in warning["value"]
     assert any("warning" in document for document in uploads[1])
