@@ -32,3 +32,10 @@ class ProgressBar(tqdm):
             return super().display(msg, pos)
         log.info("%s", msg or str(self))
         return True
+
+    def finish(self, result: str) -> None:
+        """Close the bar with its result, which is logged where there is no terminal."""
+        self.set_postfix_str(result, refresh=not self._logs)
+        self.close()
+        if self._logs:
+            log.info("%s: %s", self.desc, result)

@@ -1,8 +1,11 @@
-"""Where a run stands, on disk after every epoch: enough to go on after `kill -9` as if nothing had happened."""
+"""The state of a run, saved after every epoch: a run that was killed resumes to the same weights."""
 
+import contextlib
 import dataclasses
 import json
 import math
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +13,6 @@ import keras
 import numpy as np
 
 from runtime.files import atomic_write
-from training.stopwatch import Stopwatch
 
 _KINDS = ("model", "optimizer", "best", "average")  # of arrays in a checkpoint, as its constructor takes them
 
@@ -19,18 +21,36 @@ class CheckpointMismatchError(ValueError):
     """A checkpoint is damaged, or belongs to another network."""
 
 
+class Stopwatch:
+    """Measures time from its creation."""
+
+    def __init__(self):
+        self._wall = time.perf_counter()
+        self._cpu = time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time in seconds."""
+        return time.perf_counter() - self._wall
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of all threads in seconds: up to `seconds` times the number of cores."""
+        return time.process_time() - self._cpu
+
+
 @dataclass
 class TrainingState:
-    """Where a run stands between two epochs.
+    """The state of a run between two epochs.
 
     Attributes:
-        phase: the index of the phase under way.
-        epoch: the epochs of that phase that are finished.
+        phase: the index of the current phase.
+        epoch: finished epochs of that phase.
         best_loss: the phase's lowest validation loss.
-        best_epoch: the epoch (from 1) that had it; 0 before the first.
-        history: one row an epoch, over all phases.
-        seconds: wall-clock time by stage, over all sittings.
-        cpu_seconds: the time that cores computed, over all sittings.
+        best_epoch: the epoch (from 1) with that loss; 0 before the first.
+        history: one row per epoch, over all phases.
+        seconds: wall-clock time by stage, summed over interruptions.
+        cpu_seconds: processor time, summed over interruptions.
     """
 
     phase: int = 0
@@ -42,7 +62,7 @@ class TrainingState:
     cpu_seconds: float = 0.0
 
     def finish_epoch(self, row: dict) -> bool:
-        """Take in an epoch's row (it holds `val_loss`); return whether it is the best one of the phase so far."""
+        """Add the row of an epoch, which holds `val_loss`; return whether it is the best epoch of the phase so far."""
         self.epoch += 1
         self.history.append(row)
         improved = row["val_loss"] < self.best_loss
@@ -55,16 +75,25 @@ class TrainingState:
         self.phase, self.epoch, self.best_loss, self.best_epoch = self.phase + 1, 0, math.inf, 0
 
     def is_over(self, epochs: float, patience: int | None) -> bool:
-        """Whether the phase has had all its `epochs`, or `patience` of them (if not None) without a lower validation loss."""
+        """Whether the phase has run all `epochs`, or `patience` epochs without a lower validation loss."""
         return self.epoch >= epochs or (patience is not None and self.epoch - self.best_epoch >= patience)
 
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        watch = Stopwatch()
+        try:
+            yield
+        finally:
+            self.add_time(name, watch)
+
     def add_time(self, stage: str, watch: Stopwatch) -> None:
-        """Add what a stopwatch shows to a stage."""
+        """Add the time of a stopwatch to a stage."""
         self.seconds[stage] = self.seconds.get(stage, 0.0) + watch.seconds
         self.cpu_seconds += watch.cpu_seconds
 
     def add(self, other: "TrainingState") -> None:
-        """Add the times of another run, which this one is made of, stage by stage."""
+        """Add the times of another run, of which this one consists, stage by stage."""
         self.seconds |= {stage: self.seconds.get(stage, 0.0) + seconds for stage, seconds in other.seconds.items()}
         self.cpu_seconds += other.cpu_seconds
 
@@ -74,7 +103,7 @@ class Checkpoint:
     """A run's state with its arrays.
 
     Attributes:
-        state: where the run stands.
+        state: the state of the run.
         model: every variable of the full model, the random states of its Dropout layers included.
         optimizer: every variable of the phase's optimizer; empty between phases.
         best: the weights of the trainee at the phase's best epoch; empty between phases.
@@ -94,7 +123,7 @@ class Checkpoint:
         return cls(state, values(model.variables), optimizer_values, list(best), list(average))
 
     def save(self, path: Path) -> None:
-        """Write one file, whole or not at all."""
+        """Write the checkpoint atomically."""
         arrays = {f"{kind}-{index:04d}": array for kind in _KINDS for index, array in enumerate(getattr(self, kind))}
         state = np.frombuffer(json.dumps(dataclasses.asdict(self.state)).encode(), np.uint8)
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
@@ -112,7 +141,7 @@ class Checkpoint:
                 state = TrainingState(**json.loads(stored["state"].tobytes()))
                 names = sorted(stored.files)
                 return cls(state, *([stored[name] for name in names if name.startswith(kind)] for kind in _KINDS))
-        except OSError:  # says nothing about what is in the file
+        except OSError:  # the file itself may be sound
             raise
         except Exception as error:  # on a damaged zip archive NumPy raises nearly anything
             raise CheckpointMismatchError(

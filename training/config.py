@@ -10,8 +10,7 @@ from models.pretrained.sources import KERAS_SUFFIXES, PYTORCH_SUFFIXES
 from models.registry import model_spec
 from runtime.files import atomic_write
 from runtime.validation import require
-from training.data.augment import parse_augment
-from training.data.views import check_views, parse_views
+from training.data.transforms import check_views, parse_augment, parse_views
 from training.precision import computes_bfloat16
 from training.recipes import default_recipe, list_recipes, load_recipe, robust
 from training.recipes.recipe import PhaseConfig
@@ -41,7 +40,7 @@ class TrainingConfig:
         image_size: the side of the model's square input in pixels.
         unfreeze: what phase "finetune" trains: N backbone layers from its end, the name of a layer or block, or "all".
         augment: names of random augmentations, in order.
-        views: names of fixed views of an image, see `training.data.views`; each epoch shows the next one. ("identity",
+        views: names of fixed views of an image, see `training.data.transforms`; each epoch shows the next one. ("identity",
             "flip") is Jordan's alternating flip (2024, arXiv 2404.00498). Any `augment` comes after them.
         seed: of the split, the initial weights, the shuffling and the augmentation.
         limit: the first n training and test images only; None for all.

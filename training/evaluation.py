@@ -1,32 +1,25 @@
 """How good a model is: its probabilities on a split, their metrics by scikit-learn, and their calibration."""
 
-import dataclasses
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 from sklearn import metrics
-from tqdm.auto import tqdm
 
-from models.saved.calibration import Calibration, distances, log_probabilities
+from models.saved.calibration import log_probabilities
+from runtime.progress import ProgressBar
+from training.calibration import calibration, checked_labels, distributions, fit_calibration
 
 if TYPE_CHECKING:
     from training.data.dataset import ImageDataset
     from training.export.saved_model import SavedModel
     from training.freezing.feeds import Split
 
-logger = logging.getLogger(__name__)
-
-CALIBRATION_BINS = 15
-TEMPERATURE_RANGE, EXPONENT_RANGE = (0.05, 20.0), (0.5, 3.0)
-_SIMPLEX = np.log([(1, 1), (2, 1), (1, 1.5)])  # where the search begins: (temperature, exponent)
-
 
 class Predictor(Protocol):
-    """What evaluation needs of a model; a `keras.Model` and an `OnnxModel` both have it."""
+    """A model that can be evaluated: `keras.Model` and `OnnxModel`."""
 
     def predict_on_batch(self, x: np.ndarray) -> Any:
         """Return the probabilities (b, classes) of images (b, S, S, 3), float32 in 0..255."""
@@ -40,16 +33,14 @@ def predict_probabilities(
 
     `images` is (n, H, W, 3) uint8; the pipeline that trains also resizes here, to `image_size`. `progress` shows a bar.
     """
-    from training.data.image_batches import (
-        image_batches,
-    )  # here, because it imports TensorFlow and the metrics need none
+    from training.data.image_batches import image_batches  # imports TensorFlow, which metrics do not need
 
     if len(images) == 0:
         raise ValueError(f"images must hold at least one image. Received: an array of shape {images.shape}")
     labels = np.zeros(len(images), np.int64)
     batches = image_batches(images, labels, classes=1, image_size=image_size, batch_size=batch_size)
     parts = []
-    with tqdm(total=len(images), desc="predict", unit=" images", disable=not progress) as bar:
+    with ProgressBar(total=len(images), desc="Predicting", unit=" images", disable=not progress) as bar:
         for batch, _ in batches:
             parts.append(np.asarray(model.predict_on_batch(np.asarray(batch)), np.float32))  # (b, classes)
             bar.update(len(parts[-1]))
@@ -62,9 +53,9 @@ def predict_views(
     """Return the model's probabilities averaged over views of each image, (n, classes) float32.
 
     It is the geometric mean, which is the softmax of the mean logits. A view that `views` names twice counts twice.
-    Arguments as in `predict_probabilities`; the names are those of `training.data.views`.
+    Arguments as in `predict_probabilities`; the names are those of `training.data.transforms`.
     """
-    from training.data.views import apply_view
+    from training.data.transforms import apply_view
 
     logarithms = sum(
         share * log_probabilities(predict_probabilities(model, apply_view(images, view), image_size, progress=progress))
@@ -83,8 +74,8 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequenc
     Raises:
         ValueError: shapes disagree, a label is out of range, or a row of probabilities is no distribution.
     """
-    probabilities = _distributions(probabilities, len(class_names))
-    labels = _checked_labels(labels, probabilities)
+    probabilities = distributions(probabilities, len(class_names))
+    labels = checked_labels(labels, probabilities)
     classes = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
@@ -109,44 +100,17 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequenc
     }
 
 
-def fit_calibration(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:
-    """Return the calibration that minimises the cross-entropy of validation data; the most probable class stays the same.
-
-    `probabilities` (n, classes), `labels` (n,). The model ends in softmax, so log-probabilities stand for logits, from which
-    they differ by a constant a row.
-    """
-    probabilities = _distributions(probabilities)
-    labels = _checked_labels(labels, probabilities)
-    distance = distances(probabilities)
-    bounds = np.log([TEMPERATURE_RANGE, EXPONENT_RANGE])
-
-    def loss(logarithms: np.ndarray) -> float:
-        temperature, exponent = np.exp(logarithms)
-        return _cross_entropy(-((distance / temperature) ** exponent), labels)
-
-    found = optimize.minimize(
-        loss, np.zeros(2), method="Nelder-Mead", bounds=bounds, options={"initial_simplex": _SIMPLEX}
-    )
-    if (abs(found.x[:, np.newaxis] - bounds) < 1e-3).any():
-        logger.warning(
-            "The calibration ended at the edge, temperatures of %s and exponents of %s: too few or too uniform predictions.",
-            TEMPERATURE_RANGE,
-            EXPONENT_RANGE,
-        )
-    return Calibration(*map(float, np.exp(found.x)))
-
-
 def evaluate_once(
     served: Predictor, split: "Split", image_size: int, views: Sequence[str] = (), progress: bool = False
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Fit the calibration of a trained model on its validation split, then look at the test set, once.
+    """Fit the calibration of a trained model on its validation split, then evaluate it on the test set, once.
 
     Args:
-        served: the model as it will answer.
-        split: the data set and the rows that were held back.
+        served: the model that will be served.
+        split: the data set and its held-out rows.
         image_size: the side of the model's square input in pixels.
-        views: over which a second evaluation averages; none skips it.
-        progress: whether to show bars.
+        views: of test-time augmentation; none skips it.
+        progress: whether to show progress.
 
     Returns:
         `evaluate`'s metrics with `calibration`, `validation_accuracy` and, with `views`, `tta`; and the probabilities
@@ -176,39 +140,6 @@ def evaluate_once(
     return found, {"test": test, "validation": validation}
 
 
-def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """Return the mean distance, 0..1, between confidence and accuracy over `bins` equal intervals of confidence.
-
-    Each interval counts by its share of the images. Guo et al., 2017, equation 5.
-    """
-    probabilities = _distributions(probabilities)
-    labels = _checked_labels(labels, probabilities)
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
-    interval = confidence_intervals(confidence, bins)
-    gaps = np.bincount(interval, weights=confidence - correct, minlength=bins)  # sum over each bin's images
-    return float(np.abs(gaps).sum() / len(labels))
-
-
-def confidence_intervals(confidence: np.ndarray, bins: int = CALIBRATION_BINS) -> np.ndarray:
-    """Return in which of `bins` equal intervals (low, high] each confidence 0..1 lies: numbers from 0, same shape."""
-    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-
-
-def calibration(probabilities: np.ndarray, labels: np.ndarray, fitted: Calibration) -> dict[str, float]:
-    """Return the two numbers of a calibration, and cross-entropy (nats) and expected calibration error before and after it."""
-    probabilities = _distributions(probabilities)
-    calibrated = fitted(probabilities)
-    labels = _checked_labels(labels, probabilities)
-    return {
-        **dataclasses.asdict(fitted),
-        "loss_before": _cross_entropy(log_probabilities(probabilities), labels),
-        "loss_after": _cross_entropy(log_probabilities(calibrated), labels),
-        "ece_before": expected_calibration_error(probabilities, labels),
-        "ece_after": expected_calibration_error(calibrated, labels),
-    }
-
-
 def evaluate_saved(
     saved: "SavedModel",
     dataset: "ImageDataset",
@@ -222,7 +153,7 @@ def evaluate_saved(
     The validation split depends on the seed of the run that trained the model: `seed`, else the card's.
 
     Raises:
-        ValueError: the model answers other classes than the data set has, or the seed is needed and not known.
+        ValueError: the model has other classes than the data set, or the seed is needed and not known.
     """
     order = class_order(saved, dataset)
     images, labels = _split(saved, dataset, split, seed)
@@ -234,7 +165,7 @@ def evaluate_saved(
 
 
 def format_metrics(report: Mapping[str, Any]) -> str:
-    """Return the table of `evaluate`'s metrics as text: one line a class, then the means, accuracy and loss."""
+    """Return the metrics of `evaluate` as text: one line per class, then the means, accuracy and loss."""
     width = max(map(len, [*report["per_class"], "macro average"]))
     lines = [f"{'':{width}}  precision  recall      f1  support"]
     for name, row in [*report["per_class"].items(), ("macro average", report["macro"] | {"support": report["images"]})]:
@@ -251,11 +182,11 @@ def format_metrics(report: Mapping[str, Any]) -> str:
 
 
 def class_order(saved: "SavedModel", dataset: "ImageDataset") -> list[int]:
-    """Return, for each class of the data set, the column of the model's output that answers for it."""
+    """Return, for each class of the data set, the column of the model's output."""
     outputs = saved.model.output_shape[-1]
     if outputs != dataset.classes:
         raise ValueError(
-            f"{saved.file} answers {outputs} classes, and {dataset.name} has {dataset.classes}. "
+            f"{saved.file} has {outputs} classes, and {dataset.name} has {dataset.classes}. "
             "Evaluate a model that was trained on this data set."
         )
     if saved.card is None:
@@ -281,33 +212,3 @@ def _split(saved: "SavedModel", dataset: "ImageDataset", split: str, seed: int |
         )
     dataset, _, validation = saved.split(dataset, seed)
     return dataset.x_train[validation], dataset.y_train[validation]
-
-
-def _distributions(probabilities: np.ndarray, classes: int | None = None) -> np.ndarray:
-    """Return `probabilities` as float64 whose rows sum to 1 exactly, which float32 softmax misses by rounding."""
-    probabilities = np.asarray(probabilities, np.float64)
-    if probabilities.ndim != 2 or len(probabilities) == 0 or classes not in (None, probabilities.shape[1]):
-        wanted = "classes" if classes is None else classes
-        raise ValueError(f"probabilities must have the shape (n, {wanted}), n > 0. Received: {probabilities.shape}")
-    sums = probabilities.sum(axis=1, keepdims=True)
-    if not (np.isfinite(sums).all() and (probabilities >= 0).all() and (abs(sums - 1) < 1e-2).all()):
-        raise ValueError(
-            "Each row of probabilities must be finite, not negative, and sum to 1. Received: sums from "
-            f"{sums.min():.4g} to {sums.max():.4g}, least value {probabilities.min():.4g}"
-        )
-    return probabilities / sums
-
-
-def _checked_labels(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.shape != probabilities.shape[:1]:
-        raise ValueError(f"labels must have the shape {probabilities.shape[:1]}. Received: {labels.shape}")
-    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        raise ValueError(
-            f"labels must lie in 0..{probabilities.shape[1] - 1}. Received: {labels.min()}..{labels.max()}"
-        )
-    return labels
-
-
-def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    return float(-special.log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())

@@ -8,17 +8,15 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training.checkpoint import Checkpoint, TrainingState, assign, values
+from training.checkpoint import Checkpoint, Stopwatch, TrainingState, assign, values
 from training.freezing.activation_cache import Activations
 from training.freezing.boundary import Cut
 from training.freezing.feeds import Feed, Split
 from training.freezing.frozen_forward import CHUNK, FrozenForward
 from training.freezing.linear_probe import solve_head
-from training.optimizers import carry_over, make_optimizer
+from training.optimizers import WeightAverage, carry_over, make_optimizer
 from training.progress import EpochBar, progress_line
 from training.recipes.recipe import PhaseConfig
-from training.stopwatch import Stopwatch
-from training.weight_averaging import WeightAverage
 
 log = logging.getLogger(__name__)
 

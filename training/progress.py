@@ -1,16 +1,14 @@
-"""What a person sees while a network learns, and the same numbers as CSV and TensorBoard logs."""
+"""Progress of training, and its history as CSV and TensorBoard logs."""
 
 import csv
-import logging
+import time
 from pathlib import Path
 
 import keras
-from tqdm import tqdm
 
 from runtime.files import atomic_write
+from runtime.progress import ProgressBar
 from training.checkpoint import TrainingState
-
-log = logging.getLogger(__name__)
 
 
 def progress_line(logs: dict) -> str:
@@ -22,7 +20,10 @@ def progress_line(logs: dict) -> str:
 
 
 class EpochBar(keras.callbacks.Callback):
-    """One line an epoch: phase, epoch, images a second, time left, losses and accuracies."""
+    """Progress of one epoch: images/s and time left while it runs; at its end losses, accuracies, seconds and images/s.
+
+    Off a terminal, a running epoch logs a line at least every minute, and its end one line.
+    """
 
     def __init__(self, phase: str, epoch: int, epochs: int, images: int, batch_size: int):
         super().__init__()
@@ -32,18 +33,17 @@ class EpochBar(keras.callbacks.Callback):
         self.bar = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.bar = tqdm(total=self.images, desc=self.title, unit=" images", dynamic_ncols=True, disable=None)
+        self.started = time.perf_counter()
+        self.bar = ProgressBar(total=self.images, desc=self.title, unit=" images")
 
     def on_train_batch_end(self, batch, logs=None):
-        self.bar.update(min((batch + 1) * self.batch_size, self.images) - self.bar.n)
         self.bar.set_postfix_str(f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}", refresh=False)
+        self.bar.update(min((batch + 1) * self.batch_size, self.images) - self.bar.n)
 
     def on_epoch_end(self, epoch, logs=None):
-        result = progress_line(logs)
-        self.bar.set_postfix_str(result)
-        self.bar.close()
-        if self.bar.disable:  # no terminal: a log file gets one line an epoch
-            log.info("%s: %s", self.title, result)
+        seconds = time.perf_counter() - self.started  # with validation
+        result = f"{progress_line(logs)}, {seconds:.1f} s, {self.images / seconds:.0f} images/s"
+        self.bar.finish(result)
 
 
 def write_history(path: Path, history: list[dict]) -> None:

@@ -1,11 +1,9 @@
-"""One training run from data to a saved, measured model; every stage timed, every file written whole."""
+"""One training run: data, model, phases, and at the end evaluation and export. It can be interrupted and resumed."""
 
 import contextlib
 import dataclasses
 import json
 import logging
-import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,36 +13,21 @@ import numpy as np
 
 from models.layers import adapt, adaptable
 from models.registry import create_model
-from models.saved.calibration import Calibration
-from models.saved.onnx_model import OnnxModel
-from training import plots
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.config import TrainingConfig, with_precision
 from training.data.cifar10 import load_cifar10
-from training.data.image_batches import image_batches, resize
-from training.evaluation import evaluate_once
-from training.export.onnx_export import OnnxExportError, export_served
-from training.export.ood import last_layer, write_ood_detector
-from training.export.saved_model import (
-    PREDICTIONS_FILE,
-    RESIZE_MODE,
-    save_keras,
-    save_predictions,
-    write_card,
-    write_json,
-)
+from training.data.image_batches import resize
+from training.export.finalize import finalize
 from training.freezing.boundary import backbone_layers, resolve_unfreeze
-from training.freezing.feeds import Split, make_feed, prepare_caches, thaw
+from training.freezing.feeds import Split, make_feed, prepare_caches
+from training.optimizers import averaged
 from training.phases import run_phase, solve_phase
 from training.precision import in_precision
 from training.progress import TensorBoardLog, write_history
-from training.provenance import arrays_sha256, git_commit, hardware, peak_memory_mb, versions
-from training.stopwatch import Stopwatch
-from training.weight_averaging import blended
+from training.provenance import arrays_sha256, git_commit, hardware, versions
 
 log = logging.getLogger(__name__)
 
-PARITY_IMAGES = 64
 ADAPT_IMAGES = 5000
 
 
@@ -53,13 +36,13 @@ class RunConflictError(RuntimeError):
 
 
 class Run:
-    """A run in its folder. `Run(config, folder).complete()` starts it, or goes on with it where it was interrupted.
+    """A run in its folder. `Run(config, folder).complete()` starts it, or resumes it where it was interrupted.
 
     Args:
         config: what to train.
-        folder: where everything goes; made if missing.
+        folder: of the run; created if missing.
         data_dir: a file or folder with the data set, or None to fetch it.
-        command: the command that repeats the run, for the card.
+        command: the command line that repeats the run, for the card.
         head_run: a finished run of phase "head" to start from, see `finished_head`.
     """
 
@@ -81,34 +64,37 @@ class Run:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where the run stands; removed when it is finished."""
+        """The checkpoint; removed when the run is finished."""
         return self.folder / "checkpoint.npz"
 
     def complete(self) -> dict:
-        """Run every stage that is left and return the metrics, as they stand in `metrics.json`.
+        """Run every stage that is left and return the metrics, which `metrics.json` holds too.
 
         Raises:
-            RunConflictError: if the folder holds a run of other settings, or another process is training in it.
+            RunConflictError: if the folder holds a run with another config, or another process trains in it.
             CheckpointMismatchError: if the folder's checkpoint belongs to another network or other data.
-            DataUnavailableError, WeightsUnavailableError, WeightsMismatchError: if an ingredient is missing or wrong.
+            DataUnavailableError, WeightsUnavailableError, WeightsMismatchError: if data or weights are missing or wrong.
             NonFiniteLossError: if training diverged.
         """
         with self._locked():
             if (self.folder / "metrics.json").exists():
                 log.info("%s is finished already.", self.folder)
                 return json.loads((self.folder / "metrics.json").read_text())
-            return self._finalize(*self._train())
+            model, split = self._train()
+            metrics = finalize(self.folder, self.config, self.state, self.command, model, split)
+            self.checkpoint_path.unlink(missing_ok=True)
+            return metrics
 
     def train(self) -> tuple[keras.Model, Split]:
-        """Run every phase that is left and stop there: nothing looks at the test set, and no model is saved.
+        """Run every phase that is left, without evaluation on the test set and without a saved model.
 
-        `state` then says how the run went. Call it again, or `complete`, to go on from the checkpoint. Raises as `complete`.
+        `complete` resumes from there. Raises as `complete`.
         """
         with self._locked():
             return self._train()
 
     def members(self) -> list["Run"]:
-        """Return the runs that a run with a `blend` trains: by the other recipe, and by its own."""
+        """Return the two runs whose weights `average_with` averages: by the other recipe, and by its own."""
         configs = [config for config, _ in self.config.members()]
         return [
             Run(config, self.folder / config.recipe, data_dir=self.data_dir, command=self.command) for config in configs
@@ -116,25 +102,23 @@ class Run:
 
     @property
     def is_trained(self) -> bool:
-        """Whether every phase is done, by the checkpoint; a finished run has none any more."""
+        """Whether all phases are done and evaluation is left."""
         path = self.checkpoint_path
         return path.exists() and Checkpoint.load(path).state.phase == len(self.config.phases)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the folder's lock, and see that a run that is there is this one."""
+        """Lock the folder, and check that it holds no other run."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.folder.with_name(f".{self.folder.name}.lock"), blocking=False)
         try:
             lock.acquire()
         except filelock.Timeout:
-            raise RunConflictError(f"Another process is training in {self.folder}. Name another --output.") from None
+            raise RunConflictError(f"Another process trains in {self.folder}. Choose another --output.") from None
         try:
             stored = self.folder / "config.json"
             if stored.exists() and TrainingConfig.load(stored) != self.config:
-                raise RunConflictError(
-                    f"{self.folder} holds a run of other settings: move it away, or name another --output."
-                )
+                raise RunConflictError(f"{self.folder} holds a run with other settings. Choose another --output.")
             yield
         finally:
             lock.release()
@@ -144,45 +128,34 @@ class Run:
         resumed = Checkpoint.load(self.checkpoint_path) if self.checkpoint_path.exists() else None
         if resumed is not None:
             self.state = resumed.state
-        with self._stage("data"):
+        with self.state.stage("data"):
             split = self._split()
-        with self._stage("weights"):
+        with self.state.stage("weights"):
             model = self._model(split, resumed)
         self._record_provenance(model, split)
         if resumed is None:
             Checkpoint.capture(self.state, model).save(self.checkpoint_path)
         if self.config.average_with:
-            self._blend(model)
+            self._train_members(model)
         else:
             self._learn(model, split, resumed)
         return model, split
 
-    def _blend(self, model: keras.Model) -> None:
-        """Train by both recipes, each in a folder inside this one, and give the model their weights' average.
-
-        Of the two alone nothing is measured: the test set is looked at once, for the average.
-        """
-        networks, parts = [], self.members()
-        for part in parts:
-            network, _ = part.train()
+    def _train_members(self, model: keras.Model) -> None:
+        """Train by both recipes, each in a subfolder, and assign the average of their weights. Only it is evaluated."""
+        networks, members = [], self.members()
+        for member in members:
+            network, _ = member.train()
             networks.append(values(network.weights))
-            self.state.add(part.state)
-        self.state.history = parts[-1].state.history  # its own recipe's
-        assign(model.weights, blended(networks, [share for _, share in self.config.members()]))
-
-    @contextlib.contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        watch = Stopwatch()
-        try:
-            yield
-        finally:
-            self.state.add_time(name, watch)
+            self.state.add(member.state)
+        self.state.history = members[-1].state.history  # of its own recipe
+        assign(model.weights, averaged(networks, [share for _, share in self.config.members()]))
 
     @contextlib.contextmanager
     def _kept_stage(self, name: str) -> Iterator[None]:
-        """A stage whose work stays on disk and is not done again: its time is kept too, even where it is interrupted."""
+        """Time a stage whose result stays on disk, and save the time even if the stage is interrupted."""
         try:
-            with self._stage(name):
+            with self.state.stage(name):
                 yield
         finally:
             stored = Checkpoint.load(self.checkpoint_path)
@@ -211,7 +184,7 @@ class Run:
                 head=config.head,
                 image_size=config.image_size,
             )
-        resolve_unfreeze(model, config.unfreeze)  # a wrong N is told now, not after phase "head"
+        resolve_unfreeze(model, config.unfreeze)  # raises before phase "head" if N is wrong
         for phase in config.phases:
             for name, _ in phase.freeze_at:
                 if name not in (layer.name for layer in model.layers):
@@ -227,14 +200,14 @@ class Run:
         return model
 
     def _record_provenance(self, model: keras.Model, split: Split) -> None:
-        """Write config.json on the first sitting; on a later one check that the data is still the same."""
+        """Write config.json when the run starts; when it is resumed, check that the data is the same."""
         path = self.folder / "config.json"
         data = {"name": split.dataset.name, "source": split.dataset.source, "sha256": split.dataset.sha256}
         if path.exists():
             recorded = json.loads(path.read_text())["provenance"]
             if recorded["data"]["sha256"] != data["sha256"]:
-                raise CheckpointMismatchError(f"The run in {self.folder} was started on other data. Start a new run.")
-            self.command = recorded["command"]  # the one that repeats the run, not the one that resumed it
+                raise CheckpointMismatchError(f"The run in {self.folder} was started with other data. Start a new run.")
+            self.command = recorded["command"]  # of the start, not of the resume
             return
         backbone = [weight for layer in backbone_layers(model) for weight in layer.weights]
         provenance = {
@@ -270,7 +243,7 @@ class Run:
                 if feed.cut
                 else "the whole network in every step",
             )
-            if phase.optimizer == "logistic":
+            if phase.is_solved:
                 solve_phase(
                     model,
                     phase,
@@ -293,87 +266,3 @@ class Run:
                     on_epoch=on_epoch,
                 )
             resumed = None
-
-    def _finalize(self, model: keras.Model, split: Split) -> dict:
-        """Save the model, measure it, and write everything that a finished run holds."""
-        config, dataset, folder = self.config, split.dataset, self.folder
-        write_history(folder / "history.csv", self.state.history)
-        if config.precision != "float32":
-            model = in_precision(model, "float32")
-        thaw(model, config, config.phases[-1])  # a run that is resumed only here has trained nothing that set it
-        with self._stage("save"):
-            save_keras(model, folder / "model.keras")
-            onnx_difference = self._export(model, dataset.x_train[split.validation[:PARITY_IMAGES]])
-        with self._stage("evaluate"):
-            served = OnnxModel(folder / "model.onnx") if onnx_difference is not None else model
-            metrics, probabilities = evaluate_once(
-                served, split, config.image_size, config.tta_views, progress=sys.stderr.isatty()
-            )
-            save_predictions(folder / PREDICTIONS_FILE, **probabilities)
-        if onnx_difference is not None:
-            with self._stage("ood_detector"):
-                write_ood_detector(folder, served, last_layer(model), dataset, split.training, split.validation)
-        with self._stage("plots"):
-            self._plot(metrics, split)
-        seconds = {**self.state.seconds, "total": sum(self.state.seconds.values())}
-        epochs = Counter(row["phase"] for row in self.state.history)
-        metrics |= {
-            "evaluated": "model.onnx" if onnx_difference is not None else "model.keras",
-            "onnx_max_abs_difference": onnx_difference,
-            "epochs": {phase.name: epochs[phase.name] for phase in config.phases},
-            "seconds": {name: round(value, 1) for name, value in seconds.items()},
-            "cpu_seconds": round(self.state.cpu_seconds, 1),
-            "peak_memory_mb": peak_memory_mb(),
-        }
-        write_card(
-            folder,
-            model,
-            name=config.model,
-            version="1",
-            labels=dataset.class_names,
-            resize_mode=RESIZE_MODE,
-            calibration=Calibration(**{name: metrics["calibration"][name] for name in ("temperature", "exponent")}),
-            test_accuracy=metrics["accuracy"],
-            val_accuracy=metrics["validation_accuracy"],
-            command=self.command,
-            recipe=config.recipe,
-            seed=config.seed,
-            weights=Path(str(config.weights or "none")).name,
-            data=f"{dataset.name}, {len(split.training)} training images, {len(split.validation)} held back",
-            seconds=round(seconds["total"], 1),
-            test_accuracy_tta=metrics.get("tta", {}).get("accuracy"),
-            validation_images=len(split.validation),
-            resolution=dataset.x_train.shape[1],
-        )
-        write_json(folder / "metrics.json", metrics)
-        self.checkpoint_path.unlink(missing_ok=True)
-        return metrics
-
-    def _export(self, model: keras.Model, images: np.ndarray) -> float | None:
-        try:
-            return export_served(model, self.folder / "model.onnx", images)
-        except (ImportError, OnnxExportError) as error:
-            log.warning("No model.onnx: %s", error)
-            return None
-
-    def _plot(self, metrics: dict, split: Split) -> None:
-        dataset, config = split.dataset, self.config
-        plots.plot_confusion_matrix(
-            metrics["confusion_matrix"], dataset.class_names, self.folder / "confusion_matrix.png"
-        )
-        plots.plot_curves(self.state.history, self.folder / "curves.png")
-        rows = split.training[:25]
-        images, labels = next(
-            iter(
-                image_batches(
-                    dataset.x_train[rows],
-                    dataset.y_train[rows],
-                    classes=dataset.classes,
-                    image_size=config.image_size,
-                    batch_size=len(rows),
-                    augment=config.augment,
-                    seed=config.seed,
-                )
-            )
-        )
-        plots.plot_samples(np.asarray(images), np.asarray(labels), dataset.class_names, self.folder / "samples.png")

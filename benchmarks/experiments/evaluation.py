@@ -18,10 +18,11 @@ from inference.model_store import SAVED_MODELS
 from models.saved.card import ONNX_FILE
 from runtime.progress import ProgressBar
 from runtime.validation import require
+from training.calibration import calibration
 from training.data.cifar10 import load_cifar10
 from training.data.dataset import ImageDataset
 from training.data.image_batches import resize
-from training.evaluation import calibration, class_order, evaluate, predict_probabilities
+from training.evaluation import class_order, evaluate, predict_probabilities
 from training.export.saved_model import SavedModel, load_saved
 
 FROM, TO = "custom_cnn", "mobilenet_v2"  # whose confusions are compared

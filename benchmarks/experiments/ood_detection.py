@@ -25,7 +25,7 @@ from models.saved.ood import OOD_THRESHOLD
 from runtime.progress import ProgressBar
 from runtime.validation import require
 from training.data.cifar10 import load_cifar10
-from training.data.views import find_corruption
+from training.data.transforms import find_corruption
 
 TEST_IMAGES = 2000  # the first ones of the test set
 UPLOADS = 500  # of these, under each condition

@@ -22,9 +22,9 @@ from inference.model_store import SAVED_MODELS
 from models.saved.card import CARD_FILE, Card, default_model, read_card
 from runtime.progress import ProgressBar
 from runtime.validation import require
+from training.calibration import expected_calibration_error
 from training.data.cifar10 import load_cifar10
-from training.data.views import find_corruption
-from training.evaluation import expected_calibration_error
+from training.data.transforms import find_corruption
 
 MODELS = ("custom_cnn", "speedrun_cnn", "mobilenet_v2", "efficientnet_lite0")
 BATCH = 64

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluation import CALIBRATION_BINS, confidence_intervals
+from training.calibration import CALIBRATION_BINS, confidence_intervals
 
 COVERAGES = 20
 

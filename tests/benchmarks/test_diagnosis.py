@@ -10,7 +10,7 @@ from benchmarks.measures.diagnosis import (
     coverage_curve,
     reliability,
 )
-from training.evaluation import expected_calibration_error
+from training.calibration import expected_calibration_error
 
 
 @pytest.fixture

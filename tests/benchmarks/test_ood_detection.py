@@ -10,7 +10,7 @@ from benchmarks.experiments import ood_detection
 from inference.classifier import load_classifier
 from models.saved.card import read_card
 from training.data.cifar10 import CLASS_NAMES
-from training.data.views import find_corruption
+from training.data.transforms import find_corruption
 
 pytestmark = pytest.mark.usefixtures("own_photographs")
 

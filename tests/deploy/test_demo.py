@@ -305,7 +305,7 @@ def test_models_that_differ_from_the_majority_are_marked(store):
 )
 def test_the_majority_counts_votes(results, majority):
     assert demo_predictions.majority(results) == majority
-    assert majority[0] in demo_predictions.agreement(results)
+    assert majority[1] < 2 or majority[0] in demo_predictions.agreement(results)
 
 
 @pytest.mark.parametrize("content", ["no JSON", '[{"title": "A table without columns"}]', None])

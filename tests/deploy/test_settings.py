@@ -1,4 +1,4 @@
-"""The operator's variables: read, typed and checked."""
+"""Settings from environment variables, and the concurrency limiter."""
 
 import threading
 from pathlib import Path
@@ -9,7 +9,7 @@ from deploy.concurrency import ConcurrencyLimiter
 from deploy.settings import Settings
 
 
-def test_what_is_unset_or_empty_leaves_the_default():
+def test_an_empty_variable_leaves_the_default():
     assert Settings.from_environment({"THAW_MAX_BATCH": ""}) == Settings()
 
 
@@ -28,26 +28,26 @@ def test_each_field_has_its_variable():
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("THAW_MAX_BATCH", "many", "THAW_MAX_BATCH must be of type int. Received: 'many'"),
-        ("THAW_MAX_BATCH", "0", "max_batch must be at least 1. Received: max_batch=0"),
-        ("THAW_QUEUE_SECONDS", "nan", "queue_seconds must be at least 0"),
-        ("THAW_ENGINE", "steam", "engine must be one of auto, onnxruntime, keras. Received: engine='steam'"),
+        ("THAW_MAX_BATCH", "many", "THAW_MAX_BATCH.*int.*many"),
+        ("THAW_MAX_BATCH", "0", "max_batch=0"),
+        ("THAW_QUEUE_SECONDS", "nan", "queue_seconds=nan"),
+        ("THAW_ENGINE", "steam", "onnxruntime.*engine='steam'"),
     ],
 )
-def test_a_wrong_value_is_told(variable, value, message):
+def test_a_wrong_value_is_refused(variable, value, message):
     with pytest.raises(ValueError, match=message):
         Settings.from_environment({variable: value})
 
 
-def test_a_wait_may_be_without_end():
+def test_the_queue_may_wait_for_ever():
     limiter = ConcurrencyLimiter(concurrency=1, queue=1, seconds=float("inf"))
     entered = threading.Event()
 
     def second():
-        with limiter.enter():
+        with limiter.slot():
             entered.set()
 
-    with limiter.enter():
+    with limiter.slot():
         waiting = threading.Thread(target=second)
         waiting.start()
         assert not entered.wait(0.1)

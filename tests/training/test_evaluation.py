@@ -9,18 +9,10 @@ import numpy as np
 import pytest
 
 from models.saved.calibration import Calibration
+from training.calibration import calibration, expected_calibration_error, fit_calibration
 from training.data.image_batches import resize
-from training.data.views import apply_view
-from training.evaluation import (
-    calibration,
-    evaluate,
-    evaluate_saved,
-    expected_calibration_error,
-    fit_calibration,
-    format_metrics,
-    predict_probabilities,
-    predict_views,
-)
+from training.data.transforms import apply_view
+from training.evaluation import evaluate, evaluate_saved, format_metrics, predict_probabilities, predict_views
 from training.export.saved_model import SavedModel
 
 NAMES = ("cat", "dog", "frog")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from training.checkpoint import assign, values
-from training.weight_averaging import WeightAverage, blended
+from training.optimizers import WeightAverage, averaged
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def test_an_average_goes_on_where_it_stopped(model):
     np.testing.assert_array_equal(second.average[0], whole.average[0])
 
 
-def test_networks_are_blended_array_by_array():
+def test_networks_are_averaged_array_by_array():
     first, second = ([np.full((2, 3), 1.0), np.array([4.0])], [np.full((2, 3), 5.0), np.array([0.0])])
-    matrix, vector = blended([first, second], (0.25, 0.75))
+    matrix, vector = averaged([first, second], (0.25, 0.75))
     np.testing.assert_allclose(matrix, np.full((2, 3), 4.0))
     np.testing.assert_allclose(vector, [1.0])

@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from runtime.validation import require
-from training.data.augment import augment_batch, check_augment
-from training.data.views import apply_view
+from training.data.transforms import apply_view, augment_batch, check_augment
 
 # Streams of random numbers. Not 0: NumPy takes [seed, epoch, 0] for [seed, epoch], which is the stream of the order.
 _VIEWS, _AUGMENTATION, _TURNS, MIXUP_STREAM = 1, 2, 3, 4
@@ -85,8 +84,8 @@ def image_batches(
         classes: the number of classes.
         image_size: S, the side of the images that come out, in pixels.
         batch_size: images per batch.
-        views: names of views, see `training.data.views`. Each image shows one per epoch, in turn; without `shuffle` the first.
-        augment: names of augmentations, see `training.data.augment`, applied in this order.
+        views: names of views. Each image shows one per epoch, in turn; without `shuffle` the first.
+        augment: names of augmentations, in order; see `training.data.transforms`.
         seed: with `epoch` it fixes the order and the augmentation; None draws a new one.
         epoch: counted from 0.
         shuffle: show the images in the order of `epoch_order(n, seed, epoch)` instead of their own.

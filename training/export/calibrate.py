@@ -3,15 +3,18 @@
 python -m training.export.calibrate saved_models/*
 """
 
+import argparse
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from models.saved.calibration import Calibration
 from models.saved.card import CARD_FILE, ModelFileError
+from training.calibration import fit_calibration
+from training.data.cifar10 import load_cifar10
 from training.data.dataset import ImageDataset
-from training.evaluation import class_order, fit_calibration, predict_probabilities
-from training.export.folder_command import for_each_folder
+from training.evaluation import class_order, predict_probabilities
 from training.export.saved_model import load_saved, write_json
 
 
@@ -33,6 +36,30 @@ def calibrate(folder: Path, dataset: ImageDataset) -> Calibration:
     card = dataclasses.replace(saved.card, **dataclasses.asdict(calibration))
     write_json(folder / CARD_FILE, card.as_dict())
     return calibration
+
+
+def for_each_folder(
+    program: str, description: str, work: Callable[[Path, ImageDataset], str], arguments: list[str] | None = None
+) -> int:
+    """Call `work` for each folder on the command line, print what it returns, and return the exit status.
+
+    Args:
+        program: name that precedes an error.
+        description: for `--help`.
+        work: takes the folder of a saved model and CIFAR-10; returns a line of text.
+        arguments: the command line; None for the process's own.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folder of a saved model")
+    options = parser.parse_args(arguments)
+    try:
+        dataset = load_cifar10()
+        for folder in options.folders:
+            print(f"{folder}: {work(folder, dataset)}")
+    except (OSError, ValueError, RuntimeError) as error:  # ModelFileError and DataUnavailableError among them
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:

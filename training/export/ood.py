@@ -20,7 +20,7 @@ from runtime.files import atomic_write, sha256_of
 from runtime.progress import ProgressBar
 from training.data.dataset import ImageDataset, spread
 from training.data.image_batches import resize
-from training.export.folder_command import for_each_folder
+from training.export.calibrate import for_each_folder
 from training.export.saved_model import RESIZE_MODE, load_saved, write_json
 
 BANK, DIMENSIONS, NEIGHBOURS = 2000, 64, 10  # compared by benchmarks/experiments/ood_detection.py

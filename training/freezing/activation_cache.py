@@ -20,11 +20,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from runtime.files import cache_folder, free_bytes, locked, sha256_of
+from runtime.progress import ProgressBar
 from training.data.image_batches import resize
-from training.data.views import apply_view
+from training.data.transforms import apply_view
 from training.freezing.boundary import Cut, prefix_model
 from training.freezing.frozen_forward import CHUNK, FrozenForward
 
@@ -66,7 +66,7 @@ def boundary_activations(
         model: the flat model, with the layers before every cut frozen.
         chosen: cuts of `model`.
         images: uint8 (n, H, W, 3); resized to the model's input.
-        views: names of deterministic views of an image, see `training.data.views`.
+        views: names of deterministic views of an image, see `training.data.transforms`.
         dtype: "float16" (loss within 1e-4 of the uncached one) or "float32" (the same to rounding), for twice the disk.
 
     Raises:
@@ -228,7 +228,7 @@ def _build(model: keras.Model, caches: list[_Cache], images: np.ndarray, views: 
         for cache in caches:
             cache.partial.mkdir(exist_ok=True)
         total = len(images) * len(views)
-        with tqdm(total=total, desc="Frozen layers, once", unit=" images", dynamic_ncols=True, disable=None) as bar:
+        with ProgressBar(total=total, desc="Frozen layers, once", unit=" images") as bar:
             for v, view in enumerate(views):
                 _append_view(forward, caches, v, view, images, model.input_shape[1], bar)
         for cache in caches:
@@ -244,7 +244,7 @@ def _build(model: keras.Model, caches: list[_Cache], images: np.ndarray, views: 
 
 
 def _append_view(
-    forward: FrozenForward, caches: list[_Cache], v: int, view: str, images: np.ndarray, side: int, bar: tqdm
+    forward: FrozenForward, caches: list[_Cache], v: int, view: str, images: np.ndarray, side: int, bar: ProgressBar
 ) -> None:
     with contextlib.ExitStack() as stack:
         files = [

@@ -10,7 +10,7 @@ import numpy as np
 from training.config import TrainingConfig
 from training.data.dataset import ImageDataset
 from training.data.image_batches import image_batches
-from training.data.views import views_of
+from training.data.transforms import views_of
 from training.freezing.activation_cache import Activations, CacheSpaceError, boundary_activations
 from training.freezing.boundary import Cut, choose_cut, freeze, resolve_unfreeze, suffix_model
 from training.freezing.feature_batches import FeatureBatches, for_fit

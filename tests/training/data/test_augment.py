@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.data.augment import augment_batch
+from training.data.transforms import augment_batch
 
 
 def augment(name, images, labels=None, seed=(3, 4)):

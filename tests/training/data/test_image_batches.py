@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from training.data.image_batches import epoch_order, epoch_turns, epoch_views, image_batches, resize
-from training.data.views import apply_view
+from training.data.transforms import apply_view
 
 CLASSES = 10
 AUGMENT = ("flip", "crop", "cutmix")

@@ -7,10 +7,18 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from training.data.augment import augment_batch, check_augment, parse_augment
 from training.data.image_batches import image_batches
 from training.data.operations import ALIASES, OPERATIONS, USES, known_names
-from training.data.views import apply_view, check_views, find_corruption, parse_views, views_of
+from training.data.transforms import (
+    apply_view,
+    augment_batch,
+    check_augment,
+    check_views,
+    find_corruption,
+    parse_augment,
+    parse_views,
+    views_of,
+)
 
 FIXED = {
     "identity": "identity",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data.views import apply_view, find_corruption
+from training.data.transforms import apply_view, find_corruption
 
 
 def images_of(size):

@@ -6,14 +6,15 @@ import shutil
 from tiny import tiny_dataset
 
 from models.saved.card import read_card
-from training.evaluation import fit_calibration, predict_probabilities
-from training.export import calibrate, folder_command
+from training.calibration import fit_calibration
+from training.evaluation import predict_probabilities
+from training.export import calibrate
 from training.export.saved_model import load_saved
 
 
 def test_only_the_cards_calibration_changes(saved_models, tmp_path, monkeypatch, capsys):
     dataset = tiny_dataset(classes=10)
-    monkeypatch.setattr(folder_command, "load_cifar10", lambda: dataset)
+    monkeypatch.setattr(calibrate, "load_cifar10", lambda: dataset)
     folder = shutil.copytree(saved_models / "tiny_b", tmp_path / "model")
     labels = [*dataset.class_names[1:], dataset.class_names[0]]  # in another order than the data set's
     before = json.loads((folder / "card.json").read_text()) | {"validation_images": 60, "labels": labels}
@@ -31,6 +32,6 @@ def test_only_the_cards_calibration_changes(saved_models, tmp_path, monkeypatch,
 
 
 def test_a_folder_without_a_model_is_an_error(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(folder_command, "load_cifar10", lambda: None)
+    monkeypatch.setattr(calibrate, "load_cifar10", lambda: None)
     assert calibrate.main([str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("calibrate: ")

@@ -12,7 +12,7 @@ from models.saved.card import read_card
 from models.saved.onnx_model import OnnxModel
 from models.saved.ood import read_ood_detector
 from training.data.image_batches import resize
-from training.export import folder_command, ood
+from training.export import calibrate, ood
 from training.export.ood import fit_ood_detector, last_layer, pooled_features, refit_ood_detector
 from training.export.saved_model import load_saved
 
@@ -82,7 +82,7 @@ def folder(saved_models, tmp_path):
 def test_the_command_adds_a_detector_and_updates_the_card(folder, monkeypatch):
     dataset = tiny_dataset(classes=10)
     assert read_ood_detector(folder, read_card(folder / "card.json")) is None
-    monkeypatch.setattr(folder_command, "load_cifar10", lambda: dataset)
+    monkeypatch.setattr(calibrate, "load_cifar10", lambda: dataset)
     assert ood.main([str(folder)]) == 0
     card = read_card(folder / "card.json")
     added = read_ood_detector(folder, card)

@@ -10,8 +10,8 @@ import pytest
 from inference.classifier import load_classifier
 from models.saved.card import ModelFileError
 from training import ship as command
-from training.export import ship as shipping
-from training.export.ship import ship
+from training import ship as shipping
+from training.ship import ship
 
 
 @pytest.fixture

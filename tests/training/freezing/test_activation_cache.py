@@ -12,7 +12,7 @@ import pytest
 
 from models.registry import create_model
 from training.data.image_batches import resize
-from training.data.views import apply_view
+from training.data.transforms import apply_view
 from training.freezing import activation_cache as boundary_cache
 from training.freezing.activation_cache import CacheSpaceError, boundary_activations
 from training.freezing.boundary import choose_cut, freeze, prefix_model
