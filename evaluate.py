@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         saved = load_saved(options.path)
         dataset = cifar10.load_cifar10(options.data_dir)
         report = evaluation.evaluate_saved(
-            saved, dataset, options.split, options.seed, options.batch_size, progress=sys.stderr.isatty()
+            saved, dataset, options.split, options.seed, options.batch_size, progress=True
         )
         headline = f"{saved.file} on the {options.split} split of {dataset.name}"
         print(f"{headline}\n\n{evaluation.format_metrics(report)}")

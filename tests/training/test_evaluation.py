@@ -130,11 +130,11 @@ class TestCalibration:
         assert found["loss_after"] < found["loss_before"]
         assert (fitted(probabilities).argmax(1) == probabilities.argmax(1)).all()
 
-    def test_tells_when_no_numbers_in_reach_are_best(self, overconfident, caplog):
+    def test_warns_at_the_limit_of_the_range(self, overconfident, caplog):
         probabilities, labels = overconfident
         found = fit_calibration(probabilities, np.roll(labels, 1))  # the labels say nothing of the images
         assert found.temperature == pytest.approx(20)
-        assert "ended at the edge" in caplog.text
+        assert "limit of its range" in caplog.text
 
     def test_survives_a_softmax_that_underflowed(self):
         certain = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
@@ -160,13 +160,6 @@ class TestPredict:
         assert found.shape == (7, 3)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, ColourModel().predict_on_batch(resize(images, 16).numpy()))
-
-    def test_shows_progress_only_when_asked(self, capsys):
-        images = np.zeros((4, 8, 8, 3), np.uint8)
-        predict_probabilities(ColourModel(), images, 8)
-        assert capsys.readouterr().err == ""
-        predict_probabilities(ColourModel(), images, 8, progress=True)
-        assert "4/4" in capsys.readouterr().err
 
     def test_views_are_averaged_as_logits_by_how_often_they_are_named(self):
         images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
@@ -252,11 +245,11 @@ class TestEvaluateSaved:
     def test_another_number_of_classes_is_refused(self, dataset):
         model = ColourModel()
         model.output_shape = (None, 1000)
-        with pytest.raises(ValueError, match="answers 1000 classes, and tiny has 3"):
+        with pytest.raises(ValueError, match="1000 classes.*tiny has 3"):
             evaluate_saved(self.saved(model), dataset)
 
     def test_other_class_names_are_refused(self, dataset):
-        with pytest.raises(ValueError, match="names the classes a, b, c; tiny has colour 0"):
+        with pytest.raises(ValueError, match="a, b, c; tiny has colour 0"):
             evaluate_saved(self.saved(card=self.card(dataset, labels=("a", "b", "c"))), dataset)
 
     def test_an_unknown_split_is_refused(self, dataset):

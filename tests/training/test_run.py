@@ -22,6 +22,7 @@ from training import run
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState
 from training.config import TrainingConfig, make_config
 from training.evaluation import evaluate_once
+from training.export import finalize
 from training.run import Run, RunConflictError
 from training.run_folders import finished_head
 
@@ -81,29 +82,31 @@ def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
     assert metrics["accuracy"] == pytest.approx(accuracy, abs=1 / len(data.x_test))
 
 
-def test_a_blended_run_trains_both_and_averages_their_weights(tiny_network, data, cache, tmp_path, monkeypatch):
-    looks = []
-    monkeypatch.setattr(run, "evaluate_once", lambda *given, **named: looks.append(1) or evaluate_once(*given, **named))
+def test_average_with_trains_both_recipes_and_averages_their_weights(tiny_network, data, cache, tmp_path, monkeypatch):
+    evaluations = []
+    monkeypatch.setattr(
+        finalize, "evaluate_once", lambda *given, **named: evaluations.append(1) or evaluate_once(*given, **named)
+    )
     choices = {"epochs": 2, "weights": "none", "average_with": "reference", "average_share": 0.25, "head": "linear"}
     config = make_config("finetune", tiny_network, "strong", **choices, validation=24)
     whole = Run(config, tmp_path / "run", command="python train.py")
     metrics = whole.complete()
-    assert len(looks) == 1  # at the test set
-    parts = whole.members()
-    assert all(part.is_trained for part in parts) and not whole.is_trained
+    assert len(evaluations) == 1
+    members = whole.members()
+    assert all(member.is_trained for member in members) and not whole.is_trained
     averaged = keras.models.load_model(whole.folder / "model.keras").get_weights()
-    weights = [part.train()[0].get_weights() for part in parts]
+    weights = [member.train()[0].get_weights() for member in members]
     for array, others, owns in zip(averaged, *weights, strict=True):
         np.testing.assert_allclose(array, 0.25 * others + 0.75 * owns, atol=1e-6)
     assert any((others != owns).any() for others, owns in zip(*weights, strict=True))
-    times = [Checkpoint.load(part.checkpoint_path).state for part in parts]
+    times = [Checkpoint.load(member.checkpoint_path).state for member in members]
     assert metrics["seconds"]["finetune"] == pytest.approx(sum(each.seconds["finetune"] for each in times), abs=0.1)
     assert metrics["cpu_seconds"] > sum(each.cpu_seconds for each in times) - 0.1
-    assert history(whole.folder) == history(parts[1].folder)
+    assert history(whole.folder) == history(members[1].folder)
     assert read_card(whole.folder / "card.json").test_accuracy == metrics["accuracy"]
 
 
-def test_a_blended_run_goes_on_with_the_parts_that_are_trained(tiny_network, data, cache, tmp_path, monkeypatch):
+def test_a_resumed_average_keeps_its_trained_members(tiny_network, data, cache, tmp_path, monkeypatch):
     choices = {"epochs": 1, "weights": "none", "average_with": "reference", "head": "linear"}
     config = make_config("finetune", tiny_network, "strong", **choices, validation=24)
     metrics = Run(config, folder := tmp_path / "run").complete()
@@ -166,14 +169,14 @@ def interrupted(config, data, cache, tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
-def test_a_run_does_not_go_on_with_other_data(config, data, interrupted, monkeypatch):
+def test_a_run_is_not_resumed_with_other_data(config, data, interrupted, monkeypatch):
     other = dataclasses.replace(data, sha256={**data.sha256, "x_train": "0" * 64})
     monkeypatch.setattr(run, "load_cifar10", lambda data_dir: other)
     with pytest.raises(CheckpointMismatchError, match="other data"):
         Run(config, interrupted).complete()
 
 
-def test_a_run_does_not_go_on_from_another_networks_checkpoint(config, data, interrupted):
+def test_a_run_is_not_resumed_from_the_checkpoint_of_another_network(config, data, interrupted):
     other = create_model("custom_cnn", weights=None)
     Checkpoint.capture(TrainingState(), other).save(interrupted / "checkpoint.npz")
     with pytest.raises(CheckpointMismatchError, match="another network"):
@@ -181,7 +184,7 @@ def test_a_run_does_not_go_on_from_another_networks_checkpoint(config, data, int
 
 
 def test_a_folder_of_other_settings_is_refused(config, data, interrupted):
-    with pytest.raises(RunConflictError, match="a run of other settings"):
+    with pytest.raises(RunConflictError, match="--output"):
         Run(dataclasses.replace(config, unfreeze=1), interrupted).complete()
 
 
@@ -193,10 +196,10 @@ def test_two_processes_do_not_train_in_one_folder(config, data, interrupted):
         Run(config, interrupted).complete()
 
 
-def test_a_run_that_was_stopped_while_saving_goes_on_to_the_same_card(config, data, cache, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_while_saving_resumes_to_the_same_card(config, data, cache, tmp_path, monkeypatch):
     Run(config, tmp_path / "whole", command="python train.py").complete()
     with monkeypatch.context() as patch:
-        patch.setattr(run, "save_keras", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(finalize, "save_keras", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             Run(config, tmp_path / "stopped", command="python train.py").complete()
     Run(config, tmp_path / "stopped", command="python train.py --resume").complete()
@@ -206,22 +209,13 @@ def test_a_run_that_was_stopped_while_saving_goes_on_to_the_same_card(config, da
     assert resumed.test_accuracy == whole.test_accuracy
 
 
-@pytest.mark.parametrize("when", ["before the caches are ready", "after"])
-def test_the_time_of_frozen_layers_counts_though_they_are_not_computed_again(
-    when, config, data, cache, tmp_path, monkeypatch
-):
-    prepare = run.prepare_caches
-
+def test_the_time_of_an_interrupted_frozen_pass_counts(config, data, cache, tmp_path, monkeypatch):
     def interrupted_caches(*arguments):
         time.sleep(0.5)
-        caches = prepare(*arguments)
-        if when != "after":
-            raise KeyboardInterrupt
-        return caches
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "prepare_caches", interrupted_caches)
-        patch.setattr(run, "make_feed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             Run(config, tmp_path / "run").train()
     resumed = Run(config, tmp_path / "run")

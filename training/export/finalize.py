@@ -1,7 +1,6 @@
 """The last stages of a run: save, evaluate on the test set, fit the OOD detector, plot, and write the card."""
 
 import logging
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -58,9 +57,7 @@ def finalize(
         onnx_difference = _export(folder, model, dataset.x_train[split.validation[:PARITY_IMAGES]])
     with state.stage("evaluate"):
         served = OnnxModel(folder / "model.onnx") if onnx_difference is not None else model
-        metrics, probabilities = evaluate_once(
-            served, split, config.image_size, config.tta_views, progress=sys.stderr.isatty()
-        )
+        metrics, probabilities = evaluate_once(served, split, config.image_size, config.tta_views, progress=True)
         save_predictions(folder / PREDICTIONS_FILE, **probabilities)
     if onnx_difference is not None:
         with state.stage("ood_detector"):
