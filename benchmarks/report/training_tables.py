@@ -23,7 +23,8 @@ def models(stored: Mapping) -> Rows:
     """The README's first table; the reference recipe with its mean over seeds."""
     rows = [row for row in accuracy(stored) if (row["model"], row["changed_recipe"]) in SHOWN]
     if spread := stored.get("reference", {}).get("finetune"):
-        several = {"accuracy": spread["accuracy_mean"], "n": spread["n"]}
+        seconds = [run["seconds"]["total"] for run in stored["reference"]["runs"] if run["phase"] == "finetune"]
+        several = {"accuracy": spread["accuracy_mean"], "n": spread["n"], "minutes": statistics.mean(seconds) / 60}
         rows = [row | several if row["changed_recipe"] == "reference" else row for row in rows]
     return sorted(rows, key=lambda row: -row["accuracy"])
 
