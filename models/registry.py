@@ -14,6 +14,7 @@ import models.architectures
 from models.heads import attach_head
 from models.pretrained.mismatch import WeightsMismatchError
 from models.pretrained.sources import OpenedWeights, Pretrained, open_weights
+from runtime.validation import require
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ class ModelSpec:
             scaling layers are named `preprocess_*`.
         image_size: S, the default side of the input in pixels.
         minimum_size: the smallest S at which the backbone still has a feature map.
-        normalisation: a description of the scaling inside the model.
         heads: names of the heads that fit the backbone, the default first.
         conventions: the values of `backbone`'s `convention`, the default first: variants of the graph (padding, BN epsilon,
             scaling) that weights from different sources expect.
@@ -38,10 +38,9 @@ class ModelSpec:
 
     name: str
     backbone: Callable[[int, str], keras.Model]
-    image_size: int
-    minimum_size: int
-    normalisation: str
-    heads: tuple[str, ...]
+    image_size: int = 160
+    minimum_size: int = 32
+    heads: tuple[str, ...] = ("linear", "dense")
     conventions: tuple[str, ...] = ("pytorch",)
     pretrained: Pretrained = field(default_factory=Pretrained)
     unfreeze: int = 0
@@ -60,10 +59,10 @@ class ModelSpec:
 _SPECS: dict[str, ModelSpec] = {}
 
 
-def register_model(spec: ModelSpec) -> None:
-    """Add a spec to the registry. Modules in `models/architectures/` are imported automatically."""
-    if spec.name in _SPECS:
-        raise ValueError(f"name must not be registered twice. Received: name={spec.name!r}")
+def register_model(**attributes) -> None:
+    """Add a network to the registry: the attributes of its `ModelSpec`. Modules in `models/architectures/` are imported."""
+    spec = ModelSpec(**attributes)
+    require(spec.name not in _SPECS, "name must not be registered twice", name=spec.name)
     _SPECS[spec.name] = spec
 
 
@@ -168,26 +167,12 @@ def build_model(
 ) -> keras.Model:
     """Build a model with random weights; arguments and errors as in `create_model`."""
     size = spec.image_size if image_size is None else image_size
-    if size < spec.minimum_size:
-        raise ValueError(
-            f"image_size must be at least {spec.minimum_size} for {spec.name}. Received: image_size={size}"
-        )
-    if convention not in (None, *spec.conventions):
-        raise ValueError(
-            f"convention must be one of {', '.join(spec.conventions)} for {spec.name}. Received: convention={convention!r}"
-        )
-    head = spec.heads[0] if head is None else head
-    if head not in spec.heads:
-        raise ValueError(f"head must be one of {', '.join(spec.heads)} for {spec.name}. Received: head={head!r}")
-    backbone = spec.backbone(size, convention or spec.conventions[0])
-    return keras.Model(backbone.inputs[0], attach_head(head, backbone.output, classes), name=spec.name)
-
-
-def pytorch_parameters(model: keras.Model) -> int:
-    """Return the number of a model's parameters as PyTorch counts them, without BN's moving statistics (buffers there)."""
-    statistics = sum(
-        layer.moving_mean.shape[0] + layer.moving_variance.shape[0]
-        for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
+    require(
+        size >= spec.minimum_size, f"image_size must be at least {spec.minimum_size} for {spec.name}", image_size=size
     )
-    return model.count_params() - statistics
+    head, convention = head or spec.heads[0], convention or spec.conventions[0]
+    for name, value in {"head": head, "convention": convention}.items():
+        known = getattr(spec, f"{name}s")
+        require(value in known, f"{name} must be one of {', '.join(known)} for {spec.name}", **{name: value})
+    backbone = spec.backbone(size, convention)
+    return keras.Model(backbone.inputs[0], attach_head(head, backbone.output, classes), name=spec.name)

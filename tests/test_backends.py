@@ -24,7 +24,7 @@ from training.freezing.boundary import choose_cut, freeze, suffix_model
 from training.freezing.feature_batches import FeatureBatches
 
 assert keras.backend.backend() == sys.argv[1]
-register_model(tiny.TINY)
+register_model(**vars(tiny.TINY))
 dataset = tiny.tiny_dataset()
 model = create_model("tiny", classes=3, weights=None)
 freeze(model, 1)
@@ -89,7 +89,7 @@ from training.recipes.recipe import PhaseConfig
 
 _, backend, folder, *averages = sys.argv
 assert keras.backend.backend() == backend
-register_model(tiny.TINY)
+register_model(**vars(tiny.TINY))
 dataset = tiny.tiny_dataset()
 split = Split(dataset, *dataset.split(0, 24))
 for average in averages:

@@ -30,7 +30,6 @@ TINY = ModelSpec(
     backbone=tiny_backbone,
     image_size=16,
     minimum_size=4,
-    normalisation="x / 127.5 - 1",
     heads=("dense", "linear"),
     pretrained=Pretrained(keras=KerasDownload("https://weights.invalid/tiny.h5")),
     unfreeze=4,

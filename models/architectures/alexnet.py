@@ -6,7 +6,7 @@ from models.preprocessing import imagenet_scaling
 from models.pretrained.downloads import lpips_file
 from models.pretrained.mapping import PytorchMapping
 from models.pretrained.sources import Pretrained
-from models.registry import ModelSpec, register_model
+from models.registry import register_model
 
 # filters, kernel, stride, padding, whether a 3×3 max-pool of stride 2 follows
 CONVOLUTIONS = (
@@ -52,14 +52,10 @@ def alexnet_backbone(image_size: int, convention: str) -> keras.Model:
 
 
 register_model(
-    ModelSpec(
-        name="alexnet",
-        backbone=alexnet_backbone,
-        image_size=160,
-        minimum_size=63,
-        normalisation="ImageNet mean and deviation",
-        heads=("linear", "dense", "alexnet_classifier"),
-        pretrained=PRETRAINED,
-        unfreeze=7,
-    )
+    name="alexnet",
+    backbone=alexnet_backbone,
+    minimum_size=63,
+    heads=("linear", "dense", "alexnet_classifier"),
+    pretrained=PRETRAINED,
+    unfreeze=7,
 )

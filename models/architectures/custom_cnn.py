@@ -6,7 +6,7 @@ Their `convention` is not used, because there are no weights from another framew
 import keras
 
 from models.preprocessing import unit_scaling
-from models.registry import ModelSpec, register_model
+from models.registry import register_model
 
 
 def custom_cnn_backbone(image_size: int, convention: str) -> keras.Model:
@@ -37,22 +37,12 @@ def custom_cnn_bn_backbone(image_size: int, convention: str) -> keras.Model:
 
 
 register_model(
-    ModelSpec(
-        name="custom_cnn",
-        backbone=custom_cnn_backbone,
-        image_size=32,
-        minimum_size=8,
-        normalisation="x / 255",
-        heads=("flatten", "dense", "linear"),
-    )
+    name="custom_cnn", backbone=custom_cnn_backbone, image_size=32, minimum_size=8, heads=("flatten", "dense", "linear")
 )
 register_model(
-    ModelSpec(
-        name="custom_cnn_bn",
-        backbone=custom_cnn_bn_backbone,
-        image_size=32,
-        minimum_size=12,
-        normalisation="x / 255",
-        heads=("flatten_bn", "linear"),
-    )
+    name="custom_cnn_bn",
+    backbone=custom_cnn_bn_backbone,
+    image_size=32,
+    minimum_size=12,
+    heads=("flatten_bn", "linear"),
 )

@@ -18,7 +18,7 @@ from models.preprocessing import imagenet_scaling, lite_scaling
 from models.pretrained.downloads import KerasDownload, PackageFile
 from models.pretrained.mapping import Pairs, PytorchMapping
 from models.pretrained.sources import Pretrained
-from models.registry import ModelSpec, register_model
+from models.registry import register_model
 
 # kernel, blocks, filters, expansion, stride of the first block (table 1 of the paper)
 STAGES = (
@@ -182,27 +182,12 @@ LITE0_PRETRAINED = Pretrained(
 
 
 register_model(
-    ModelSpec(
-        name="efficientnet_b0",
-        backbone=efficientnet_b0_backbone,
-        conventions=("pytorch", "keras"),
-        image_size=160,
-        minimum_size=32,
-        normalisation="ImageNet mean and deviation",
-        heads=("linear", "dense"),
-        pretrained=B0_PRETRAINED,
-        unfreeze=50,
-    )
+    name="efficientnet_b0",
+    backbone=efficientnet_b0_backbone,
+    conventions=("pytorch", "keras"),
+    pretrained=B0_PRETRAINED,
+    unfreeze=50,
 )
 register_model(
-    ModelSpec(
-        name="efficientnet_lite0",
-        backbone=efficientnet_lite0_backbone,
-        image_size=160,
-        minimum_size=32,
-        normalisation="(x - 127) / 128",
-        heads=("linear", "dense"),
-        pretrained=LITE0_PRETRAINED,
-        unfreeze=50,
-    )
+    name="efficientnet_lite0", backbone=efficientnet_lite0_backbone, pretrained=LITE0_PRETRAINED, unfreeze=50
 )

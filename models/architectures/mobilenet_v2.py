@@ -11,7 +11,7 @@ from models.preprocessing import imagenet_scaling, symmetric_scaling
 from models.pretrained.downloads import APPLICATIONS, KerasDownload, PackageFile
 from models.pretrained.mapping import Pairs, PytorchMapping
 from models.pretrained.sources import Pretrained
-from models.registry import ModelSpec, register_model
+from models.registry import register_model
 
 
 def mobilenet_v2_backbone(image_size: int, convention: str) -> keras.Model:
@@ -85,15 +85,10 @@ PRETRAINED = Pretrained(
 )
 
 register_model(
-    ModelSpec(
-        name="mobilenet_v2",
-        backbone=mobilenet_v2_backbone,
-        conventions=("pytorch", "keras"),
-        image_size=160,
-        minimum_size=32,
-        normalisation="ImageNet mean and deviation (PyTorch weights) or x / 127.5 - 1 (Keras weights)",
-        heads=("dense", "linear"),
-        pretrained=PRETRAINED,
-        unfreeze=50,
-    )
+    name="mobilenet_v2",
+    backbone=mobilenet_v2_backbone,
+    conventions=("pytorch", "keras"),
+    heads=("dense", "linear"),
+    pretrained=PRETRAINED,
+    unfreeze=50,
 )

@@ -16,7 +16,7 @@ from models.preprocessing import caffe_scaling, imagenet_scaling
 from models.pretrained.downloads import APPLICATIONS, HubFile, KerasDownload
 from models.pretrained.mapping import Pairs, PytorchMapping
 from models.pretrained.sources import Pretrained
-from models.registry import ModelSpec, register_model
+from models.registry import register_model
 
 BLOCKS_18, BLOCKS_50 = (2, 2, 2, 2), (3, 4, 6, 3)  # in each of the four stages
 
@@ -98,45 +98,29 @@ def _from_timm(repository: str, names: Pairs) -> Pretrained:
 
 
 register_model(
-    ModelSpec(
-        name="resnet18",
-        backbone=functools.partial(torchvision_resnet, blocks=BLOCKS_18, bottleneck=False),
-        image_size=160,
-        minimum_size=32,
-        normalisation="ImageNet mean and deviation",
-        heads=("linear", "dense"),
-        pretrained=_from_timm("timm/resnet18.a1_in1k", pytorch_names(BLOCKS_18, convolutions=2)),
-        unfreeze=20,
-    )
+    name="resnet18",
+    backbone=functools.partial(torchvision_resnet, blocks=BLOCKS_18, bottleneck=False),
+    pretrained=_from_timm("timm/resnet18.a1_in1k", pytorch_names(BLOCKS_18, convolutions=2)),
+    unfreeze=20,
 )
 register_model(
-    ModelSpec(
-        name="resnet50",
-        backbone=resnet50_backbone,
-        conventions=("keras",),
-        image_size=160,
-        minimum_size=32,
-        normalisation="BGR minus the mean",
-        heads=("dense_256", "linear"),
-        pretrained=Pretrained(
-            keras=KerasDownload(
-                f"{APPLICATIONS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                md5="4d473c1dd8becc155b73f8504c6f6626",
-            ),
-            no_pytorch="PyTorch's ResNet-50 is another network (version 1.5): use --model resnet50_v1_5.",
+    name="resnet50",
+    backbone=resnet50_backbone,
+    conventions=("keras",),
+    heads=("dense_256", "linear"),
+    pretrained=Pretrained(
+        keras=KerasDownload(
+            f"{APPLICATIONS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            md5="4d473c1dd8becc155b73f8504c6f6626",
         ),
-        unfreeze=32,
-    )
+        no_pytorch="PyTorch's ResNet-50 is another network (version 1.5): use --model resnet50_v1_5.",
+    ),
+    unfreeze=32,
 )
 register_model(
-    ModelSpec(
-        name="resnet50_v1_5",
-        backbone=functools.partial(torchvision_resnet, blocks=BLOCKS_50, bottleneck=True),
-        image_size=160,
-        minimum_size=32,
-        normalisation="ImageNet mean and deviation",
-        heads=("dense_256", "linear"),
-        pretrained=_from_timm("timm/resnet50.a1_in1k", pytorch_names(BLOCKS_50, convolutions=3)),
-        unfreeze=35,
-    )
+    name="resnet50_v1_5",
+    backbone=functools.partial(torchvision_resnet, blocks=BLOCKS_50, bottleneck=True),
+    heads=("dense_256", "linear"),
+    pretrained=_from_timm("timm/resnet50.a1_in1k", pytorch_names(BLOCKS_50, convolutions=3)),
+    unfreeze=35,
 )

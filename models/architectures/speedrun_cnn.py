@@ -10,7 +10,7 @@ import keras
 
 from models.layers import DiracUniform, WhiteningConv2D, gelu
 from models.preprocessing import cifar10_scaling
-from models.registry import ModelSpec, register_model
+from models.registry import register_model
 
 
 def speedrun_backbone(
@@ -56,12 +56,9 @@ for _name, _options in {
     "speedrun_cnn_96": {"widths": (128, 384, 512), "convolutions": 3, "momentum": 0.9},
 }.items():
     register_model(
-        ModelSpec(
-            name=_name,
-            backbone=functools.partial(speedrun_backbone, **_options),
-            image_size=32,
-            minimum_size=25,
-            normalisation="CIFAR-10's mean and deviation, then whitened 2×2 patches",
-            heads=("max_pool",),
-        )
+        name=_name,
+        backbone=functools.partial(speedrun_backbone, **_options),
+        image_size=32,
+        minimum_size=25,
+        heads=("max_pool",),
     )

@@ -6,7 +6,7 @@ from models.preprocessing import caffe_scaling, imagenet_scaling
 from models.pretrained.downloads import APPLICATIONS, KerasDownload, lpips_file
 from models.pretrained.mapping import PytorchMapping
 from models.pretrained.sources import Pretrained
-from models.registry import ModelSpec, register_model
+from models.registry import register_model
 
 LAYERS = tuple(f"block{block}_conv{number}" for block in range(1, 6) for number in range(1, 3 if block < 3 else 4))
 PLACES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # of the convolutions in torchvision's `features`
@@ -44,15 +44,11 @@ def vgg16_backbone(image_size: int, convention: str) -> keras.Model:
 
 
 register_model(
-    ModelSpec(
-        name="vgg16",
-        backbone=vgg16_backbone,
-        conventions=("pytorch", "keras"),
-        image_size=96,
-        minimum_size=32,
-        normalisation="ImageNet mean and deviation (PyTorch weights) or BGR minus the mean (Keras weights)",
-        heads=("linear", "dense", "vgg_classifier"),
-        pretrained=PRETRAINED,
-        unfreeze=4,
-    )
+    name="vgg16",
+    backbone=vgg16_backbone,
+    conventions=("pytorch", "keras"),
+    image_size=96,
+    heads=("linear", "dense", "vgg_classifier"),
+    pretrained=PRETRAINED,
+    unfreeze=4,
 )

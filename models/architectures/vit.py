@@ -12,20 +12,13 @@ import functools
 
 import keras
 
-from models.layers import (
-    ClassToken,
-    FirstToken,
-    PositionEmbedding,
-    SelfAttention,
-    SequencePooling,
-    StochasticDepth,
-    gelu,
-)
+from models import layers
+from models.layers import gelu
 from models.preprocessing import cifar10_scaling, imagenet_scaling, symmetric_scaling
 from models.pretrained.downloads import HubFile
 from models.pretrained.mapping import Pairs, PytorchMapping
 from models.pretrained.sources import Pretrained
-from models.registry import ModelSpec, register_model
+from models.registry import register_model
 
 
 def vit_backbone(
@@ -48,11 +41,11 @@ def vit_backbone(
     x = symmetric_scaling(image) if convention == "symmetric" else imagenet_scaling(image)
     x = keras.layers.Conv2D(width, patch, patch, name="patch_embedding")(x)  # (b, g, g, D)
     x = keras.layers.Reshape((-1, width), name="patch_tokens")(x)  # (b, g², D)
-    x = PositionEmbedding(name="position_embedding")(ClassToken(name="class_token")(x))  # (b, 1 + g², D)
+    x = layers.PositionEmbedding(name="position_embedding")(layers.ClassToken(name="class_token")(x))  # (b, 1 + g², D)
     for number in range(depth):
         x = _block(x, heads, mlp_width, f"block_{number}")
     x = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
-    return keras.Model(image, FirstToken(name="first_token")(x))
+    return keras.Model(image, layers.FirstToken(name="first_token")(x))
 
 
 def compact_backbone(
@@ -80,11 +73,11 @@ def compact_backbone(
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_BN")(x)
         x = keras.layers.Activation(gelu, name=f"{name}_gelu")(x)
     x = keras.layers.Reshape((-1, width), name="tokens")(x)  # (b, (S/4)², D)
-    x = PositionEmbedding(name="position_embedding")(x)
+    x = layers.PositionEmbedding(name="position_embedding")(x)
     for number in range(depth):
         x = _block(x, heads, mlp_width, f"block_{number}", stochastic_depth * number / max(depth - 1, 1))
     x = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
-    return keras.Model(image, SequencePooling(name="sequence_pooling")(x))
+    return keras.Model(image, layers.SequencePooling(name="sequence_pooling")(x))
 
 
 def _block(x: keras.KerasTensor, heads: int, mlp_width: int, name: str, dropped: float = 0.0) -> keras.KerasTensor:
@@ -95,54 +88,45 @@ def _block(x: keras.KerasTensor, heads: int, mlp_width: int, name: str, dropped:
     width, shortcut = x.shape[-1], x
     x = keras.layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_1")(x)
     x = keras.layers.Dense(3 * width, name=f"{name}_query_key_value")(x)
-    x = SelfAttention(heads, name=f"{name}_attention")(x)
+    x = layers.SelfAttention(heads, name=f"{name}_attention")(x)
     x = keras.layers.Dense(width, name=f"{name}_attention_projection")(x)
     if dropped:
-        x = StochasticDepth(dropped, name=f"{name}_attention_depth")(x)
+        x = layers.StochasticDepth(dropped, name=f"{name}_attention_depth")(x)
     x = shortcut = keras.layers.Add(name=f"{name}_attention_add")([shortcut, x])
     x = keras.layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_2")(x)
     x = keras.layers.Dense(mlp_width, activation=gelu, name=f"{name}_mlp_1")(x)
     x = keras.layers.Dense(width, name=f"{name}_mlp_2")(x)
     if dropped:
-        x = StochasticDepth(dropped, name=f"{name}_mlp_depth")(x)
+        x = layers.StochasticDepth(dropped, name=f"{name}_mlp_depth")(x)
     return keras.layers.Add(name=f"{name}_mlp_add")([shortcut, x])
 
 
-# PyTorch's names of the parts of a block, in the order of `BLOCK_LAYERS`, and of what stands outside the blocks: class token,
-# position embedding, patch embedding, last normalisation. Checkpoints of 2022, the published ones among them, have
-# "torchvision-2022", which torchvision renames when it loads them.
-BLOCK_LAYERS = ("norm_1", "query_key_value", "attention_projection", "norm_2", "mlp_1", "mlp_2")
-OUTER_LAYERS = ("class_token", "position_embedding", "patch_embedding", "norm")
-_TORCHVISION = ("ln_1", "self_attention.in_proj_", "self_attention.out_proj", "ln_2")
-_TORCHVISION_OUTER = ("class_token", "encoder.pos_embedding", "conv_proj", "encoder.ln")
+BLOCK_LAYERS = "norm_1 query_key_value attention_projection norm_2 mlp_1 mlp_2".split()
+OUTER_LAYERS = "class_token position_embedding patch_embedding norm".split()
+# By naming, PyTorch's names: prefix of a block, parts of a block as `BLOCK_LAYERS`, parts outside as `OUTER_LAYERS`. `+` joins
+# modules that are one layer here. Checkpoints of 2022, the published ones among them, have "torchvision-2022".
 NAMES = {
-    "torchvision": ("encoder.layers.encoder_layer_{}.", (*_TORCHVISION, "mlp.0", "mlp.3"), _TORCHVISION_OUTER),
+    "torchvision": (
+        "encoder.layers.encoder_layer_{}.",
+        "ln_1 self_attention.in_proj_ self_attention.out_proj ln_2 mlp.0 mlp.3",
+        "class_token encoder.pos_embedding conv_proj encoder.ln",
+    ),
     "torchvision-2022": (
         "encoder.layers.encoder_layer_{}.",
-        (*_TORCHVISION, "mlp.linear_1", "mlp.linear_2"),
-        _TORCHVISION_OUTER,
+        "ln_1 self_attention.in_proj_ self_attention.out_proj ln_2 mlp.linear_1 mlp.linear_2",
+        "class_token encoder.pos_embedding conv_proj encoder.ln",
     ),
     "timm": (
         "blocks.{}.",
-        ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"),
-        ("cls_token", "pos_embed", "patch_embed.proj", "norm"),
+        "norm1 attn.qkv attn.proj norm2 mlp.fc1 mlp.fc2",
+        "cls_token pos_embed patch_embed.proj norm",
     ),
     "huggingface": (
         "vit.encoder.layer.{}.",
-        (
-            "layernorm_before",
-            tuple(f"attention.attention.{part}" for part in ("query", "key", "value")),
-            "attention.output.dense",
-            "layernorm_after",
-            "intermediate.dense",
-            "output.dense",
-        ),
-        (
-            "vit.embeddings.cls_token",
-            "vit.embeddings.position_embeddings",
-            "vit.embeddings.patch_embeddings.projection",
-            "vit.layernorm",
-        ),
+        "layernorm_before attention.attention.query+attention.attention.key+attention.attention.value "
+        "attention.output.dense layernorm_after intermediate.dense output.dense",
+        "vit.embeddings.cls_token vit.embeddings.position_embeddings vit.embeddings.patch_embeddings.projection "
+        "vit.layernorm",
     ),
 }
 
@@ -150,17 +134,13 @@ NAMES = {
 def pytorch_names(naming: str, depth: int = 12) -> Pairs:
     """Return the (PyTorch module, Keras layer) pairs of a Vision Transformer; `naming` is a key of `NAMES`."""
     prefix, parts, outer = NAMES[naming]
-    *first, norm = zip(outer, OUTER_LAYERS, strict=True)
+    *first, norm = zip(outer.split(), OUTER_LAYERS, strict=True)
     blocks = [
-        (_prefixed(prefix.format(number), part), f"block_{number}_{layer}")
+        (tuple(prefix.format(number) + module for module in part.split("+")), f"block_{number}_{layer}")
         for number in range(depth)
-        for part, layer in zip(parts, BLOCK_LAYERS, strict=True)
+        for part, layer in zip(parts.split(), BLOCK_LAYERS, strict=True)
     ]
     return (*first, *blocks, norm)
-
-
-def _prefixed(prefix: str, part: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    return f"{prefix}{part}" if isinstance(part, str) else tuple(f"{prefix}{each}" for each in part)
 
 
 def _mapping(naming: str, classifier: str, **options) -> PytorchMapping:
@@ -179,25 +159,16 @@ B16_PRETRAINED = Pretrained(
 
 
 register_model(
-    ModelSpec(
-        name="vit_tiny",
-        backbone=functools.partial(compact_backbone, width=128, depth=4, heads=4, mlp_width=256, stochastic_depth=0.1),
-        image_size=32,
-        minimum_size=8,
-        normalisation="CIFAR-10's mean and deviation",
-        heads=("linear", "dense"),
-    )
+    name="vit_tiny",
+    backbone=functools.partial(compact_backbone, width=128, depth=4, heads=4, mlp_width=256, stochastic_depth=0.1),
+    image_size=32,
+    minimum_size=8,
 )
 register_model(
-    ModelSpec(
-        name="vit_b16",
-        backbone=functools.partial(vit_backbone, patch=16, width=768, depth=12, heads=12, mlp_width=3072),
-        conventions=("pytorch", "symmetric"),
-        image_size=224,
-        minimum_size=32,
-        normalisation="ImageNet mean and deviation (torchvision's weights) or x / 127.5 - 1 (timm's, Hugging Face's)",
-        heads=("linear", "dense"),
-        pretrained=B16_PRETRAINED,
-        unfreeze=47,
-    )
+    name="vit_b16",
+    backbone=functools.partial(vit_backbone, patch=16, width=768, depth=12, heads=12, mlp_width=3072),
+    conventions=("pytorch", "symmetric"),
+    image_size=224,
+    pretrained=B16_PRETRAINED,
+    unfreeze=47,
 )

@@ -108,17 +108,16 @@ def _fitting(spec: ModelSpec, source: Path, mappings: list[PytorchMapping]) -> t
             "layer is named head_probabilities."
         ) from None
     heads = {name.partition("/")[0] for name in file.arrays if name.startswith("head_")}
+    ours = spec.pretrained.classifier_head
     for mapping in mappings:
         same = heads == {layer for _, layer in mapping.classifier}
-        ours = spec.pretrained.classifier_head
         head = ours if same else next(head for head in spec.heads if head != ours)
         model = build_model(spec, classes=classes, head=head, image_size=size, convention=mapping.convention)
         try:
             return mapping, model, load_keras_file(model, source) and same
-        except WeightsMismatchError:
-            if mapping is mappings[-1]:
-                raise
-    raise AssertionError("there is at least one mapping")
+        except WeightsMismatchError as error:
+            mismatch = error
+    raise mismatch
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

@@ -25,55 +25,30 @@ class NotExplainableError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """The description of a saved model; `card.json` has these keys and `schema_version`. Keys that are None are left out.
+    """The description of a saved model; `card.json` has these keys and `schema_version`. Keys that are None are left out."""
 
-    Attributes:
-        name: Name of the network in the registry.
-        version: Version of this model.
-        labels: Class names in output order.
-        input_size: S, the side of the input in pixels.
-        resize_mode: How an uploaded image is resized to S×S: "bilinear" or "thumbnail", see `inference.resize.resize`.
-        temperature: See `Calibration`.
-        test_accuracy: 0..1, one forward pass on the test split.
-        val_accuracy: 0..1, one forward pass on the validation split.
-        parameters: Parameter counts, `total` and `trainable`.
-        sha256: Checksum of each model file in the folder, by file name.
-        command: The command that reproduces the model.
-        recipe: Name of the recipe.
-        seed: Seed of the run and of the validation split.
-        weights: Source of the initial weights.
-        data: The data set and its source.
-        hardware: The machine on which the model was trained.
-        seconds: Wall-clock time of the run.
-        date: ISO date, UTC.
-        test_accuracy_tta: 0..1, with test-time augmentation; None if not measured.
-        validation_images: Number of training images in the validation split; None for a tenth of them.
-        resolution: Side in pixels of the training images before they were resized to S; None if unknown.
-        exponent: See `Calibration`.
-    """
-
-    name: str
-    version: str
-    labels: tuple[str, ...]
-    input_size: int
-    resize_mode: str
-    temperature: float
-    test_accuracy: float
-    val_accuracy: float
-    parameters: Mapping[str, int]
-    sha256: Mapping[str, str]
-    command: str
+    name: str  # of the network in the registry
+    version: str  # of this model
+    labels: tuple[str, ...]  # class names in output order
+    input_size: int  # S, the side of the input in pixels
+    resize_mode: str  # how an upload is resized to S×S: "bilinear" or "thumbnail", see `inference.resize.resize`
+    temperature: float  # see `Calibration`
+    test_accuracy: float  # 0..1, one forward pass on the test split
+    val_accuracy: float  # 0..1, one forward pass on the validation split
+    parameters: Mapping[str, int]  # counts, `total` and `trainable`
+    sha256: Mapping[str, str]  # of each model file in the folder, by file name
+    command: str  # that reproduces the model
     recipe: str
-    seed: int
-    weights: str
-    data: str
-    hardware: str
-    seconds: float
-    date: str
-    test_accuracy_tta: float | None = None
-    validation_images: int | None = None
-    resolution: int | None = None
-    exponent: float = 1.0
+    seed: int  # of the run and of the validation split
+    weights: str  # source of the initial weights
+    data: str  # the data set and its source
+    hardware: str  # on which the model was trained
+    seconds: float  # wall-clock time of the run
+    date: str  # ISO, UTC
+    test_accuracy_tta: float | None = None  # 0..1, with test-time augmentation; None if not measured
+    validation_images: int | None = None  # from the training images; None for a tenth of them
+    resolution: int | None = None  # side in pixels of the training images before they were resized; None if unknown
+    exponent: float = 1.0  # see `Calibration`
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))

@@ -14,7 +14,6 @@ from models.saved.onnx_model import OnnxModel
 from training.data.image_batches import resize
 from training.export.onnx_export import export_onnx
 
-HEADS = ("linear", "dense", "dense_256", "flatten", "flatten_bn")
 CLASSES = 7
 
 
@@ -63,38 +62,26 @@ def by_gradient(model: keras.Model, images: np.ndarray) -> np.ndarray:
     before_last = keras.Model(head[0].input, head[-1].input)
     with tf.GradientTape() as tape:
         tape.watch(features)
-        logits = before_last(features) @ head[-1].kernel + head[-1].bias
+        logits = before_last(features)  # behind a Dense layer with softmax, only its input
+        if isinstance(head[-1], keras.layers.Dense):
+            logits = logits @ head[-1].kernel + head[-1].bias
     return tape.batch_jacobian(logits, features).numpy().mean(axis=(2, 3))
 
 
-@pytest.mark.parametrize("head", [*HEADS, three_layers])
+@pytest.mark.parametrize("head", ["linear", "dense", "flatten", "flatten_bn", three_layers, one_maximum])
 def test_the_closed_form_is_the_gradient(head, images):
     model = network(head)
-    probabilities, features, weights = with_grad_cam(model).predict_on_batch(images)
+    probabilities, _, weights = with_grad_cam(model).predict_on_batch(images)
     expected = by_gradient(model, images)
     assert weights.shape == expected.shape == (6, CLASSES, 12)
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
     np.testing.assert_allclose(probabilities, model.predict_on_batch(images), atol=1e-6)
-    assert features.shape == (6, 8, 8, 12)
-    if head != "linear":
+    if head not in ("linear", one_maximum):
         assert np.ptp(weights, axis=0).max() > 1e-4, "the ReLUs make the gradient differ from image to image"
 
 
-def test_the_closed_form_is_the_gradient_behind_a_maximum(images):
-    model = network(one_maximum)
-    _, features, weights = with_grad_cam(model).predict_on_batch(images)
-    rest = keras.Model(model.get_layer("head_pool").input, model.get_layer("head_scaling").output)
-    with tf.GradientTape() as tape:
-        watched = tf.constant(features)
-        tape.watch(watched)
-        logits = rest(watched)
-    expected = tape.batch_jacobian(logits, watched).numpy().mean(axis=(2, 3))
-    assert np.abs(expected).max() > 1e-3
-    np.testing.assert_allclose(weights, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("head", ["linear", "flatten_bn", three_layers, one_maximum])
+@pytest.mark.parametrize("head", ["flatten_bn", three_layers, one_maximum])
 def test_the_onnx_file_computes_the_same(head, images, tmp_path):
     model = with_grad_cam(network(head))
     assert export_onnx(model, tmp_path / "model.onnx", images) < 1e-5

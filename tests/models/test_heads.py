@@ -16,7 +16,7 @@ def flattened(name, side, channels=3):
     return keras.Model(features, model.get_layer("head_flatten").output)
 
 
-@pytest.mark.parametrize("side", [2, 4, 6, 7, 9])
+@pytest.mark.parametrize("side", [4, 7, 9])
 @pytest.mark.parametrize(("name", "pooled"), [("alexnet_classifier", 6), ("vgg_classifier", 7)])
 def test_maps_are_pooled_and_flattened_as_pytorch_does(name, pooled, side):
     maps = np.random.default_rng(side).normal(size=(2, side, side, 3)).astype("float32")

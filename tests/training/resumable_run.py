@@ -27,6 +27,6 @@ def load_data(data_dir: Path | None) -> ImageDataset:
 
 
 if __name__ == "__main__":
-    register_model(tiny.TINY)
+    register_model(**vars(tiny.TINY))
     run.load_cifar10 = load_data
     run_in(Path(sys.argv[1]))

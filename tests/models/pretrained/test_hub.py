@@ -85,16 +85,13 @@ def test_a_file_comes_from_the_hub_once(hub, tmp_path):
     assert Hub.requests.count("GET owner/net") == 1
 
 
-@pytest.mark.parametrize("trouble", ["no such repository", "offline", "truncated"])
-def test_a_failed_download_is_reported_with_the_path_in_the_cache(hub, tmp_path, monkeypatch, trouble):
-    repository = "owner/other" if trouble == "no such repository" else "owner/net"
-    monkeypatch.setattr(Hub, "truncated", trouble == "truncated")
-    if trouble == "offline":
-        monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # without it the client tries for 20 seconds before it gives up
+@pytest.mark.parametrize("repository", ["owner/net", "owner/other"])
+def test_a_failed_download_is_reported_with_the_path_in_the_cache(hub, tmp_path, monkeypatch, repository):
+    """The first file is truncated, the second does not exist."""
+    monkeypatch.setattr(Hub, "truncated", True)
     result = fetch(repository, hub, tmp_path / "cache", tmp_path / "home")
     assert result.returncode != 0
-    error = result.stderr.splitlines()[-1]
     target = tmp_path / "cache" / "weights" / f"{repository.replace('/', '--')}-model.safetensors"
     for part in ("WeightsUnavailableError", repository, str(target), "Or use another."):
-        assert part in result.stderr, error
+        assert part in result.stderr
     assert not target.exists()

