@@ -7,7 +7,7 @@ from PIL import Image
 
 from inference.decode import decode
 from inference.resize import RESIZE_MODES, resize
-from training.data import pipeline
+from training.data import image_batches
 
 
 @pytest.mark.parametrize("mode", RESIZE_MODES)
@@ -17,7 +17,7 @@ def test_an_enlarged_image_equals_trainings(size, mode):
     for image in (random.integers(0, 256, (32, 32, 3), dtype=np.uint8), np.asarray(photograph(32, 32))):
         resized = resize(Image.fromarray(image), size, mode)
         assert resized.shape == (size, size, 3) and resized.dtype == np.float32
-        np.testing.assert_allclose(resized, np.asarray(pipeline.resize(image[None], size))[0], atol=1e-3)
+        np.testing.assert_allclose(resized, np.asarray(image_batches.resize(image[None], size))[0], atol=1e-3)
 
 
 def test_an_image_of_the_target_size_is_unchanged():
@@ -71,7 +71,7 @@ def test_a_thumbnail_is_an_enlarged_low_resolution_image(size, shape):
     photo = photograph(*shape)
     centre = photo.crop({(640, 360): (80, 0, 560, 360), (360, 640): (0, 80, 360, 560)}.get(shape))  # 480² = 640 · 360
     small = np.asarray(centre.resize((32, 32), Image.Resampling.BOX))
-    expected = np.asarray(pipeline.resize(small[None], size))[0]
+    expected = np.asarray(image_batches.resize(small[None], size))[0]
     np.testing.assert_allclose(resize(photo, size), expected, atol=1e-3)
 
 
