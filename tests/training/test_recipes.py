@@ -1,6 +1,7 @@
 """Recipes are complete, fit the networks that they name, and state the numbers of their sources and results."""
 
 import dataclasses
+import functools
 import json
 import re
 import shlex
@@ -8,6 +9,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from statistics import mean
 
+import keras
 import numpy as np
 import pytest
 
@@ -30,6 +32,13 @@ def test_every_network_has_a_default_recipe(network):
     assert config.phases[-1].name == model_spec(network).phases[-1]
 
 
+@functools.cache
+def skeleton(network: str, head: str, image_size: int) -> keras.Model:
+    """Build a network's layers and shapes without weights."""
+    with keras.StatelessScope():
+        return create_model(network, weights=None, head=head, image_size=image_size)
+
+
 @pytest.mark.parametrize(
     ("recipe", "network"),
     [
@@ -41,7 +50,7 @@ def test_every_network_has_a_default_recipe(network):
 )
 def test_a_network_with_settings_of_its_own_can_be_trained_by_the_recipe(recipe, network):
     config = make_config(model=network, recipe=recipe)
-    model = create_model(network, weights=None, head=config.head, image_size=config.image_size)
+    model = skeleton(network, config.head, config.image_size)
     assert 0 < resolve_unfreeze(model, config.unfreeze) < len(model.layers)
 
 

@@ -255,6 +255,7 @@ def kill_after(folder: Path, cache: Path, rows: int) -> None:
     assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()[-2000:]
 
 
+@pytest.mark.slow
 def test_sigkill_in_both_phases_and_the_same_weights_in_the_end(tiny_network, cache, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "load_cifar10", resumable_run.load_data)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
