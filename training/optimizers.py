@@ -110,19 +110,19 @@ def averaged(networks: Sequence[Sequence[np.ndarray]], shares: Sequence[float]) 
 
 
 class WeightAverage(keras.callbacks.Callback):
-    """Average all weights of the model that is fitted; validation sees the average in their place.
+    """Average all weights of the model during `fit`; validation uses the average.
 
     Every fifth step, `average = decay · average + (1 - decay) · weights`, BatchNormalization's statistics included.
 
     "ema": decay 0.99, less in the first updates (an exponential moving average). "lookahead": decay 0.95⁵ (t/T)³ at step
-    t of T, and training goes on from the average (Jordan 2024, arXiv 2404.00498; after Zhang et al. 2019, arXiv
+    t of T, and training continues from the average (Jordan 2024, arXiv 2404.00498; after Zhang et al. 2019, arXiv
     1907.08610).
 
     Args:
         weights: those of the model, in its order, at the start.
         kind: "ema" or "lookahead".
-        steps: T, the number of steps in all.
-        average: the values to go on from, when resumed.
+        steps: T, the total number of steps.
+        average: the average to resume from.
         step: the step to go on from.
     """
 

@@ -1,7 +1,7 @@
-"""The pictures of a run: confusion matrix, learning curves and a grid of training images, each written whole as PNG.
+"""Figures of a run: confusion matrix, learning curves and a grid of training images, each written atomically as PNG.
 
-Colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), which colour-blind readers tell apart, and each line has a
-style of its own for print. Figures are built without pyplot, so that nothing global is left behind.
+Colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), which colour-blind readers can distinguish, and each line has
+its own style for print. Figures are built without pyplot, which would keep global state.
 """
 
 import math
@@ -198,7 +198,7 @@ def _caption(label: np.ndarray, class_names: Sequence[str]) -> str:
 
 
 def _number(value: Any) -> float:
-    """Return a history value as a number; what is none, or infinite, becomes NaN, which matplotlib leaves out."""
+    """Return a history value as a float; invalid and infinite values become NaN, which matplotlib skips."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -207,6 +207,6 @@ def _number(value: Any) -> float:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG on white, whole or not at all."""
+    """Write a figure as PNG on white, atomically."""
     with mpl.rc_context({"savefig.facecolor": "white"}), atomic_write(path) as partial:
         figure.savefig(partial, dpi=DPI, format="png", bbox_inches="tight", pad_inches=0.12)

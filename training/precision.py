@@ -10,15 +10,15 @@ _KEPT_EXACT = ("preprocess_", "head_")
 
 
 def computes_bfloat16() -> bool:
-    """Whether bfloat16 is faster than float32 here: on GPUs, and on processors with AVX-512, where oneDNN has it."""
+    """Whether bfloat16 is faster than float32 here: on GPUs, and on processors with AVX-512, which oneDNN supports."""
     return bool(gpus()) or vector_instructions() == "AVX-512"
 
 
 def in_precision(model: keras.Model, policy: str) -> keras.Model:
     """Return a copy of a flat model, weights included, that computes under another dtype policy.
 
-    Scaling, whitening and head stay float32: pixels are few, whitening multiplies rounding errors, and probabilities need
-    their digits. Weights are float32 under each policy.
+    Scaling, whitening and head stay float32: they cost little, whitening amplifies rounding errors, and
+    probabilities need the precision. Weights are float32 under each policy.
 
     Args:
         model: a flat model.

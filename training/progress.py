@@ -12,7 +12,7 @@ from training.checkpoint import TrainingState
 
 
 def progress_line(logs: dict) -> str:
-    """Return losses and accuracies of an epoch in words."""
+    """Return the losses and accuracies of an epoch as text."""
     return (
         f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
         f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%}"
@@ -52,14 +52,6 @@ def write_history(path: Path, history: list[dict]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(history[0]))
         writer.writeheader()
         writer.writerows(history)
-
-
-def read_history(path: Path) -> list[dict]:
-    """Return the rows that `write_history` wrote."""
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    kinds = {"phase": str, "epoch": int}
-    return [{key: kinds.get(key, float)(value) for key, value in row.items()} for row in rows]
 
 
 class TensorBoardLog:

@@ -148,7 +148,7 @@ class Run:
             network, _ = member.train()
             networks.append(values(network.weights))
             self.state.add(member.state)
-        self.state.history = members[-1].state.history  # of its own recipe
+        self.state.history = members[-1].state.history
         assign(model.weights, averaged(networks, [share for _, share in self.config.members()]))
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The folders of runs: a name for a new one, and the ones that a new run can go on from."""
+"""The folders of runs: a name for a new one, and the runs that can be resumed or started from."""
 
 import contextlib
 import dataclasses
@@ -29,9 +29,9 @@ def unfinished_run(root: Path) -> Path:
 
 
 def finished_head(config: TrainingConfig, root: Path) -> Path | None:
-    """Return a finished run of phase "head" alone that is just how this run would begin, or None.
+    """Return a finished run of only phase "head" with the settings of this run's first phase, or None.
 
-    A run from a weight file of the user's never counts: the file may have changed since.
+    A run from the user's own weight file is never reused: the file may have changed.
     """
     packaged = config.weights in (None, *model_spec(config.model).weights)
     if len(config.phases) < 2 or config.precision != "float32" or not packaged or config.average_with:
@@ -46,5 +46,5 @@ def finished_head(config: TrainingConfig, root: Path) -> Path | None:
 
 
 def _comparable(config: TrainingConfig) -> TrainingConfig:
-    # The cache changes how long a run takes, not what it learns; N does not touch phase "head".
+    # The cache changes a run's duration, not its weights; N does not affect phase "head".
     return dataclasses.replace(config, cache=True, cache_dtype="float16", unfreeze=0)

@@ -47,7 +47,7 @@ def load_cifar10(data_dir: str | Path | None = None, *, release: Release = OFFIC
         Images uint8 (n, 32, 32, 3), RGB, 0..255; labels int64 (n,), 0..9.
 
     Raises:
-        DataUnavailableError: no source had the right bytes; the message lists each with its reason.
+        DataUnavailableError: no source has the expected checksum; the message lists each source with its reason.
     """
     cache = cache_folder("datasets") / CACHE_FILE
     if (dataset := _from_cache(cache, release, [])) is not None:

@@ -31,7 +31,7 @@ def calibrate(folder: Path, dataset: ImageDataset) -> Calibration:
     if saved.card is None:
         raise ModelFileError(f"{folder} holds no {CARD_FILE}.")
     own, _, validation = saved.split(dataset)
-    probabilities = predict_probabilities(saved.model, own.x_train[validation], saved.image_size)
+    probabilities = predict_probabilities(saved.model, own.x_train[validation], saved.image_size, progress=True)
     calibration = fit_calibration(probabilities[:, class_order(saved, dataset)], own.y_train[validation])
     card = dataclasses.replace(saved.card, **dataclasses.asdict(calibration))
     write_json(folder / CARD_FILE, card.as_dict())

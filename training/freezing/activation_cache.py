@@ -1,8 +1,8 @@
-"""The activations at the freeze boundary on disk: computed once per image and view, then read by every epoch and run.
+"""The activation cache on disk: activations at the freeze boundary, computed once per image and view, read by every run.
 
 A cache is a folder of NumPy files, one for each view and tensor, with a manifest that holds their checksums. Its name is
-the hash of everything that the values depend on, so a changed weight, cut, size, view or image is another cache. A build
-that was interrupted goes on where it stopped; one that was finished is verified before each use.
+the hash of everything that the values depend on, so a changed weight, cut, size, view or image is another cache. An
+interrupted build is resumed; a finished cache is verified before each use.
 """
 
 import contextlib
@@ -104,7 +104,7 @@ def make_room(root: Path, needed: int, *, keep: Sequence[Path] = ()) -> None:
     if kept + needed > limit or needed > free_bytes(root) + sum(sizes[folder] for folder in evictable):
         raise CacheSpaceError(
             errno.ENOSPC,
-            f"The boundary cache needs {needed / 1e9:.2f} GB: its limit is {limit / 1e9:.2f} GB (set THAW_CACHE_GB) and "
+            f"The activation cache needs {needed / 1e9:.2f} GB: its limit is {limit / 1e9:.2f} GB (set THAW_CACHE_GB) and "
             f"its disk has {free_bytes(root) / 1e9:.2f} GB free (move it with THAW_CACHE)",
             str(root),
         )
@@ -112,7 +112,7 @@ def make_room(root: Path, needed: int, *, keep: Sequence[Path] = ()) -> None:
     for folder in evictable:
         if held + needed <= limit and needed <= free_bytes(root):
             return
-        log.info("Evicting %s (%.2f GB) from the boundary cache.", folder.name, sizes[folder] / 1e9)
+        log.info("Evicting %s (%.2f GB) from the activation cache.", folder.name, sizes[folder] / 1e9)
         shutil.rmtree(folder)
         held -= sizes[folder]
 
@@ -169,7 +169,7 @@ class _Cache:
         except (OSError, ValueError, KeyError) as error:
             damaged = [str(error)]
         if damaged:
-            log.warning("The boundary cache %s is damaged (%s): computing it again.", self.folder.name, damaged[0])
+            log.warning("The activation cache %s is damaged (%s): computing it again.", self.folder.name, damaged[0])
             shutil.rmtree(self.folder)
         return not damaged
 
@@ -187,7 +187,7 @@ class _Cache:
 
 
 class _Appender:
-    """A .npy file that grows by rows, and goes on after the last whole row that is there."""
+    """A .npy file that grows by rows; an existing file is continued after its last complete row."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype):
         self.shape, self.dtype = shape, dtype
@@ -221,7 +221,7 @@ class _Appender:
 
 
 def _build(model: keras.Model, caches: list[_Cache], images: np.ndarray, views: Sequence[str]) -> None:
-    """Compute the caches in one pass for each view. What a killed build left is gone on from; a failed one is removed."""
+    """Compute the caches in one pass per view. A killed build is resumed; a failed one is removed."""
     forward = FrozenForward(prefix_model(model, [cache.cut for cache in caches]))
     log.info("Computing the frozen layers once, for %d images in %d views.", len(images), len(views))
     try:
@@ -238,7 +238,7 @@ def _build(model: keras.Model, caches: list[_Cache], images: np.ndarray, views: 
             shutil.rmtree(cache.partial, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise CacheSpaceError(
-                errno.ENOSPC, "The disk of the boundary cache is full (move it with THAW_CACHE)", str(cache.folder)
+                errno.ENOSPC, "The disk of the activation cache is full (move it with THAW_CACHE)", str(cache.folder)
             ) from error
         raise
 

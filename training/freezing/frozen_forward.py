@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from models.saved.onnx_model import OnnxModel
+from runtime.progress import ProgressBar
 from training.data.image_batches import resize
 from training.export.onnx_export import export_onnx
 
@@ -19,9 +20,9 @@ CHUNK = 100  # images in one forward pass
 
 
 class FrozenForward:
-    """Run a frozen model forward: by ONNX Runtime where its outputs agree within 1e-4, else by Keras.
+    """Run a frozen model forward: with ONNX Runtime where its outputs agree within 1e-4, else with Keras.
 
-    Call it with float32 images (batch, S, S, 3) in 0..255; it returns a list of float32 arrays, one an output. The engine
+    Call it with float32 images (batch, S, S, 3) in 0..255; it returns a list of float32 arrays, one per output. The engine
     is chosen at the first call, on that call's images.
 
     Attributes:
@@ -44,7 +45,7 @@ class FrozenForward:
     def over(self, images: np.ndarray) -> list[np.ndarray]:
         """Return the model's outputs for images uint8 (n, H, W, 3), which are resized to its input."""
         side = self.model.input_shape[1]
-        starts = range(0, len(images), CHUNK)
+        starts = ProgressBar(range(0, len(images), CHUNK), desc="Frozen layers", unit=" batches", leave=False)
         parts = [self(np.asarray(resize(images[start : start + CHUNK], side))) for start in starts]
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
@@ -54,9 +55,9 @@ class FrozenForward:
                 path = Path(folder) / "frozen.onnx"
                 difference = export_onnx(self.model, path, images, tolerance=TOLERANCE)
                 self._served = OnnxModel(path)
-        except Exception as error:  # ONNX Runtime only saves time: whatever the export stumbles on, Keras does the work
+        except Exception as error:  # ONNX Runtime only saves time: if the export fails for any reason, Keras computes
             self.engine = "keras"
-            log.info("The frozen layers run by Keras: %s", error)
+            log.info("The frozen layers run with Keras: %s", error)
         else:
             self.engine = "onnxruntime"
-            log.info("The frozen layers run by ONNX Runtime (max abs difference from Keras %.1e).", difference)
+            log.info("The frozen layers run with ONNX Runtime (max abs difference from Keras %.1e).", difference)

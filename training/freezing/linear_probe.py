@@ -1,4 +1,4 @@
-"""The linear probe: the best linear classifier on frozen features, solved for instead of stepped towards."""
+"""The linear probe: logistic regression on frozen features, solved to convergence instead of by SGD."""
 
 import numpy as np
 

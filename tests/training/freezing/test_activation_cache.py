@@ -1,4 +1,4 @@
-"""The boundary cache: right values, computed once, verified, bounded, and whole after any interruption."""
+"""The activation cache: right values, computed once, verified, bounded, and whole after any interruption."""
 
 import json
 import logging
