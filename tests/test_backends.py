@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # every test starts a process that trains
 ROOT = Path(__file__).parent.parent
 REPRESENTATIVES = ("custom_cnn_bn", "mobilenet_v2", "vit_tiny")  # plain with BN, depthwise with shortcuts, attention
 SCRIPT = """
