@@ -21,6 +21,7 @@ from models.saved.card import read_card
 from training import run
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState
 from training.config import TrainingConfig, make_config
+from training.data.image_batches import image_batches
 from training.evaluation import evaluate_once
 from training.export import finalize
 from training.run import Run, RunConflictError
@@ -74,7 +75,7 @@ def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
     assert card.resolution == data.x_train.shape[1] and "ood.npz" in card.sha256
     model = keras.models.load_model(folder / "model.keras")
     images = np.asarray(
-        run.image_batches(
+        image_batches(
             data.x_test, data.y_test, classes=3, image_size=16, batch_size=len(data.x_test)
         ).get_single_element()[0]
     )
