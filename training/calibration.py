@@ -12,30 +12,24 @@ log = logging.getLogger(__name__)
 
 CALIBRATION_BINS = 15
 TEMPERATURE_RANGE, EXPONENT_RANGE = (0.05, 20.0), (0.5, 3.0)
-_SIMPLEX = np.log([(1, 1), (2, 1), (1, 1.5)])  # start of the search: (temperature, exponent)
 
 
 def fit_calibration(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:
-    """Return the calibration that minimises the cross-entropy of validation images; it does not change the predicted class.
+    """Return the calibration that minimises the cross-entropy of `probabilities` (n, classes) against `labels` (n,).
 
-    The model ends in softmax, so log-probabilities replace logits, from which they differ by a constant per row.
-
-    Args:
-        probabilities: (n, classes).
-        labels: (n,).
+    Log-probabilities replace logits, from which they differ by a constant per row. Predicted classes do not change.
     """
     probabilities = distributions(probabilities)
     labels = checked_labels(labels, probabilities)
     distance = distances(probabilities)
     bounds = np.log([TEMPERATURE_RANGE, EXPONENT_RANGE])
+    options = {"initial_simplex": np.log([(1, 1), (2, 1), (1, 1.5)])}  # (temperature, exponent)
 
     def loss(logarithms: np.ndarray) -> float:
         temperature, exponent = np.exp(logarithms)
         return _cross_entropy(-((distance / temperature) ** exponent), labels)
 
-    found = optimize.minimize(
-        loss, np.zeros(2), method="Nelder-Mead", bounds=bounds, options={"initial_simplex": _SIMPLEX}
-    )
+    found = optimize.minimize(loss, np.zeros(2), method="Nelder-Mead", bounds=bounds, options=options)
     if (abs(found.x[:, np.newaxis] - bounds) < 1e-3).any():
         log.warning(
             "The calibration is at the limit of its range (temperature %s, exponent %s): too few or too uniform predictions.",
@@ -50,10 +44,9 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     probabilities = distributions(probabilities)
     labels = checked_labels(labels, probabilities)
     confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
-    interval = confidence_intervals(confidence, bins)
-    gaps = np.bincount(interval, weights=confidence - correct, minlength=bins)  # sum over each bin's images
-    return float(np.abs(gaps).sum() / len(labels))
+    gaps = confidence - (probabilities.argmax(axis=1) == labels)
+    sums = np.bincount(confidence_intervals(confidence, bins), weights=gaps, minlength=bins)
+    return float(np.abs(sums).sum() / len(labels))
 
 
 def confidence_intervals(confidence: np.ndarray, bins: int = CALIBRATION_BINS) -> np.ndarray:
@@ -76,15 +69,15 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, fitted: Calibrati
 
 
 def distributions(probabilities: np.ndarray, classes: int | None = None) -> np.ndarray:
-    """Return probabilities as float64 (n, classes) whose rows sum to exactly 1.
+    """Return probabilities as float64 (n, classes) with rows that sum to exactly 1.
 
     Raises:
-        ValueError: wrong shape, or a row is no distribution.
+        ValueError: wrong shape, or a row is not a distribution.
     """
     probabilities = np.asarray(probabilities, np.float64)
     if probabilities.ndim != 2 or len(probabilities) == 0 or classes not in (None, probabilities.shape[1]):
-        wanted = "classes" if classes is None else classes
-        raise ValueError(f"probabilities must have the shape (n, {wanted}), n > 0. Received: {probabilities.shape}")
+        columns = classes or "classes"
+        raise ValueError(f"probabilities must have the shape (n, {columns}), n > 0. Received: {probabilities.shape}")
     sums = probabilities.sum(axis=1, keepdims=True)
     if not (np.isfinite(sums).all() and (probabilities >= 0).all() and (abs(sums - 1) < 1e-2).all()):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The state of a run, saved after every epoch: a run that was killed resumes to the same weights."""
+"""The state of a run, saved after every epoch. A killed run resumes and ends with the same weights."""
 
 import contextlib
 import dataclasses
@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime.files import atomic_write
 
-_KINDS = ("model", "optimizer", "best", "average")  # of arrays in a checkpoint, as its constructor takes them
+_KINDS = ("model", "optimizer", "best", "average")  # the arrays of a checkpoint, in the order of its fields
 
 
 class CheckpointMismatchError(ValueError):
@@ -62,7 +62,7 @@ class TrainingState:
     cpu_seconds: float = 0.0
 
     def finish_epoch(self, row: dict) -> bool:
-        """Add the row of an epoch, which holds `val_loss`; return whether it is the best epoch of the phase so far."""
+        """Add the history row of an epoch; return whether its `val_loss` is the lowest of the phase so far."""
         self.epoch += 1
         self.history.append(row)
         improved = row["val_loss"] < self.best_loss
@@ -71,7 +71,6 @@ class TrainingState:
         return improved
 
     def finish_phase(self) -> None:
-        """Move on to the start of the next phase."""
         self.phase, self.epoch, self.best_loss, self.best_epoch = self.phase + 1, 0, math.inf, 0
 
     def is_over(self, epochs: float, patience: int | None) -> bool:
@@ -80,7 +79,7 @@ class TrainingState:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to a stage."""
+        """Add the duration of a `with` block to the stage."""
         watch = Stopwatch()
         try:
             yield
@@ -88,26 +87,25 @@ class TrainingState:
             self.add_time(name, watch)
 
     def add_time(self, stage: str, watch: Stopwatch) -> None:
-        """Add the time of a stopwatch to a stage."""
         self.seconds[stage] = self.seconds.get(stage, 0.0) + watch.seconds
         self.cpu_seconds += watch.cpu_seconds
 
     def add(self, other: "TrainingState") -> None:
-        """Add the times of another run, of which this one consists, stage by stage."""
+        """Add the times of a run that is part of this one, stage by stage."""
         self.seconds |= {stage: self.seconds.get(stage, 0.0) + seconds for stage, seconds in other.seconds.items()}
         self.cpu_seconds += other.cpu_seconds
 
 
 @dataclass
 class Checkpoint:
-    """A run's state with its arrays.
+    """A run's state and arrays. `optimizer`, `best` and `average` are empty between phases.
 
     Attributes:
         state: the state of the run.
-        model: every variable of the full model, the random states of its Dropout layers included.
-        optimizer: every variable of the phase's optimizer; empty between phases.
-        best: the weights of the trainee at the phase's best epoch; empty between phases.
-        average: the average of the trainee's weights, where the phase has one.
+        model: all variables of the full model, including the random states of Dropout.
+        optimizer: all variables of the phase's optimizer.
+        best: the trainee's weights at the phase's best epoch.
+        average: the averaged weights of the trainee, if the phase averages.
     """
 
     state: TrainingState
@@ -118,12 +116,10 @@ class Checkpoint:
 
     @classmethod
     def capture(cls, state: TrainingState, model: keras.Model, optimizer=None, best=(), average=()) -> "Checkpoint":
-        """Copy the values out of a model and, within a phase, its optimizer."""
         optimizer_values = values(optimizer.variables) if optimizer else []
         return cls(state, values(model.variables), optimizer_values, list(best), list(average))
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint atomically."""
         arrays = {f"{kind}-{index:04d}": array for kind in _KINDS for index, array in enumerate(getattr(self, kind))}
         state = np.frombuffer(json.dumps(dataclasses.asdict(self.state)).encode(), np.uint8)
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
@@ -131,19 +127,15 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
-        """Read a checkpoint; nothing in it is executed.
-
-        Raises:
-            CheckpointMismatchError: if the file is damaged.
-        """
+        """Read a checkpoint, without pickle; raise CheckpointMismatchError if it is damaged."""
         try:
             with np.load(path, allow_pickle=False) as stored:
                 state = TrainingState(**json.loads(stored["state"].tobytes()))
                 names = sorted(stored.files)
                 return cls(state, *([stored[name] for name in names if name.startswith(kind)] for kind in _KINDS))
-        except OSError:  # the file itself may be sound
+        except OSError:  # the file may be intact
             raise
-        except Exception as error:  # on a damaged zip archive NumPy raises nearly anything
+        except Exception as error:  # NumPy raises errors of many types on a damaged zip archive
             raise CheckpointMismatchError(
                 f"The checkpoint {path} is damaged ({error}). Delete its folder and train again."
             ) from error
@@ -155,11 +147,7 @@ def values(variables) -> list[np.ndarray]:
 
 
 def assign(variables, arrays: list[np.ndarray]) -> None:
-    """Assign arrays to Keras variables, all or none.
-
-    Raises:
-        CheckpointMismatchError: if their number or a shape disagrees; the first disagreement is named.
-    """
+    """Assign arrays to Keras variables: all, or none and CheckpointMismatchError if the number or a shape differs."""
     if len(variables) != len(arrays):
         raise CheckpointMismatchError(
             f"The checkpoint belongs to another network: expected {len(variables)} variables. Received: {len(arrays)}"

@@ -17,19 +17,15 @@ from training.recipes.recipe import PhaseConfig
 
 log = logging.getLogger(__name__)
 
-PHASE_SETTINGS = ("epochs", "learning_rate", "batch_size")  # what `make_config` takes beside fields of `TrainingConfig`
+PHASE_SETTINGS = ("epochs", "learning_rate", "batch_size")  # `make_config` takes these and fields of `TrainingConfig`
 PRECISIONS = ("float32", "mixed_bfloat16")
-VIEW_SETS = {"robust": robust.VIEWS}  # views that `--views` takes under one name
-RENAMED = {
-    "blend": "average_with",
-    "blend_share": "average_share",
-    "test_views": "tta_views",
-}  # in older config.json files
+VIEW_SETS = {"robust": robust.VIEWS}  # sets of views by the name that `--views` takes
+RENAMED = {"blend": "average_with", "blend_share": "average_share", "test_views": "tta_views"}  # in older config.json
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that decides a run's result.
+    """All settings that affect a run's result.
 
     Attributes:
         model: a name from the registry.
@@ -38,20 +34,20 @@ class TrainingConfig:
         head: the head's name.
         weights: the backbone's initial weights: "imagenet", "keras", the path of a file, or None for random ones.
         image_size: the side of the model's square input in pixels.
-        unfreeze: what phase "finetune" trains: N backbone layers from its end, the name of a layer or block, or "all".
+        unfreeze: what phase "finetune" trains: the last N backbone layers, all from a named layer or block on, or "all".
         augment: names of random augmentations, in order.
-        views: names of fixed views of an image, see `training.data.transforms`; each epoch shows the next one. ("identity",
-            "flip") is Jordan's alternating flip (2024, arXiv 2404.00498). Any `augment` comes after them.
+        views: names of fixed views (`training.data.transforms`), one an epoch in turn, applied before `augment`.
+            ("identity", "flip") is alternating flip (Jordan 2024, arXiv 2404.00498).
         seed: of the split, the initial weights, the shuffling and the augmentation.
-        limit: the first n training and test images only; None for all.
-        cache: whether the frozen layers run once (True) or in every epoch.
+        limit: use only the first n training and test images; None for all.
+        cache: whether the frozen layers run once (True) or in every step.
         cache_dtype: "float16" or "float32", of the cached activations.
         precision: of the arithmetic in training: "float32" or "mixed_bfloat16"; the saved model is always float32.
         validation: the number of training images held back for validation; None for a tenth.
         tta_views: the views that test-time augmentation averages over; () for none.
-        average_with: another recipe to train by as well, from the same start; the weights of both are averaged (Wortsman et
-            al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903, and "Model soups", arXiv 2203.05482).
-        average_share: the other recipe's share of the averaged weights, between 0 and 1.
+        average_with: a second recipe to train by, from the same initial weights; the weights of both are averaged
+            (Wortsman et al. 2022, WiSE-FT, arXiv 2109.01903, and "Model soups", arXiv 2203.05482).
+        average_share: the second recipe's share of the averaged weights, between 0 and 1.
     """
 
     model: str
@@ -75,17 +71,14 @@ class TrainingConfig:
 
     def __post_init__(self):
         spec = model_spec(self.model)
+        smallest = spec.minimum_size
         suffixes = KERAS_SUFFIXES + PYTORCH_SUFFIXES
         named = self.weights is None or self.weights in spec.weights
         others = [name for name in list_recipes() if name != self.recipe]
         heads, sources = ", ".join(spec.heads), ", ".join([*spec.weights, "none"])
         for name, valid, rule in (
             ("head", self.head in spec.heads, f"must be one of {heads} for {self.model}"),
-            (
-                "image_size",
-                self.image_size >= spec.minimum_size,
-                f"must be at least {spec.minimum_size} for {self.model}",
-            ),
+            ("image_size", self.image_size >= smallest, f"must be at least {smallest} for {self.model}"),
             (
                 "weights",
                 named or (Path(self.weights).is_file() and Path(self.weights).suffix in suffixes),
@@ -106,9 +99,9 @@ class TrainingConfig:
             linear = not phase.is_solved or self.head == "linear"
             require(linear, f"head must be linear, which recipe {self.recipe} solves for", head=self.head)
         for name in ("views", "tta_views"):
-            object.__setattr__(self, name, check_views(getattr(self, name)))  # without aliases, which old files hold
+            object.__setattr__(self, name, check_views(getattr(self, name)))  # replaces aliases, as in older files
         if self.average_with:
-            self.members()  # raises now, before anything is trained, where the other recipe does not fit the network
+            self.members()  # raises before training if the other recipe does not fit the network
 
     @property
     def name(self) -> str:
@@ -117,16 +110,16 @@ class TrainingConfig:
         return "-".join(parts if self.limit is None else [*parts, f"limit{self.limit}"])
 
     def head_start(self) -> "TrainingConfig":
-        """Return the config of the run of phase "head" alone that this run begins with."""
+        """Return the config of a run of only this run's phase "head"."""
         return dataclasses.replace(self, phases=self.phases[:1], unfreeze=0, average_with=None, average_share=0.5)
 
     def members(self) -> tuple[tuple["TrainingConfig", float], ...]:
-        """Return the two configs whose weights `average_with` averages, with their shares: the other recipe's, its own."""
+        """Return the configs of the two runs that `average_with` averages, with their shares; the other recipe first."""
         shared = ("head", "image_size", "unfreeze", "seed", "cache", "cache_dtype", "precision")
         given = {name: getattr(self, name) for name in shared}
         given |= {"weights": self.weights or "none", "average_with": "none"}
         other = make_config(self.phases[-1].name, self.model, self.average_with, **given)
-        # Both hold back the same images. Not through `make_config`, where None stands for the other recipe's number.
+        # Both hold back the same images. `make_config` would read None as the other recipe's number.
         other = dataclasses.replace(other, validation=self.validation, limit=self.limit)
         own = dataclasses.replace(self, average_with=None, average_share=0.5)
         return (other, self.average_share), (own, 1 - self.average_share)
@@ -139,11 +132,7 @@ class TrainingConfig:
 
     @classmethod
     def load(cls, path: Path) -> "TrainingConfig":
-        """Read a config that `save` wrote, in this or an older version.
-
-        Raises:
-            ValueError: if the file is not such a config.
-        """
+        """Read a config that this or an older version saved; raise ValueError if the file is not one."""
         try:
             stored = json.loads(path.read_text())["config"]
             fields = {RENAMED.get(name, name): value for name, value in stored.items()}
@@ -156,7 +145,7 @@ class TrainingConfig:
 
 
 def with_precision(command: str, config: TrainingConfig) -> str:
-    """Return a command line with the precision of this run, where the recipe's depends on the machine."""
+    """Return a command line with this run's precision added if the recipe's depends on the machine."""
     if not command or "--precision" in command or load_recipe(config.recipe, config.model).precision == "float32":
         return command
     return f"{command} --precision {config.precision}"
@@ -171,11 +160,11 @@ def make_config(
         phase: the last phase to run; "finetune" runs "head" first. None: the model's last phase.
         model: a name from the registry.
         recipe: a name from `training.recipes`; None for the network's default.
-        choices: fields of `TrainingConfig`, `augment` and `views` also as comma-separated names or "none"; `epochs` and
-            `learning_rate`, of the last phase; `batch_size`, of all phases. None keeps the recipe's or the default value.
+        choices: fields of `TrainingConfig` (`augment` and `views` also as comma-separated names or "none"); `epochs` and
+            `learning_rate` of the last phase; `batch_size` of all phases. None keeps the recipe's or the default value.
 
     Raises:
-        ValueError: if a value is out of its range; the message says what is allowed and what was received.
+        ValueError: if a value is out of its range.
     """
     spec = model_spec(model)
     phase = phase or spec.phases[-1]
@@ -202,16 +191,16 @@ def make_config(
         fields["precision"] = "float32"
     if fields.get("average_with") == "none" or ("average_with" not in given and phase != spec.phases[-1]):
         fields |= {"average_with": None, "average_share": 0.5}
-    for name, parse in (
-        ("augment", parse_augment),
-        ("views", lambda text: VIEW_SETS.get(text.strip()) or parse_views(text)),
-    ):
-        if isinstance(fields[name], str):
-            fields[name] = parse(fields[name])
+    if isinstance(fields["augment"], str):
+        fields["augment"] = parse_augment(fields["augment"])
+    if isinstance(views := fields["views"], str):
+        fields["views"] = VIEW_SETS.get(views.strip()) or parse_views(views)
     if fields["weights"] == "none":
         fields["weights"] = None
     elif fields["weights"] not in (None, *spec.weights):
-        fields["weights"] = str(Path(fields["weights"]).expanduser().resolve())  # valid from any folder, when resumed
+        fields["weights"] = str(
+            Path(fields["weights"]).expanduser().resolve()
+        )  # a run may be resumed from another folder
     return TrainingConfig(model=model, recipe=recipe, **fields)
 
 

@@ -28,31 +28,27 @@ def list_networks(classes: int = 10) -> str:
 def list_recipe_lines() -> str:
     """Return a table of all recipes with the first line of their docstrings."""
     names: dict[str, list[str]] = {}
-    for name in list_recipes():  # a file may hold several
-        names.setdefault(recipe_doc(name).splitlines()[0], []).append(name)
-    return _table(
-        [("recipe", "what it does"), *((", ".join(group), line) for line, group in names.items())], left=(0, 1)
-    )
+    for name in list_recipes():
+        names.setdefault(recipe_doc(name).splitlines()[0], []).append(name)  # a file may hold several
+    rows = [(", ".join(group), line) for line, group in names.items()]
+    return _table([("recipe", "what it does"), *rows], left=(0, 1))
 
 
 def explain(config: TrainingConfig, classes: int = 10) -> str:
-    """Return what a run would do, phase by phase. No weights are fetched and no data is read."""
+    """Return what a run would do, phase by phase, without fetching weights or reading data."""
     model = _skeleton(model_spec(config.model), classes, config)
     held_back = "a tenth of the training images" if config.validation is None else f"{config.validation:,} images"
     average = ""
     if config.average_with:
-        other, own = (
-            f"{config.average_share:.0%} {config.average_with}",
-            f"{1 - config.average_share:.0%} {config.recipe}",
-        )
-        average = f"\n  averaging     trains by both recipes; the final weights are {other} and {own}"
-    doc = recipe_doc(config.recipe).strip()
-    measured = [line.strip() for line in doc.splitlines() if f"python train.py --model {config.model} " in line]
-    expected = "\n".join(measured or ["not measured for this network"])
+        shares = f"{config.average_share:.0%} {config.average_with} and {1 - config.average_share:.0%} {config.recipe}"
+        average = f"\n  averaging     trains by both recipes; the final weights are {shares}"
+    doc = recipe_doc(config.recipe).strip().splitlines()
+    measured = [line.strip() for line in doc if f"python train.py --model {config.model} " in line]
+    expected = "\n".join(measured) or "not measured for this network"
     phases = "\n\n".join(_explain_phase(model, config, phase) for phase in config.phases)
     return f"""\
 {config.model} by recipe {config.recipe}
-{doc.splitlines()[0]}
+{doc[0]}
 
   input         {config.image_size}×{config.image_size}, head {config.head}, {model.count_params():,} parameters
   weights       {config.weights or "random"}
@@ -97,7 +93,7 @@ phase {phase.name}
 
 
 def _skeleton(spec: ModelSpec, classes: int, config: TrainingConfig | None = None) -> keras.Model:
-    """Build a network's layers and shapes without making any weights."""
+    """Build a network's layers and shapes without allocating weights."""
     with keras.StatelessScope():
         options = {"head": config.head, "image_size": config.image_size} if config else {}
         return build_model(spec, classes=classes, **options)
@@ -127,7 +123,7 @@ def _weights(spec: ModelSpec) -> str:
 
 
 def _table(rows: list[tuple[str, ...]], left: tuple[int, ...]) -> str:
-    """Return rows as columns of text under a rule; the columns `left` are aligned left, the others right."""
+    """Return rows as aligned text; the columns `left` are aligned left, the others right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(
