@@ -1,4 +1,4 @@
-"""How good a model is: its probabilities on a split, their metrics by scikit-learn, and their calibration."""
+"""Evaluation of a model on a split: probabilities, metrics by scikit-learn, and calibration."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,16 +23,12 @@ class Predictor(Protocol):
 
     def predict_on_batch(self, x: np.ndarray) -> Any:
         """Return the probabilities (b, classes) of images (b, S, S, 3), float32 in 0..255."""
-        ...
 
 
 def predict_probabilities(
     model: Predictor, images: np.ndarray, image_size: int, batch_size: int = 64, progress: bool = False
 ) -> np.ndarray:
-    """Return the model's probabilities, (n, classes) float32, in the order of `images`.
-
-    `images` is (n, H, W, 3) uint8; the pipeline that trains also resizes here, to `image_size`. `progress` shows a bar.
-    """
+    """Return the model's probabilities, (n, classes) float32, on `images`: (n, H, W, 3) uint8, resized as in training."""
     from training.data.image_batches import image_batches  # imports TensorFlow, which metrics do not need
 
     if len(images) == 0:
@@ -50,10 +46,9 @@ def predict_probabilities(
 def predict_views(
     model: Predictor, images: np.ndarray, image_size: int, views: Sequence[str], progress: bool = False
 ) -> np.ndarray:
-    """Return the model's probabilities averaged over views of each image, (n, classes) float32.
+    """Return the geometric mean of the model's probabilities over views of each image, (n, classes) float32.
 
-    It is the geometric mean, which is the softmax of the mean logits. A view that `views` names twice counts twice.
-    Arguments as in `predict_probabilities`; the names are those of `training.data.transforms`.
+    It equals the softmax of the mean logits. `views` are names of `training.data.transforms`; one named twice counts twice.
     """
     from training.data.transforms import apply_view
 
@@ -69,31 +64,24 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequenc
 
     Keys: `images` (n), `accuracy`, `loss` (mean cross-entropy in nats), `macro` (precision, recall, f1: unweighted
     means over the classes), `per_class` (name: precision, recall, f1, support), `class_names`, `confusion_matrix` (rows
-    are the true classes, columns the predicted ones). A ratio whose denominator is zero counts as 0.
+    true, columns predicted). A ratio with denominator zero counts as 0.
 
     Raises:
-        ValueError: shapes disagree, a label is out of range, or a row of probabilities is no distribution.
+        ValueError: shapes disagree, a label is out of range, or a row of probabilities is not a distribution.
     """
     probabilities = distributions(probabilities, len(class_names))
     labels = checked_labels(labels, probabilities)
     classes = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=classes, zero_division=0
-    )
+    columns = metrics.precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
+    scores = dict(zip(("precision", "recall", "f1", "support"), columns, strict=True))
     return {
         "images": len(labels),
         "accuracy": float(metrics.accuracy_score(labels, predicted)),
         "loss": float(metrics.log_loss(labels, probabilities, labels=classes)),
-        "macro": {"precision": float(precision.mean()), "recall": float(recall.mean()), "f1": float(f1.mean())},
+        "macro": {score: float(scores[score].mean()) for score in ("precision", "recall", "f1")},
         "per_class": {
-            name: {
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
-                "support": int(support[i]),
-            }
-            for i, name in enumerate(class_names)
+            name: {score: column[i].item() for score, column in scores.items()} for i, name in enumerate(class_names)
         },
         "class_names": list(class_names),
         "confusion_matrix": metrics.confusion_matrix(labels, predicted, labels=classes).tolist(),
@@ -103,14 +91,9 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequenc
 def evaluate_once(
     served: Predictor, split: "Split", image_size: int, views: Sequence[str] = (), progress: bool = False
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Fit the calibration of a trained model on its validation split, then evaluate it on the test set, once.
+    """Fit the calibration of the model that will be served on the validation split, then evaluate it on the test set, once.
 
-    Args:
-        served: the model that will be served.
-        split: the data set and its held-out rows.
-        image_size: the side of the model's square input in pixels.
-        views: of test-time augmentation; none skips it.
-        progress: whether to show progress.
+    Without `views` there is no test-time augmentation.
 
     Returns:
         `evaluate`'s metrics with `calibration`, `validation_accuracy` and, with `views`, `tta`; and the probabilities
@@ -148,12 +131,12 @@ def evaluate_saved(
     batch_size: int = 64,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Return the metrics of a saved model on a split of `dataset`: `evaluate`'s, and `calibration` by its card.
+    """Return the metrics of a saved model on split "test" or "validation": `evaluate`'s, and `calibration` by its card.
 
-    The validation split depends on the seed of the run that trained the model: `seed`, else the card's.
+    `seed` is that of the run that trained the model, which the validation split depends on; None for the card's.
 
     Raises:
-        ValueError: the model has other classes than the data set, or the seed is needed and not known.
+        ValueError: the model and the data set have different classes, or the seed is needed and unknown.
     """
     order = class_order(saved, dataset)
     images, labels = _split(saved, dataset, split, seed)
@@ -165,7 +148,7 @@ def evaluate_saved(
 
 
 def format_metrics(report: Mapping[str, Any]) -> str:
-    """Return the metrics of `evaluate` as text: one line per class, then the means, accuracy and loss."""
+    """Return the metrics of `evaluate_saved` as text: a line per class, then means, accuracy, loss and calibration."""
     width = max(map(len, [*report["per_class"], "macro average"]))
     lines = [f"{'':{width}}  precision  recall      f1  support"]
     for name, row in [*report["per_class"].items(), ("macro average", report["macro"] | {"support": report["images"]})]:
@@ -182,7 +165,7 @@ def format_metrics(report: Mapping[str, Any]) -> str:
 
 
 def class_order(saved: "SavedModel", dataset: "ImageDataset") -> list[int]:
-    """Return, for each class of the data set, the column of the model's output."""
+    """Return the column of the model's output for each class of the data set."""
     outputs = saved.model.output_shape[-1]
     if outputs != dataset.classes:
         raise ValueError(
@@ -200,7 +183,6 @@ def class_order(saved: "SavedModel", dataset: "ImageDataset") -> list[int]:
 
 
 def _split(saved: "SavedModel", dataset: "ImageDataset", split: str, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images and labels of "test" or "validation"."""
     if split == "test":
         return dataset.x_test, dataset.y_test
     if split != "validation":

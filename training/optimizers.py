@@ -1,4 +1,4 @@
-"""The optimizer of a phase, its learning rates by step and by layer, and averages of weights."""
+"""The optimizer of a phase, its learning rates by step and by layer, and weight averaging."""
 
 import functools
 from collections.abc import Sequence
@@ -9,22 +9,16 @@ import numpy as np
 from training.checkpoint import assign, values
 from training.recipes.recipe import PhaseConfig
 
-EVERY = 5  # steps between two updates of an average
+EVERY = 5  # steps between two updates of the average
 EMA_DECAY = 0.99  # per update; an average over about the last 500 steps
 LOOKAHEAD_DECAY = 0.95**5
 _KINDS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
 
 
 def make_optimizer(phase: PhaseConfig, trainee: keras.Model, images: int) -> keras.optimizers.Optimizer:
-    """Return the optimizer of a phase, built for the variables of `trainee` that learn.
-
-    Args:
-        phase: its settings.
-        trainee: what is trained.
-        images: the number of training images.
-    """
+    """Return a phase's optimizer, built for the trainable variables of `trainee`; `images` is the number to train on."""
     options = {"momentum": phase.momentum, "nesterov": True} if phase.optimizer == "sgd" else {}
-    if phase.weight_decay or phase.optimizer == "adamw":  # which by default decays
+    if phase.weight_decay or phase.optimizer == "adamw":  # whose default is not 0
         options["weight_decay"] = phase.weight_decay
     kind, rates = _KINDS[phase.optimizer], variable_rates(phase, trainee)
     if any(rate != 1 for rate in rates):
@@ -35,7 +29,7 @@ def make_optimizer(phase: PhaseConfig, trainee: keras.Model, images: int) -> ker
 
 
 def carry_over(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """Give `new`, which is built for fewer variables, the steps and moments of `old`, and return it."""
+    """Copy the step count and moments of `old` to `new`, which is built for fewer variables; return `new`."""
     held = {variable.name: variable for variable in old.variables}
     for variable in new.variables:
         variable.assign(held[variable.name])
@@ -43,7 +37,7 @@ def carry_over(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer)
 
 
 def learning_rate(phase: PhaseConfig, images: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Return a phase's learning rate as Keras optimizers take it; `images` is the number of training images."""
+    """Return a phase's learning rate or schedule for a Keras optimizer; `images` is the number of training images."""
     steps, peak = phase.steps(images), phase.learning_rate
     if phase.schedule == "constant":
         return peak
@@ -56,7 +50,7 @@ def learning_rate(phase: PhaseConfig, images: int) -> float | keras.optimizers.s
 
 
 class Triangle(keras.optimizers.schedules.LearningRateSchedule):
-    """Rise in a straight line from `start` of `peak` until the share `top` of `steps`, then fall to `end` of it."""
+    """Linear rise from `start * peak` to `peak` over the share `top` of `steps`, then linear fall to `end * peak`."""
 
     def __init__(self, peak: float, steps: int, start: float, top: float, end: float):
         self.peak = peak
@@ -71,21 +65,19 @@ class Triangle(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def variable_rates(phase: PhaseConfig, trainee: keras.Model) -> list[float]:
-    """Return what each of the variables that learn, in the model's order, multiplies the learning rate by."""
+    """Return the learning rate multiplier of each trainable variable, in the model's order."""
     learning = [layer for layer in trainee.layers if layer.trainable_variables]
     rates = []
     for behind, layer in zip(reversed(range(len(learning))), learning, strict=True):
         rate = phase.first_layer_rate ** (behind / max(len(learning) - 1, 1))
-        shifted = isinstance(layer, keras.layers.BatchNormalization)
-        rates += [
-            rate * phase.bias_rate if shifted and variable.name == "beta" else rate
-            for variable in layer.trainable_variables
-        ]
+        for variable in layer.trainable_variables:
+            is_beta = isinstance(layer, keras.layers.BatchNormalization) and variable.name == "beta"
+            rates.append(rate * phase.bias_rate if is_beta else rate)
     return rates
 
 
 def _with_rates(kind: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
-    """Return a kind of optimizer with a rate for each variable; weight decay goes by the common one."""
+    """Return a subclass of an optimizer with one rate per variable; weight decay uses the common learning rate."""
 
     class WithRates(kind):
         def __init__(self, rates, *arguments, **options):
@@ -99,10 +91,7 @@ def _with_rates(kind: type[keras.optimizers.Optimizer]) -> type[keras.optimizers
 
 
 def averaged(networks: Sequence[Sequence[np.ndarray]], shares: Sequence[float]) -> list[np.ndarray]:
-    """Return the weighted average of the weights of networks of one shape, array by array; `shares` sum to 1.
-
-    Wortsman et al. 2022, "Model soups" (arXiv 2203.05482).
-    """
+    """Return the weighted average of networks' weights; `shares` sum to 1 (model soups, Wortsman et al. 2022)."""
     return [
         sum(share * array for share, array in zip(shares, arrays, strict=True))
         for arrays in zip(*networks, strict=True)
@@ -114,16 +103,14 @@ class WeightAverage(keras.callbacks.Callback):
 
     Every fifth step, `average = decay · average + (1 - decay) · weights`, BatchNormalization's statistics included.
 
-    "ema": decay 0.99, less in the first updates (an exponential moving average). "lookahead": decay 0.95⁵ (t/T)³ at step
-    t of T, and training continues from the average (Jordan 2024, arXiv 2404.00498; after Zhang et al. 2019, arXiv
-    1907.08610).
-
     Args:
-        weights: those of the model, in its order, at the start.
-        kind: "ema" or "lookahead".
+        weights: the model's initial weights.
+        kind: "ema": decay 0.99, less in the first updates (exponential moving average); or "lookahead": decay
+            0.95⁵ (t/T)³ at step t of T, and training continues from the average (Jordan 2024, arXiv 2404.00498; after
+            Zhang et al. 2019, arXiv 1907.08610).
         steps: T, the total number of steps.
         average: the average to resume from.
-        step: the step to go on from.
+        step: the step to resume from.
     """
 
     def __init__(self, weights, kind: str, steps: int, *, average: list[np.ndarray] | None = None, step: int = 0):
@@ -152,7 +139,7 @@ class WeightAverage(keras.callbacks.Callback):
             decay = min(EMA_DECAY, (1 + updates) / (10 + updates))
         else:
             decay = LOOKAHEAD_DECAY * (self.step / self.steps) ** 3
-        weights = self.model.weights  # `model` lets jax, which holds them elsewhere in `fit`, bring them up to date
+        weights = self.model.weights  # under jax, reading `model` updates them: `fit` holds them elsewhere
         now = values(weights)
         self.average = [decay * mean + (1 - decay) * value for mean, value in zip(self.average, now, strict=True)]
         if self.kind == "lookahead":

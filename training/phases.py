@@ -1,4 +1,4 @@
-"""The two-phase trainer: one phase is a suffix, or the whole network, trained epoch by epoch, or a head solved for."""
+"""One phase of training: epochs of gradient steps on the layers behind the cut, or a head by logistic regression."""
 
 import logging
 import math
@@ -36,24 +36,24 @@ def run_phase(
     resumed: Checkpoint | None = None,
     on_epoch: Callable[[TrainingState], None] = lambda state: None,
 ) -> None:
-    """Train one phase to its end, from `state.epoch` on.
+    """Train one phase from `state.epoch` to its end; a checkpoint is saved after every epoch.
 
-    The weights of the best epoch by validation loss stay in the model, or without `patience` those of the last.
+    The model ends with the weights of the epoch with the lowest validation loss, or without `patience` of the last epoch.
 
     Args:
-        model: the full model, whose layers the feed's trainee shares.
-        phase: its settings.
+        model: the full model, which shares its layers with the feed's trainee.
+        phase: the settings.
         feed: from `make_feed`.
-        state: advanced in place, and saved after every epoch.
+        state: updated in place.
         images: the number of training images.
-        checkpoint_path: where the checkpoint goes.
-        resumed: the checkpoint to go on from, inside this phase.
+        checkpoint_path: where the checkpoint is saved.
+        resumed: the checkpoint to resume from.
         on_epoch: called after each epoch.
 
     Raises:
-        NonFiniteLossError: if the loss became NaN or infinite; the last checkpoint stays.
+        NonFiniteLossError: the loss became NaN or infinite; the last checkpoint stays.
     """
-    if resumed is not None and not resumed.optimizer:  # it stands between two phases
+    if resumed is not None and not resumed.optimizer:  # saved between two phases
         resumed = None
     trainer = _Trainer(feed, phase, images, state.epoch, resumed)
     best = resumed.best if resumed else trainer.kept()
@@ -73,7 +73,7 @@ def run_phase(
 
 
 class _Trainer:
-    """What trains in a phase: the network with its optimizer and, where the phase has one, the average of its weights."""
+    """The network that a phase trains, its optimizer and, if the phase averages, its weight average."""
 
     def __init__(self, feed: Feed, phase: PhaseConfig, images: int, epoch: int, resumed: Checkpoint | None):
         self.feed = feed
@@ -81,7 +81,7 @@ class _Trainer:
         self.phase = phase
         self.images = images
         self.epoch_steps = math.ceil(images / phase.batch_size)
-        self._freeze(epoch - 1)  # as in the last epoch, whose optimizer a checkpoint holds
+        self._freeze(epoch - 1)  # as in the last epoch, because the checkpoint's optimizer has its variables
         self.optimizer = make_optimizer(phase, self.network, images)
         self.average = None
         if phase.average != "none":
@@ -97,7 +97,7 @@ class _Trainer:
         self._compile()
 
     def train(self, epoch: int) -> dict:
-        """Train one epoch (from 0) and return its row of the history."""
+        """Train one epoch (counted from 0) and return its history row."""
         phase = self.phase
         if epoch in (end for _, end in phase.freeze_at):
             self._freeze(epoch)
@@ -115,13 +115,13 @@ class _Trainer:
             callbacks=[bar, _StopAtNonFiniteLoss(phase), *([self.average] if self.average else [])],
         ).history
         logs = {name: each[-1] for name, each in history.items()}
-        if phase.label_smoothing:  # the history holds the plain cross-entropy, which other phases have too
+        if phase.label_smoothing:  # comparable with the other phases: cross-entropy without smoothing
             logs |= {"loss": logs.pop("cross_entropy"), "val_loss": logs.pop("val_cross_entropy")}
         _require_finite(logs["val_loss"], phase, f"on the validation split after epoch {epoch + 1}")
         return {"phase": phase.name, "epoch": epoch + 1, **logs}
 
     def kept(self) -> list[np.ndarray]:
-        """Return the weights as they would be kept now: all, because BatchNormalization's statistics belong to an epoch."""
+        """Return the weights to keep: the average or the network's, including BatchNormalization's statistics."""
         return list(self.average.average) if self.average else values(self.network.weights)
 
     def _freeze(self, epoch: int) -> None:
@@ -145,16 +145,10 @@ def solve_phase(
     checkpoint_path: Path,
     activations: Activations | None = None,
 ) -> None:
-    """Solve for the linear head of the model instead of training it: one epoch in the history.
+    """Solve for the model's linear head by logistic regression, as one epoch of the history.
 
-    Args:
-        model: the full model.
-        phase: its settings.
-        feed: from `make_feed`, to measure the head on.
-        split: data set and rows.
-        state: advanced in place, and saved.
-        checkpoint_path: where the checkpoint goes.
-        activations: what the feed's cut lets through, where it is cached.
+    The feed evaluates the head. `state` is updated in place and saved in a checkpoint. `activations` are the cached ones at
+    the feed's cut, if any.
     """
     watch = Stopwatch()
     features = _head_features(model, feed.cut, split, activations)
@@ -171,17 +165,15 @@ def solve_phase(
 
 
 def _head_features(model: keras.Model, cut: Cut | None, split: Split, activations: Activations | None) -> np.ndarray:
-    """Return what the head's last layer reads of each training image as it is, in inference mode: float32 (n, D)."""
+    """Return the input of the head's last layer for each training image, not augmented: float32 (n, D)."""
     rows, wanted = split.training, model.get_layer("head_probabilities").input
     if activations is None:
         return FrozenForward(keras.Model(model.input, wanted)).over(split.dataset.x_train[rows])[0]
-    rest = keras.Model(list(cut.tensors), wanted)  # the cut may stand some layers before the head
+    rest = keras.Model(list(cut.tensors), wanted)  # the cut may be some layers before the head
     parts = []
     for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        parts.append(
-            np.asarray(rest.predict_on_batch([tensor[chunk].astype("float32") for tensor in activations.views[0]]))
-        )
+        chunk = [tensor[rows[start : start + CHUNK]].astype("float32") for tensor in activations.views[0]]
+        parts.append(np.asarray(rest.predict_on_batch(chunk)))
     return np.concatenate(parts)
 
 

@@ -1,7 +1,7 @@
 """Figures of a run: confusion matrix, learning curves and a grid of training images, each written atomically as PNG.
 
-Colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), which colour-blind readers can distinguish, and each line has
-its own style for print. Figures are built without pyplot, which would keep global state.
+Colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), safe for colour-blind readers; each line has its own style for
+print. Figures are built without pyplot, which keeps global state.
 """
 
 import math
@@ -23,7 +23,7 @@ from runtime.files import atomic_write
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#595959"
 DPI = 150
 CAPTION_WIDTH = 15  # characters that fit above one sample
-MOST_COUNTED_CLASSES = 30  # beyond it, a count no longer fits its cell
+MOST_COUNTED_CLASSES = 30  # with more, a count does not fit its cell
 MOST_SAMPLES = 40
 
 
@@ -36,8 +36,8 @@ def plot_confusion_matrix(
 ) -> None:
     """Draw counts (classes, classes), rows true and columns predicted; the colour is the share of the true class.
 
-    The colour scale is that of the square root, because mistakes of a good model would all look white on a linear one.
-    `shares` writes the share of the true class in percent under each count.
+    The colour scale is a square root: on a linear one, the mistakes of a good model would all look white. `shares` writes the
+    share in percent under each count.
     """
     matrix = np.asarray(matrix)
     classes = len(class_names)
@@ -49,8 +49,8 @@ def plot_confusion_matrix(
         [f"{count}\n{part:.1%}" if shares else f"{count}" for count, part in zip(*row, strict=True)]
         for row in zip(matrix, share, strict=True)
     ]
-    cell = 0.62 if counted else 0.2
-    side = max(4.5, cell * classes + 2.2)
+    colour_bar = {"label": "share of the true class", "format": PercentFormatter(1, 0), "shrink": 0.8, "aspect": 30}
+    side = max(4.5, (0.62 if counted else 0.2) * classes + 2.2)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.add_subplot()
     seaborn.heatmap(
@@ -66,12 +66,7 @@ def plot_confusion_matrix(
         linecolor="#e6e6e6",
         xticklabels=list(class_names),
         yticklabels=list(class_names),
-        cbar_kws={
-            "label": "share of the true class",
-            "format": PercentFormatter(1, decimals=0),
-            "shrink": 0.8,
-            "aspect": 30,
-        },
+        cbar_kws=colour_bar,
     )
     axes.set(xlabel="predicted class", ylabel="true class", title=title or f"{matrix.sum():,} images")
     small = None if counted else 7
@@ -84,8 +79,8 @@ def plot_confusion_matrix(
 def plot_curves(history: Sequence[Mapping[str, Any]], path: str | Path, title: str | None = None) -> None:
     """Draw loss and accuracy by epoch, training and validation, with a vertical line where a phase begins.
 
-    `history` has one row an epoch, in the order of training: `loss`, `accuracy`, `val_loss`, `val_accuracy` and `phase`, as
-    numbers or as the text of a CSV file. A value that is missing, empty or not finite leaves a gap.
+    `history` has a row per epoch with `loss`, `accuracy`, `val_loss`, `val_accuracy` and `phase`, as numbers or as text from a
+    CSV file. Values that are missing, empty or not finite leave a gap.
     """
     if not history:
         raise ValueError("history must have at least one row. Received: none")
@@ -116,7 +111,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | Path, title: s
 def plot_time_to_accuracy(
     runs: Sequence[Mapping[str, Any]], thresholds: Sequence[float], path: str | Path, title: str | None = None
 ) -> None:
-    """Draw validation accuracy by wall-clock time, one line a run; dotted lines mark the thresholds.
+    """Draw validation accuracy by wall-clock time, one line per run, with dotted lines at the thresholds.
 
     Each run has `way` (its name) and `curve`: points with `seconds` and `accuracy` (0..1).
     """
@@ -146,10 +141,9 @@ def plot_time_to_accuracy(
 def plot_samples(
     images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], path: str | Path, title: str | None = None
 ) -> None:
-    """Draw up to 40 images with their class names: training images as the model sees them, after augmentation and resize.
+    """Draw up to 40 images, (n, S, S, 3) in 0..255, uint8 or float, with their class names.
 
-    `images` is (n, S, S, 3) in 0..255, uint8 or float; `labels` is (n,) class numbers or (n, classes) shares, of which MixUp
-    and CutMix give an image several.
+    `labels` are class numbers (n,), or shares (n, classes) as from MixUp and CutMix.
     """
     images, labels = np.asarray(images)[:MOST_SAMPLES], np.asarray(labels)[:MOST_SAMPLES]
     if len(images) == 0 or len(images) != len(labels):
@@ -173,21 +167,19 @@ def plot_samples(
 
 
 def _mark_phases(axes: Axes, phases: Sequence[str]) -> None:
-    """Name each phase above the plot where it begins, and draw a line there; a run of one phase needs neither."""
+    """Draw a line and a name where each phase begins, unless there is only one."""
     starts = [i for i, phase in enumerate(phases) if i == 0 or phase != phases[i - 1]]
     if len(starts) < 2:
         return
+    above = {"transform": axes.get_xaxis_transform(), "va": "bottom"}
     for start in starts:
         if start:
             axes.axvline(start + 0.5, color=GREY, linewidth=1, linestyle=":")
-        at = start + 0.5
-        axes.text(
-            at, 1.01, f" {phases[start]}", color=GREY, fontsize=9, transform=axes.get_xaxis_transform(), va="bottom"
-        )
+        axes.text(start + 0.5, 1.01, f" {phases[start]}", color=GREY, fontsize=9, **above)
 
 
 def _caption(label: np.ndarray, class_names: Sequence[str]) -> str:
-    """Return a class name, or the two that share an image the most with their shares, in lines that fit above it."""
+    """Return an image's class name, or the two with the largest shares, wrapped to fit above it."""
     if np.ndim(label) == 0:
         lines = [class_names[int(label)]]
     else:
@@ -198,7 +190,7 @@ def _caption(label: np.ndarray, class_names: Sequence[str]) -> str:
 
 
 def _number(value: Any) -> float:
-    """Return a history value as a float; invalid and infinite values become NaN, which matplotlib skips."""
+    """Return a history value as a float; invalid and infinite ones become NaN, which matplotlib skips."""
     try:
         number = float(value)
     except (TypeError, ValueError):

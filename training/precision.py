@@ -1,4 +1,4 @@
-"""The precision of training: bfloat16 where it is faster, while weights and saved models stay float32."""
+"""Mixed precision: training computes in bfloat16 where it is faster; weights and saved models stay float32."""
 
 import keras
 
@@ -15,14 +15,10 @@ def computes_bfloat16() -> bool:
 
 
 def in_precision(model: keras.Model, policy: str) -> keras.Model:
-    """Return a copy of a flat model, weights included, that computes under another dtype policy.
+    """Return a copy of a flat model with its weights under dtype policy "float32" or "mixed_bfloat16".
 
-    Scaling, whitening and head stay float32: they cost little, whitening amplifies rounding errors, and
-    probabilities need the precision. Weights are float32 under each policy.
-
-    Args:
-        model: a flat model.
-        policy: "float32" or "mixed_bfloat16".
+    Scaling, whitening and head stay float32: they cost little, whitening amplifies rounding errors, and probabilities need
+    the precision.
     """
 
     def copy(layer: keras.Layer) -> keras.Layer:

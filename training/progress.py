@@ -12,7 +12,7 @@ from training.checkpoint import TrainingState
 
 
 def progress_line(logs: dict) -> str:
-    """Return the losses and accuracies of an epoch as text."""
+    """Return losses and accuracies of an epoch as text."""
     return (
         f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.2%}, "
         f"validation loss {logs['val_loss']:.4f}, validation accuracy {logs['val_accuracy']:.2%}"
@@ -20,9 +20,9 @@ def progress_line(logs: dict) -> str:
 
 
 class EpochBar(keras.callbacks.Callback):
-    """Progress of one epoch: images/s and time left while it runs; at its end losses, accuracies, seconds and images/s.
+    """Progress of one epoch: time left and images/s while it runs; losses, accuracies and seconds at its end.
 
-    Off a terminal, a running epoch logs a line at least every minute, and its end one line.
+    Without a terminal, it logs a line at least every minute and one at the end.
     """
 
     def __init__(self, phase: str, epoch: int, epochs: int, images: int, batch_size: int):
@@ -42,12 +42,11 @@ class EpochBar(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.perf_counter() - self.started  # with validation
-        result = f"{progress_line(logs)}, {seconds:.1f} s, {self.images / seconds:.0f} images/s"
-        self.bar.finish(result)
+        self.bar.finish(f"{progress_line(logs)}, {seconds:.1f} s, {self.images / seconds:.0f} images/s")
 
 
 def write_history(path: Path, history: list[dict]) -> None:
-    """Write one CSV row an epoch; the whole file each time, so that a resumed run leaves no row twice."""
+    """Write one CSV row per epoch; the whole file each time, so that a resumed run repeats no row."""
     with atomic_write(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[0]))
         writer.writeheader()
@@ -55,7 +54,7 @@ def write_history(path: Path, history: list[dict]) -> None:
 
 
 class TensorBoardLog:
-    """Scalars for TensorBoard, by phase; silent where TensorFlow is not installed."""
+    """Scalars for TensorBoard, by phase; does nothing where TensorFlow is not installed."""
 
     def __init__(self, folder: Path):
         try:
@@ -67,7 +66,7 @@ class TensorBoardLog:
             self._writer = tf.summary.create_file_writer(str(folder))
 
     def log(self, state: TrainingState) -> None:
-        """Write the newest epoch's numbers; the step is the number of epochs over all phases."""
+        """Write the last epoch's metrics; the step is the number of epochs over all phases."""
         if self._tf is None:
             return
         row = state.history[-1]

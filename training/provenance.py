@@ -1,4 +1,4 @@
-"""Where a result came from: the machine, the commit and the memory that it took."""
+"""Provenance of a result: hardware, commit, versions, checksums and peak memory."""
 
 import hashlib
 import os
@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy._core._multiarray_umath import __cpu_features__  # what numpy.show_runtime prints
 
-_VECTORS = {"AVX-512": "AVX512F", "AVX2": "AVX2"}  # by the names of NumPy, which finds them out on every system
+_VECTORS = {"AVX-512": "AVX512F", "AVX2": "AVX2"}  # NumPy's names, which it detects on every system
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def hardware() -> dict[str, Any]:
-    """Return what speed depends on: `cpu` (its model), `cores` (usable), `memory_gib`, `gpus`, `platform`, `python`.
+    """Return what speed depends on, without host name or paths.
 
-    `vectors` are the processor's widest vector instructions, see `vector_instructions`. Neither the host's name nor any path
-    is in it. `memory_gib` is None where the system does not tell. `gpus` is empty unless TensorFlow is loaded and sees some.
+    Keys: `cpu` (model), `vectors` (see `vector_instructions`), `cores` (usable), `memory_gib` (None where unknown), `gpus` (see
+    `gpus`), `platform`, `python`.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -48,23 +48,16 @@ def describe_hardware() -> str:
 
 
 def git_commit() -> str | None:
-    """Return the commit of this checkout, 40 hexadecimal digits, then `-dirty` where tracked files were changed.
+    """Return the commit of this checkout, 40 hexadecimal digits, and `-dirty` if tracked files outside `results/` changed.
 
-    The files under `results/` do not count: one measurement writes them before the next begins. None where there is no git,
-    no commit, or the code does not stand in its own repository.
+    None without git, without a commit, or if the code is not in its own repository.
     """
-    # A git hook sets GIT_DIR and the like, which would point git at the hook's repository.
+    # Inside a git hook, GIT_DIR and the like would point git at the hook's repository.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
 
     def git(*arguments: str) -> str:
-        run = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=environment,
-            timeout=30,
-        )
+        command = ["git", "-C", str(ROOT), *arguments]
+        run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=30)
         return run.stdout.strip()
 
     try:
@@ -78,18 +71,18 @@ def git_commit() -> str | None:
 
 def versions() -> dict[str, str]:
     """Return the versions of `python` and `keras`, and the name of Keras's `backend`."""
-    import keras  # not for the rest of this module, which commands ask before they load it
+    import keras  # here, because commands use this module before they load Keras
 
     return {"python": platform.python_version(), "keras": keras.version(), "backend": keras.backend.backend()}
 
 
 def arrays_sha256(arrays: Iterable[np.ndarray]) -> str:
-    """Return the SHA-256 of the bytes of arrays, one after the other."""
+    """Return the SHA-256 of the concatenated bytes of arrays."""
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 def peak_memory_mb() -> float | None:
-    """Return the most resident memory that this process has held, in MB (10^6 bytes); None on Windows."""
+    """Return the peak resident memory of this process in MB (10^6 bytes); None on Windows."""
     try:
         import resource
     except ImportError:
@@ -114,7 +107,7 @@ def _cpu_model() -> str:
 
 
 def gpus() -> list[str]:
-    """Return the names of the GPUs that the frameworks in use see; one that is not imported is not worth its seconds."""
+    """Return the names of the GPUs that the imported frameworks see; none is imported here, which would take seconds."""
     tensorflow, jax, torch = (sys.modules.get(name) for name in ("tensorflow", "jax", "torch"))
     found: list[str] = []
     if tensorflow is not None:
