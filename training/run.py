@@ -1,4 +1,4 @@
-"""One training run: data, model, phases, and at the end evaluation and export. It can be interrupted and resumed."""
+"""A training run: data, model, phases, evaluation and export. It can be interrupted and resumed."""
 
 import contextlib
 import dataclasses
@@ -13,6 +13,7 @@ import numpy as np
 
 from models.layers import adapt, adaptable
 from models.registry import create_model
+from runtime.validation import require
 from training.checkpoint import Checkpoint, CheckpointMismatchError, TrainingState, assign, values
 from training.config import TrainingConfig, with_precision
 from training.data.cifar10 import load_cifar10
@@ -32,18 +33,18 @@ ADAPT_IMAGES = 5000
 
 
 class RunConflictError(RuntimeError):
-    """A run's folder belongs to another run, or to another process."""
+    """A run's folder holds another run or is in use by another process."""
 
 
 class Run:
-    """A run in its folder. `Run(config, folder).complete()` starts it, or resumes it where it was interrupted.
+    """A run in its folder. `Run(config, folder).complete()` starts or resumes it.
 
     Args:
-        config: what to train.
-        folder: of the run; created if missing.
+        config: the settings.
+        folder: the run's folder; created if missing.
         data_dir: a file or folder with the data set, or None to fetch it.
         command: the command line that repeats the run, for the card.
-        head_run: a finished run of phase "head" to start from, see `finished_head`.
+        head_run: the folder of a finished run of phase "head" to start from, see `finished_head`.
     """
 
     def __init__(
@@ -64,17 +65,17 @@ class Run:
 
     @property
     def checkpoint_path(self) -> Path:
-        """The checkpoint; removed when the run is finished."""
+        """The checkpoint's file; deleted when the run is finished."""
         return self.folder / "checkpoint.npz"
 
     def complete(self) -> dict:
-        """Run every stage that is left and return the metrics, which `metrics.json` holds too.
+        """Run the remaining stages and return the metrics, as `metrics.json` holds them.
 
         Raises:
-            RunConflictError: if the folder holds a run with another config, or another process trains in it.
-            CheckpointMismatchError: if the folder's checkpoint belongs to another network or other data.
-            DataUnavailableError, WeightsUnavailableError, WeightsMismatchError: if data or weights are missing or wrong.
-            NonFiniteLossError: if training diverged.
+            RunConflictError: the folder holds a run with another config, or another process trains in it.
+            CheckpointMismatchError: the folder's checkpoint is of another network or other data.
+            DataUnavailableError, WeightsUnavailableError, WeightsMismatchError: data or weights are missing or wrong.
+            NonFiniteLossError: training diverged.
         """
         with self._locked():
             if (self.folder / "metrics.json").exists():
@@ -86,23 +87,20 @@ class Run:
             return metrics
 
     def train(self) -> tuple[keras.Model, Split]:
-        """Run every phase that is left, without evaluation on the test set and without a saved model.
-
-        `complete` resumes from there. Raises as `complete`.
-        """
+        """Run the remaining phases, and leave evaluation and export to `complete`; raises as `complete`."""
         with self._locked():
             return self._train()
 
     def members(self) -> list["Run"]:
-        """Return the two runs whose weights `average_with` averages: by the other recipe, and by its own."""
-        configs = [config for config, _ in self.config.members()]
+        """Return the two runs whose weights `average_with` averages; the other recipe's first."""
         return [
-            Run(config, self.folder / config.recipe, data_dir=self.data_dir, command=self.command) for config in configs
+            Run(config, self.folder / config.recipe, data_dir=self.data_dir, command=self.command)
+            for config, _ in self.config.members()
         ]
 
     @property
     def is_trained(self) -> bool:
-        """Whether all phases are done and evaluation is left."""
+        """Whether all phases are done but not the evaluation."""
         path = self.checkpoint_path
         return path.exists() and Checkpoint.load(path).state.phase == len(self.config.phases)
 
@@ -142,7 +140,7 @@ class Run:
         return model, split
 
     def _train_members(self, model: keras.Model) -> None:
-        """Train by both recipes, each in a subfolder, and assign the average of their weights. Only it is evaluated."""
+        """Train by both recipes, each in a subfolder, and assign the average of their weights to `model`."""
         networks, members = [], self.members()
         for member in members:
             network, _ = member.train()
@@ -153,7 +151,7 @@ class Run:
 
     @contextlib.contextmanager
     def _kept_stage(self, name: str) -> Iterator[None]:
-        """Time a stage whose result stays on disk, and save the time even if the stage is interrupted."""
+        """Time a stage whose result stays on disk, and save the time even if it is interrupted."""
         try:
             with self.state.stage(name):
                 yield
@@ -166,33 +164,27 @@ class Run:
         if self.config.limit is not None:
             dataset = dataset.limited(self.config.limit)
         held_back = len(dataset.x_train) // 10
-        if self.config.validation is not None:  # of a limited data set at most a tenth
+        if self.config.validation is not None:  # at most a tenth of a limited data set
             held_back = min(self.config.validation, held_back) if self.config.limit else self.config.validation
         return Split(dataset, *dataset.split(self.config.seed, held_back))
 
     def _model(self, split: Split, resumed: Checkpoint | None) -> keras.Model:
-        config, weights = self.config, self.config.weights
+        config, size = self.config, self.config.image_size
         if resumed is None and self.head_run is not None:
             log.info("Starting from the finished head phase in %s.", self.head_run)
             self.state.finish_phase()
             model = keras.models.load_model(self.head_run / "model.keras")
         else:
             model = create_model(
-                config.model,
-                classes=split.dataset.classes,
-                weights=weights,
-                head=config.head,
-                image_size=config.image_size,
+                config.model, classes=split.dataset.classes, weights=config.weights, head=config.head, image_size=size
             )
         resolve_unfreeze(model, config.unfreeze)  # raises before phase "head" if N is wrong
-        for phase in config.phases:
-            for name, _ in phase.freeze_at:
-                if name not in (layer.name for layer in model.layers):
-                    raise ValueError(
-                        f"recipe {config.recipe} is for networks with a layer {name!r}. Received: model={config.model!r}"
-                    )
+        layers = [layer.name for layer in model.layers]
+        for name in [name for phase in config.phases for name, _ in phase.freeze_at]:
+            rule = f"recipe {config.recipe} is for networks with a layer {name!r}"
+            require(name in layers, rule, model=config.model)
         if resumed is None and adaptable(model):
-            adapt(model, resize(split.dataset.x_train[split.training[:ADAPT_IMAGES]], config.image_size))
+            adapt(model, resize(split.dataset.x_train[split.training[:ADAPT_IMAGES]], size))
         if config.precision != "float32":
             model = in_precision(model, config.precision)
         if resumed is not None:
@@ -200,14 +192,14 @@ class Run:
         return model
 
     def _record_provenance(self, model: keras.Model, split: Split) -> None:
-        """Write config.json when the run starts; when it is resumed, check that the data is the same."""
+        """Write config.json, or if the run is resumed, check that the data is the same."""
         path = self.folder / "config.json"
         data = {"name": split.dataset.name, "source": split.dataset.source, "sha256": split.dataset.sha256}
         if path.exists():
             recorded = json.loads(path.read_text())["provenance"]
             if recorded["data"]["sha256"] != data["sha256"]:
                 raise CheckpointMismatchError(f"The run in {self.folder} was started with other data. Start a new run.")
-            self.command = recorded["command"]  # of the start, not of the resume
+            self.command = recorded["command"]  # not that of the resume
             return
         backbone = [weight for layer in backbone_layers(model) for weight in layer.weights]
         provenance = {
@@ -223,46 +215,32 @@ class Run:
         self.config.save(path, provenance)
 
     def _learn(self, model: keras.Model, split: Split, resumed: Checkpoint | None) -> None:
-        phases = self.config.phases
+        state, path, images = self.state, self.checkpoint_path, len(split.training)
+        phases = self.config.phases[state.phase :]
         with self._kept_stage("cache"):
             exact = model if self.config.precision == "float32" else in_precision(model, "float32")
-            caches = prepare_caches(exact, self.config, phases[self.state.phase :], split.dataset.x_train)
+            caches = prepare_caches(exact, self.config, phases, split.dataset.x_train)
         board = TensorBoardLog(self.folder / "tensorboard")
 
         def on_epoch(state: TrainingState) -> None:
             write_history(self.folder / "history.csv", state.history)
             board.log(state)
 
-        for phase in phases[self.state.phase :]:
-            feed = make_feed(model, self.config, phase, split, caches.get(phase.name))
-            log.info(
-                "Phase %s: %s trainable parameters, %s.",
-                phase.name,
-                f"{sum(int(np.prod(v.shape)) for v in model.trainable_variables):,}",
+        for phase in phases:
+            activations = caches.get(phase.name)
+            feed = make_feed(model, self.config, phase, split, activations)
+            parameters = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+            how = (
                 f"trained behind {feed.cut.name} on cached activations"
                 if feed.cut
-                else "the whole network in every step",
+                else "the whole network in every step"
             )
+            log.info("Phase %s: %s trainable parameters, %s.", phase.name, f"{parameters:,}", how)
             if phase.is_solved:
-                solve_phase(
-                    model,
-                    phase,
-                    feed,
-                    split,
-                    self.state,
-                    checkpoint_path=self.checkpoint_path,
-                    activations=caches.get(phase.name),
-                )
-                on_epoch(self.state)
+                solve_phase(model, phase, feed, split, state, checkpoint_path=path, activations=activations)
+                on_epoch(state)
             else:
                 run_phase(
-                    model,
-                    phase,
-                    feed,
-                    self.state,
-                    images=len(split.training),
-                    checkpoint_path=self.checkpoint_path,
-                    resumed=resumed,
-                    on_epoch=on_epoch,
+                    model, phase, feed, state, images=images, checkpoint_path=path, resumed=resumed, on_epoch=on_epoch
                 )
             resumed = None

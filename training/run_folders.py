@@ -1,4 +1,4 @@
-"""The folders of runs: a name for a new one, and the runs that can be resumed or started from."""
+"""The folders of runs: names for new ones, and finding one to resume or to start from."""
 
 import contextlib
 import dataclasses
@@ -9,7 +9,7 @@ from training.config import TrainingConfig
 
 
 def new_folder(config: TrainingConfig, root: Path) -> Path:
-    """Return a folder in `root` for a new run, named after the config; a number follows where the name is taken."""
+    """Return a new folder in `root`, named after the config, with a number if the name is taken."""
     folder, number = root / config.name, 2
     while folder.exists():
         folder, number = root / f"{config.name}-{number}", number + 1
@@ -17,11 +17,7 @@ def new_folder(config: TrainingConfig, root: Path) -> Path:
 
 
 def unfinished_run(root: Path) -> Path:
-    """Return the run in `root` that was interrupted last.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
+    """Return the run in `root` that was interrupted last; raise FileNotFoundError if there is none."""
     waiting = [path.parent for path in root.glob("*/checkpoint.npz") if not (path.parent / "metrics.json").exists()]
     if not waiting:
         raise FileNotFoundError(f"There is no unfinished run in {root} to resume. Start one without --resume.")
@@ -29,9 +25,9 @@ def unfinished_run(root: Path) -> Path:
 
 
 def finished_head(config: TrainingConfig, root: Path) -> Path | None:
-    """Return a finished run of only phase "head" with the settings of this run's first phase, or None.
+    """Return a finished run of only phase "head" that fits `config`, or None.
 
-    A run from the user's own weight file is never reused: the file may have changed.
+    A run from a weight file is never reused, because the file may have changed.
     """
     packaged = config.weights in (None, *model_spec(config.model).weights)
     if len(config.phases) < 2 or config.precision != "float32" or not packaged or config.average_with:
@@ -46,5 +42,5 @@ def finished_head(config: TrainingConfig, root: Path) -> Path | None:
 
 
 def _comparable(config: TrainingConfig) -> TrainingConfig:
-    # The cache changes a run's duration, not its weights; N does not affect phase "head".
+    # The cache changes the duration of a run, not its weights; `unfreeze` does not affect phase "head".
     return dataclasses.replace(config, cache=True, cache_dtype="float16", unfreeze=0)

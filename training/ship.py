@@ -28,19 +28,14 @@ PARITY_IMAGES = 64
 
 
 def ship(run: Path, name: str | None = None, store: Path = STORE) -> Path:
-    """Copy a finished run's model, ONNX file, card and OOD detector to the model store; return their folder.
+    """Copy a finished run's model, card and OOD detector to the model store, under `name` or the network's name.
 
     The ONNX file is exported again and checked against `model.keras`.
-
-    Args:
-        run: the folder of a finished run.
-        name: the folder's name in the store; None for the network's.
-        store: the folder of saved models.
 
     Raises:
         ModelFileError: the run holds no model with a card, or a file does not have the card's checksum.
         OnnxExportError: the model cannot be exported.
-        ValueError: the store would exceed 120 MB, or `name` is not the name of a folder in it.
+        ValueError: the store would exceed 120 MB, or `name` is not a plain folder name.
     """
     saved = load_saved(run)
     if saved.card is None or saved.card.sha256.get(KERAS_FILE) != sha256_of(saved.file):
@@ -49,7 +44,7 @@ def ship(run: Path, name: str | None = None, store: Path = STORE) -> Path:
     if target.parent != store or target.name in ("", ".."):  # the target folder is replaced
         raise ValueError(f"name must be that of a folder in {store}. Received: {name or saved.card.name!r}")
     with tempfile.TemporaryDirectory(dir=run) as folder:
-        packed = Path(folder) / "packed"  # a temporary folder itself is private, and so would be its copy
+        packed = Path(folder) / "packed"  # the temporary folder has private permissions, which a copy would keep
         packed.mkdir()
         _pack(run, saved, packed)
         _require_room(packed, target, store)
@@ -58,10 +53,9 @@ def ship(run: Path, name: str | None = None, store: Path = STORE) -> Path:
 
 
 def _pack(run: Path, saved: SavedModel, packed: Path) -> None:
-    """Write the files that are shipped to the folder `packed`."""
     export_served(saved.model, packed / ONNX_FILE, load_cifar10().x_train[:PARITY_IMAGES])
     with zipfile.ZipFile(saved.file) as stored, zipfile.ZipFile(packed / KERAS_FILE, "w", zipfile.ZIP_DEFLATED) as new:
-        for name in stored.namelist():  # Keras leaves its zip archive uncompressed; this saves about a twelfth
+        for name in stored.namelist():  # Keras does not compress the archive; this saves about a twelfth
             new.writestr(name, stored.read(name))
     if OOD_FILE in saved.card.sha256:
         ood_file = model_file(run, OOD_FILE)
@@ -73,7 +67,6 @@ def _pack(run: Path, saved: SavedModel, packed: Path) -> None:
 
 
 def _require_room(packed: Path, target: Path, store: Path) -> None:
-    """Raise ValueError if the store would exceed its limit."""
     others = [path for path in store.rglob("*") if path.is_file() and target not in path.parents]
     size = sum(path.stat().st_size for path in (*others, *packed.iterdir())) / 1e6
     if size > LIMIT_MB:
@@ -81,7 +74,7 @@ def _require_room(packed: Path, target: Path, store: Path) -> None:
 
 
 def _replace(packed: Path, target: Path) -> None:
-    """Replace the folder `target` by a copy of `packed`; a failure at any point keeps the old folder."""
+    """Replace the folder `target` by a copy of `packed`; a failure keeps the old folder."""
     arriving, leaving = (target.with_name(f".{word}-{target.name}") for word in ("partial", "old"))
     try:
         shutil.copytree(packed, arriving, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""The recipes by name. Each module of this folder registers its own, as each of `models/architectures/` does a network."""
+"""The registry of recipes. Each module in this folder registers its own."""
 
 import importlib
 import pkgutil
@@ -26,11 +26,11 @@ def register_recipe(
     """Add a recipe to the registry.
 
     Args:
-        name: what `--recipe` takes.
+        name: the name for `--recipe`.
         recipe: the settings.
         doc: the docstring of its module, whose first line `train.py --list` shows.
-        networks: complete recipes in its place for single networks.
-        default_for: the network that it is the default recipe of, if any.
+        networks: complete recipes that replace it for certain networks.
+        default_for: the network whose default recipe it is, if any.
     """
     _ENTRIES[name] = _Entry(recipe, doc, networks or {})
     if default_for:
@@ -45,23 +45,19 @@ def list_recipes() -> list[str]:
 
 
 def default_recipe(network: str) -> str:
-    """Return the name of a network's default recipe: the one that was made for it, else "reference"."""
+    """Return the name of a network's default recipe: the one made for it, else "reference"."""
     list_recipes()
     return _DEFAULTS.get(network, "reference")
 
 
 def load_recipe(name: str, network: str) -> Recipe:
-    """Return a recipe as it is for a network.
-
-    Raises:
-        ValueError: no recipe has this name.
-    """
+    """Return a recipe for a network; raise ValueError if no recipe has this name."""
     entry = _entry(name)
     return entry.networks.get(network, entry.recipe)
 
 
 def recipe_doc(name: str) -> str:
-    """Return what a recipe's file says of it: paper, method, commands with the test accuracy to expect."""
+    """Return the docstring of a recipe's module: paper, method, and commands with their expected test accuracy."""
     return _entry(name).doc
 
 

@@ -1,4 +1,4 @@
-"""One budget for every network, so that only the network differs: Adam at 1e-3, 15 epochs, batch 128, no augmentation.
+"""The same budget for every network, to compare networks: Adam at 1e-3, 15 epochs, batch 128, no augmentation.
 
 A pretrained backbone stays frozen; a network without pretrained weights trains all its layers. The weights of the epoch
 with the lowest validation loss are kept.

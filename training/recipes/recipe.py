@@ -1,4 +1,4 @@
-"""What a recipe is: the settings of each phase, and the settings of the run around them."""
+"""A recipe: the settings of each phase and of the run."""
 
 import math
 from dataclasses import dataclass
@@ -20,25 +20,24 @@ class PhaseConfig:
         learning_rate: the peak learning rate, above 0.
         epochs: the maximum number of epochs, above 0; a fraction cuts the last epoch short.
         batch_size: images per step, at least 1.
-        patience: early stopping: epochs without a lower validation loss before the phase ends with its best epoch's weights.
-            None: no early stopping; the last epoch's weights are kept.
-        schedule: "constant"; "cosine", which falls step by step to 0 (Loshchilov and Hutter 2017, arXiv 1608.03983, without
-            restarts); or "triangle".
+        patience: epochs without a lower validation loss before early stopping, which keeps the best epoch's weights; None for
+            no early stopping and the last epoch's weights.
+        schedule: "constant"; "cosine" to 0 (Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts); or "triangle".
         warmup: epochs of linear warm-up before a cosine, at most half of all.
         triangle: (start, top, end): the rate rises from the share `start` of the peak until the share `top` of the steps, then
             falls to the share `end` of the peak (Jordan 2024, arXiv 2404.00498).
-        optimizer: "adam", "adamw", "sgd" (Nesterov), or for phase "head" "logistic": multinomial logistic regression on the
-            frozen features, see `training.freezing.linear_probe`; only `batch_size` then matters.
+        optimizer: "adam", "adamw", "sgd" (Nesterov), or for phase "head" "logistic": multinomial logistic regression on frozen
+            features (`training.freezing.linear_probe`), which uses only `batch_size`.
         momentum: of "sgd".
         weight_decay: decoupled, as a multiple of the learning rate; "adam" with weight decay is "adamw".
         label_smoothing: the share of each label that is spread over all classes, in [0, 1).
-        first_layer_rate: the first trainable layer's learning rate as a share of the last one's, in geometric steps in between
+        first_layer_rate: the first trainable layer's learning rate as a share of the last one's, with geometric steps between
             (discriminative learning rates, Howard and Ruder 2018, arXiv 1801.06146).
         bias_rate: the learning rate of BatchNormalization's beta, as a multiple of the others'.
-        average: of the weights along the way: "none"; "ema", an exponential moving average that is validated and kept; or
-            "lookahead", which also continues from the average every fifth step (Jordan 2024).
+        average: weight averaging: "none"; "ema", an exponential moving average that is validated and kept; or "lookahead",
+            where training also continues from the average every fifth step (Jordan 2024).
         mixup: alpha of MixUp on cached activations (Verma et al. 2019, arXiv 1806.05236); 0 for none.
-        freeze_at: (layer name, epoch) of layers that train until that many epochs are done.
+        freeze_at: (layer name, epochs) of layers that are frozen after that many epochs.
     """
 
     name: str
@@ -79,7 +78,7 @@ class PhaseConfig:
 
     @property
     def is_solved(self) -> bool:
-        """Whether the phase is one logistic regression instead of gradient steps."""
+        """Whether the phase is a logistic regression instead of gradient steps."""
         return self.optimizer == "logistic"
 
     @property
@@ -94,13 +93,11 @@ class PhaseConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Phases and run settings that belong together. None leaves a setting to the network's own default.
+    """Settings of a run; attributes as in `training.config.TrainingConfig`. None: the network's default.
 
     Attributes:
-        phases: in the order of training; a network takes those that it has (`ModelSpec.phases`).
-        precision: "mixed_bfloat16" is used where the processor computes it fast, and replaced by "float32" elsewhere.
-
-    The other attributes are those of `training.config.TrainingConfig`.
+        phases: in the order of training; a network uses those in its `ModelSpec.phases`.
+        precision: "mixed_bfloat16" becomes "float32" on processors that do not compute it fast.
     """
 
     phases: tuple[PhaseConfig, ...]
