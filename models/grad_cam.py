@@ -1,8 +1,8 @@
 """Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) in closed form, without automatic differentiation.
 
-Grad-CAM weights each channel of the last feature map by the gradient of a class's logit, averaged over the map. The heads here
-pool or flatten the map and then apply Dense layers with ReLU and BatchNormalization. Their gradient is a product of kernels
-and ReLU masks, which any framework and an ONNX file can compute.
+Grad-CAM weights each channel of the last feature map by the gradient of a class's logit, averaged over the map. For heads
+that pool or flatten and then apply Dense, ReLU and BatchNormalization, the gradient is a product of kernels and ReLU masks.
+Any framework and an ONNX file can compute it.
 """
 
 import keras
@@ -39,25 +39,21 @@ class ChannelWeights(keras.layers.Layer):
                 gradient = gradient * on[:, None]  # (b, classes, units)
                 gradient = keras.ops.matmul(gradient, keras.ops.transpose(layer.kernel))
         if isinstance(pooling, keras.layers.Flatten):
-            classes = last.units
-            gradient = keras.ops.reshape(gradient, (-1, classes, height * width, channels))
-            gradient = keras.ops.mean(gradient, axis=2)
+            gradient = keras.ops.mean(keras.ops.reshape(gradient, (-1, last.units, height * width, channels)), axis=2)
         else:  # the gradient of a maximum is in one place, that of an average is spread: the mean is the same
             gradient = gradient / (height * width)
         # A linear head's gradient is the same for all images: zeros (b, 1, C) give it the batch axis.
         return gradient + keras.ops.zeros_like(features[:, :1, 0, :])
 
     def compute_output_shape(self, shapes):
-        features = shapes[0]
-        return (features[0], self.head[-1].units, features[3])
+        return (shapes[0][0], self.head[-1].units, shapes[0][3])
 
 
 def with_grad_cam(model: keras.Model) -> keras.Model:
-    """Return the model with the two additional outputs that Grad-CAM needs.
+    """Return a model that shares the layers and has the two additional outputs that Grad-CAM needs.
 
-    Returns:
-        A model that shares its layers and input. Its outputs are probabilities (b, classes), the last feature map
-        (b, h, w, C) and channel weights (b, classes, C). The heat map of class k is `relu(features · weights[k])`, (h, w).
+    Its outputs are probabilities (b, classes), the last feature map (b, h, w, C) and channel weights (b, classes, C). The heat
+    map of class k is `relu(features · weights[k])`, (h, w).
 
     Raises:
         NotExplainableError: if the head is not pooling to one value a channel (average or maximum) or flattening, then Dense

@@ -1,7 +1,6 @@
 """Heads: the layers from a backbone's feature map to the class probabilities.
 
-The names of a head's layers start with `head_`. The freeze boundary, Grad-CAM and weight loading recognise a head by that, in
-a saved file too.
+Their names start with `head_`: the freeze boundary, Grad-CAM and weight loading recognise a head by that.
 """
 
 from collections.abc import Callable
@@ -22,11 +21,8 @@ def register_head(function):
 def attach_head(name: str, features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     """Append the head `name` to a backbone's features; return probabilities (batch, classes).
 
-    Features are a map (batch, height, width, channels), or a vector (batch, channels) such as a class token. A vector is
-    not pooled by heads that begin with global average pooling (GAP).
-
-    Raises:
-        ValueError: if no head has that name, or `classes` is below 2.
+    Features are a map (batch, height, width, channels), or a vector (batch, channels) such as a class token, for which global
+    average pooling (GAP) is left out. An unknown name, or `classes` below 2, raises a ValueError.
     """
     require(name in HEADS, f"head must be one of {', '.join(sorted(HEADS))}", head=name)
     require(classes >= 2, "classes must be at least 2", classes=classes)
@@ -64,8 +60,7 @@ def dense_256(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 @register_head
 def linear(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     """GAP → Dropout(0.2) → Dense(classes, softmax)."""
-    x = keras.layers.Dropout(0.2, name="head_dropout")(_pooled(features))
-    return _probabilities(x, classes)
+    return _probabilities(keras.layers.Dropout(0.2, name="head_dropout")(_pooled(features)), classes)
 
 
 @register_head

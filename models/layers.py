@@ -27,12 +27,9 @@ def gelu(x):
 class WhiteningConv2D(keras.layers.Layer):
     """Convolution that whitens patches: (batch, H, W, C) → (batch, H-k+1, W-k+1, 2 k²C), valid padding.
 
-    The filters are the eigenvectors of the patches' covariance over sqrt(eigenvalue + 5e-4), and their negations. `adapt`
-    computes them from images; before, they are random. They are not trainable, the bias is. (Jordan 2024, arXiv
-    2404.00498, section 3.1; after Page 2019, "How to Train Your ResNet".)
-
-    Args:
-        size: k, the side of a patch in pixels.
+    The filters are the eigenvectors of the patches' covariance over sqrt(eigenvalue + 5e-4), and their negations (Jordan
+    2024, arXiv 2404.00498, section 3.1). They are random until `adapt` computes them from images; only the bias is trained.
+    `size` is k, the side of a patch in pixels.
     """
 
     epsilon = 5e-4
@@ -117,9 +114,7 @@ class SelfAttention(keras.layers.Layer):
     """Multi-head scaled dot-product attention (Vaswani et al. 2017, arXiv 1706.03762), without its projections.
 
     The input is queries, keys and values side by side, from one Dense layer as in PyTorch: (batch, T, 3 D) → (batch, T, D).
-
-    Args:
-        heads: the number of heads, a divisor of D.
+    The number of heads must divide D.
     """
 
     def __init__(self, heads: int, **kwargs):
@@ -129,10 +124,11 @@ class SelfAttention(keras.layers.Layer):
     def call(self, projected):
         _, tokens, width = projected.shape
         head_width = width // (3 * self.heads)
-        # Written out with a single transposition of the input: keras.ops.dot_product_attention is much slower on a CPU.
+        # One transposition of the input: keras.ops.dot_product_attention is much slower on a CPU.
         split = keras.ops.reshape(projected, (-1, tokens, 3, self.heads, head_width))
-        split = keras.ops.transpose(split, (2, 0, 3, 1, 4))
-        query, key, value = keras.ops.unstack(split)  # (batch, heads, T, D / heads)
+        query, key, value = keras.ops.unstack(
+            keras.ops.transpose(split, (2, 0, 3, 1, 4))
+        )  # (batch, heads, T, D / heads)
         scores = keras.ops.matmul(query * head_width**-0.5, keras.ops.swapaxes(key, 2, 3))  # (batch, heads, T, T)
         mixed = keras.ops.matmul(keras.ops.softmax(scores), value)
         return keras.ops.reshape(keras.ops.transpose(mixed, (0, 2, 1, 3)), (-1, tokens, width // 3))
@@ -188,11 +184,8 @@ class FirstToken(keras.layers.Layer):
 def resampled_positions(embedding, tokens: int):
     """Resample position embeddings to another grid: (1, 1 + g², D) → (1, 1 + G², D), where 1 + G² = `tokens`.
 
-    The grid is resized as an image, bicubic and antialiased, as in timm; the class token's embedding is kept.
-
-    Returns:
-        A float32 array; `embedding` itself if it has `tokens` tokens or another form, or if either number is not 1 + a
-        square.
+    The grid is resized as an image, bicubic and antialiased, as in timm; the class token's embedding is kept. Returns float32,
+    or `embedding` itself where it already has `tokens` tokens or either number is not 1 + a square.
     """
     if embedding.ndim != 3 or embedding.shape[0] != 1 or embedding.shape[1] < 2:
         return embedding

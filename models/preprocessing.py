@@ -1,7 +1,7 @@
 """Input scaling as layers of the model, so that a caller passes raw pixels. All take and return (batch, S, S, 3).
 
-Weights work only under the scaling that they were trained with. The layers are named `preprocess_*`; the freeze boundary and
-weight loading recognise constants of the architecture by that.
+Weights work only under the scaling that they were trained with. The freeze boundary and weight loading recognise these layers
+by their names, `preprocess_*`.
 """
 
 import keras

@@ -1,4 +1,4 @@
-"""The registry of networks: for each name a spec of how to build the model and where its weights come from."""
+"""The registry of networks: how to build each one and where its weights come from."""
 
 import difflib
 import importlib
@@ -23,31 +23,23 @@ logger = logging.getLogger(__name__)
 class ModelSpec:
     """How to build and train a network.
 
-    Attributes:
-        name: the name that `create_model` and `--model` take.
-        backbone: `(image_size, convention) -> keras.Model`, from raw RGB (batch, S, S, 3) in 0..255 to a feature map; its
-            scaling layers are named `preprocess_*`.
-        image_size: S, the default side of the input in pixels.
-        minimum_size: the smallest S at which the backbone still has a feature map.
-        heads: names of the heads that fit the backbone, the default first.
-        conventions: the values of `backbone`'s `convention`, the default first: variants of the graph (padding, BN epsilon,
-            scaling) that weights from different sources expect.
-        pretrained: sources of pretrained weights; without any, the model is trained from scratch.
-        unfreeze: default N, the number of backbone layers that phase "finetune" trains, counted from the backbone's end.
+    `backbone` is `(image_size, convention) -> keras.Model`, from raw RGB (batch, S, S, 3) in 0..255 to a feature map. Its
+    scaling layers are named `preprocess_*`. The conventions are variants of the graph (padding, BN epsilon, scaling) that
+    weights from different sources expect.
     """
 
     name: str
     backbone: Callable[[int, str], keras.Model]
-    image_size: int = 160
-    minimum_size: int = 32
-    heads: tuple[str, ...] = ("linear", "dense")
-    conventions: tuple[str, ...] = ("pytorch",)
-    pretrained: Pretrained = field(default_factory=Pretrained)
-    unfreeze: int = 0
+    image_size: int = 160  # S, the default side of the input in pixels
+    minimum_size: int = 32  # the smallest S at which the backbone still has a feature map
+    heads: tuple[str, ...] = ("linear", "dense")  # that fit the backbone, the default first
+    conventions: tuple[str, ...] = ("pytorch",)  # the default first
+    pretrained: Pretrained = field(default_factory=Pretrained)  # without any source, training starts from scratch
+    unfreeze: int = 0  # default number of layers, from the backbone's end, that phase "finetune" trains
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """The names of its pretrained weights, the default first: those of "imagenet" and "keras" that it declares."""
+        """The names of its pretrained weights, the default first."""
         return tuple(name for name in ("imagenet", "keras") if getattr(self.pretrained, name))
 
     @property
@@ -60,25 +52,21 @@ _SPECS: dict[str, ModelSpec] = {}
 
 
 def register_model(**attributes) -> None:
-    """Add a network to the registry: the attributes of its `ModelSpec`. Modules in `models/architectures/` are imported."""
+    """Add a network to the registry; the arguments are those of `ModelSpec`."""
     spec = ModelSpec(**attributes)
     require(spec.name not in _SPECS, "name must not be registered twice", name=spec.name)
     _SPECS[spec.name] = spec
 
 
 def list_models() -> list[str]:
-    """Return the names of all registered models, sorted."""
+    """Import the modules in `models/architectures/`, and return the names of all registered models, sorted."""
     for module in pkgutil.iter_modules(models.architectures.__path__):
         importlib.import_module(f"models.architectures.{module.name}")
     return sorted(_SPECS)
 
 
 def model_spec(name: str) -> ModelSpec:
-    """Return the spec of a registered model.
-
-    Raises:
-        ValueError: if no model has that name; the message suggests the closest one.
-    """
+    """Return the spec of a registered model, or raise a ValueError that suggests the closest name."""
     names = list_models()
     if name not in _SPECS:
         near = difflib.get_close_matches(name, names, n=1)
@@ -119,9 +107,8 @@ def create_model(
     if weights == "default":
         weights = spec.weights[0] if spec.weights else None
     options = {"classes": classes, "head": head, "image_size": image_size}
-    # Built before the weights are fetched, so that an invalid argument fails at once.
     built = convention or spec.conventions[0]
-    model = build_model(spec, **options, convention=built)
+    model = build_model(spec, **options, convention=built)  # first, so that an invalid argument fails at once
     opened = open_weights(name, weights, spec.pretrained)
     candidates = _conventions(spec, opened, convention)
     for candidate in candidates:
@@ -139,9 +126,9 @@ def create_model(
             f"of {name}. Pass the number of classes that the classifier has, or leave the classifier out."
         )
     if weights is not None:
-        scaling = f", convention {candidate!r}" if len(spec.conventions) > 1 else ""
+        variant = f", convention {candidate!r}" if len(spec.conventions) > 1 else ""
         kept = "head included" if with_head else "new head"
-        logger.info("%s: weights of %s%s, %s", name, opened.record["file"], scaling, kept)
+        logger.info("%s: weights of %s%s, %s", name, opened.record["file"], variant, kept)
     return model
 
 

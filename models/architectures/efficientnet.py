@@ -34,19 +34,14 @@ STAGES = (
 
 @dataclasses.dataclass(frozen=True)
 class _Builder:
-    """Builds the layers of one network; its attributes are what all of its blocks share.
+    """Builds the layers of one network. The attributes apply to all of its blocks."""
 
-    Attributes:
-        activation: "swish" or "relu6".
-        squeeze: whether blocks have squeeze-and-excite.
-        symmetric: whether strided convolutions pad all sides equally (PyTorch) or the bottom and right more (TensorFlow).
-        epsilon: of BatchNormalization.
-    """
-
-    activation: str
-    squeeze: bool
-    symmetric: bool
-    epsilon: float
+    activation: str  # "swish" or "relu6"
+    squeeze: bool  # whether blocks have squeeze-and-excite
+    symmetric: (
+        bool  # whether strided convolutions pad all sides equally (PyTorch) or the bottom and right more (TensorFlow)
+    )
+    epsilon: float  # of BatchNormalization
 
     def features(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Build everything from the scaled image (batch, S, S, 3) to (batch, S/32, S/32, 1280)."""

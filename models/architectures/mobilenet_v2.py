@@ -1,8 +1,7 @@
 """MobileNetV2 1.0 (Sandler et al. 2018, arXiv 1801.04381) in the graph of Keras Applications.
 
-PyTorch and Keras differ in two places. PyTorch pads a strided convolution by one pixel on every side, Keras only at the bottom
-and the right. PyTorch's BatchNormalization adds 1e-5 to the variance, Keras's 1e-3. Weights work only under the convention
-that they were trained with, so the source of the weights decides the convention.
+PyTorch pads a strided convolution by one pixel on every side, Keras only at the bottom and the right. PyTorch's
+BatchNormalization adds 1e-5 to the variance, Keras's 1e-3. Weights work only under the convention of their source.
 """
 
 import keras
@@ -15,12 +14,7 @@ from models.registry import register_model
 
 
 def mobilenet_v2_backbone(image_size: int, convention: str) -> keras.Model:
-    """Build the backbone over raw RGB: (S, S, 3) → (S/32, S/32, 1280), with scaling inside and random weights.
-
-    Args:
-        image_size: S, in pixels.
-        convention: "pytorch" or "keras": the padding, the BN epsilon and the scaling that the weights expect.
-    """
+    """Build the backbone with its scaling in convention "pytorch" or "keras": (S, S, 3) → (S/32, S/32, 1280)."""
     image = keras.Input((image_size, image_size, 3), name="image")
     if convention == "keras":
         x = symmetric_scaling(image)
@@ -45,9 +39,8 @@ def _in_pytorch_convention(layer: keras.Layer) -> keras.Layer:
 def pytorch_names(naming: str) -> Pairs:
     """Return the (PyTorch module, Keras layer) pairs of the 52 convolutions and 52 BNs.
 
-    Args:
-        naming: "torchvision" (`conv.0.0`: convolution, BN and ReLU6 form a block) or "flat" (`conv.0`: they stand side by
-            side, as in the first PyTorch ports, whose names many checkpoints keep).
+    In naming "torchvision" convolution, BN and ReLU6 form a block (`conv.0.0`); in naming "flat" they stand side by side
+    (`conv.0`), as in the first PyTorch ports and many checkpoints since.
     """
     pairs = [("features.0.0", "Conv1"), ("features.0.1", "bn_Conv1")]
     for block in range(17):

@@ -24,11 +24,8 @@ BLOCKS_18, BLOCKS_50 = (2, 2, 2, 2), (3, 4, 6, 3)  # in each of the four stages
 def torchvision_resnet(image_size: int, convention: str, *, blocks: tuple[int, ...], bottleneck: bool) -> keras.Model:
     """Build a ResNet of torchvision's: (S, S, 3) → (S/32, S/32, 512), or 2048 channels with bottlenecks.
 
-    Args:
-        image_size: S, in pixels.
-        convention: not used, because there is only one.
-        blocks: the number of blocks in each of the four stages.
-        bottleneck: whether a block is 1×1, 3×3, 1×1 convolutions, the last four times as wide, or two of 3×3.
+    `blocks` has the number of blocks in each of the four stages. A bottleneck block is 1×1, 3×3, 1×1 convolutions, the last
+    four times as wide; otherwise a block is two 3×3 convolutions. `convention` is not used, because there is only one.
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     x = _convolved(imagenet_scaling(image), 64, 7, 2, "conv1_{}")
@@ -73,12 +70,7 @@ def resnet50_backbone(image_size: int, convention: str) -> keras.Model:
 
 
 def pytorch_names(blocks: tuple[int, ...], convolutions: int) -> Pairs:
-    """Return the (PyTorch module, Keras layer) pairs in torchvision's names.
-
-    Args:
-        blocks: the number of blocks in each stage.
-        convolutions: the number of convolutions in a block, 2 or 3.
-    """
+    """Return the (PyTorch module, Keras layer) pairs in torchvision's names, for 2 or 3 convolutions in a block."""
     pairs = [("conv1", "conv1_conv"), ("bn1", "conv1_bn")]
     for stage, count in enumerate(blocks, start=1):
         for block in range(count):

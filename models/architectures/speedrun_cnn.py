@@ -18,15 +18,9 @@ def speedrun_backbone(
 ) -> keras.Model:
     """Build whitening, then three blocks that each halve the map: (32, 32, 3) → (3, 3, widths[2]).
 
-    A block is conv 3×3 → max-pool 2 → BN → GELU, then one or two times conv 3×3 → BN → GELU; where there are three
-    convolutions, a shortcut leads around the last two. No convolution has a bias.
-
-    Args:
-        image_size: S, in pixels.
-        convention: not used, because there are no weights from another framework.
-        widths: filters of each block.
-        convolutions: convolutions in a block: 2, or 3 in the paper's 96 % network.
-        momentum: of BatchNormalization's moving statistics.
+    A block is conv 3×3 → max-pool 2 → BN → GELU, then one or two times conv 3×3 → BN → GELU. With three convolutions, as in
+    the paper's 96 % network, a shortcut leads around the last two. No convolution has a bias. `convention` is not used,
+    because there are no weights from another framework.
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     x = WhiteningConv2D(2, dtype="float32", name="whitening")(cifar10_scaling(image))  # (b, S-1, S-1, 24)

@@ -24,18 +24,10 @@ from models.registry import register_model
 def vit_backbone(
     image_size: int, convention: str, *, patch: int, width: int, depth: int, heads: int, mlp_width: int
 ) -> keras.Model:
-    """Build a Vision Transformer: (S, S, 3) → (width,), the class token after the last normalisation.
+    """Build a Vision Transformer: (S, S, 3) → (D,), the class token after the last normalisation.
 
-    Pixels beyond the last whole patch are ignored.
-
-    Args:
-        image_size: S, in pixels.
-        convention: "symmetric" (-1..1, timm's and Google's weights) or "pytorch" (ImageNet's mean and deviation).
-        patch: the side of a patch in pixels.
-        width: the width D of a token.
-        depth: the number of blocks.
-        heads: attention heads in a block.
-        mlp_width: the width of a block's hidden layer.
+    D is the width of a token, `depth` the number of blocks. Pixels beyond the last whole patch are ignored. Convention
+    "symmetric" scales to -1..1, for timm's and Google's weights; "pytorch" uses ImageNet's mean and deviation.
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     x = symmetric_scaling(image) if convention == "symmetric" else imagenet_scaling(image)
@@ -51,19 +43,12 @@ def vit_backbone(
 def compact_backbone(
     image_size: int, convention: str, *, width: int, depth: int, heads: int, mlp_width: int, stochastic_depth: float
 ) -> keras.Model:
-    """Build a compact convolutional transformer: (S, S, 3) → (width,), the tokens' learned average.
+    """Build a compact convolutional transformer: (S, S, 3) → (D,), the tokens' learned average.
 
     Tokens come from three 3×3 convolutions with BN and GELU, the last two of stride 2. They need fewer training images
-    than patches do (Hassani et al. 2021, arXiv 2104.05704; Xiao et al. 2021, arXiv 2106.14881).
-
-    Args:
-        image_size: S, in pixels.
-        convention: not used, because there are no weights from another framework.
-        width: the width D of a token.
-        depth: the number of blocks.
-        heads: attention heads in a block.
-        mlp_width: the width of a block's hidden layer.
-        stochastic_depth: drop rate of the last block's branches, 0..1; it rises linearly from 0 in the first block.
+    than patches do (Hassani et al. 2021, arXiv 2104.05704; Xiao et al. 2021, arXiv 2106.14881). The drop rate of the
+    branches rises linearly from 0 in the first block to `stochastic_depth` in the last. `convention` is not used, because
+    there are no weights from another framework.
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     x = cifar10_scaling(image)
@@ -81,10 +66,7 @@ def compact_backbone(
 
 
 def _block(x: keras.KerasTensor, heads: int, mlp_width: int, name: str, dropped: float = 0.0) -> keras.KerasTensor:
-    """Append attention and a two-layer perceptron, each with pre-normalisation and a shortcut.
-
-    `dropped` is the rate of stochastic depth on both, 0..1.
-    """
+    """Append attention and a two-layer perceptron, each with pre-normalisation, a shortcut and drop rate `dropped`."""
     width, shortcut = x.shape[-1], x
     x = keras.layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_1")(x)
     x = keras.layers.Dense(3 * width, name=f"{name}_query_key_value")(x)

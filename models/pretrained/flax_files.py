@@ -1,6 +1,6 @@
 """Reads a Flax checkpoint that is a pickle (protocol 3 or 4) of nested dicts of NumPy arrays, as a PyTorch state dict.
 
-NumPy's unpickling is not used: an array stays a description until its shape and dtype are checked against its bytes.
+NumPy's unpickling is not used: arrays are built after their shapes and dtypes are checked against their bytes.
 """
 
 import math

@@ -1,13 +1,13 @@
-"""Loads weights from a Keras file into a model, by layer name.
+"""Loads weights by layer name from `.weights.h5`, `.keras` (a zip archive with such a file) and Keras Applications' HDF5.
 
-Formats: `.weights.h5`, `.keras` (a zip archive with such a file inside) and the HDF5 files of Keras Applications. h5py reads
-the arrays; no layer or function that the file describes is built.
+h5py reads the arrays; no layer or function that the file describes is built.
 """
 
 import json
 import logging
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,32 +23,24 @@ from models.pretrained.unpickling import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-_CONSTANTS = ("preprocess_", "normalization")  # layers whose arrays are constants of the architecture, not weights
+# Layers that scale the input: their arrays are constants. `normalization` is in Keras Applications' EfficientNet.
+_CONSTANTS = ("preprocess_", "normalization")
 # Settings that change what a layer computes: weights trained under another value would load but compute something else.
 _CONVENTION = ("epsilon", "padding", "strides", "activation", "heads", "scale", "offset", "mean", "variance")
 
 
 class KerasFile(NamedTuple):
-    """The contents of a file.
+    """The contents of a file."""
 
-    Attributes:
-        arrays: by layer name and index: "Conv1/0", or "attention/query/0" inside a composite layer.
-        configs: layer configs by name; None where the format has none (`.weights.h5` and Keras Applications' files).
-    """
-
-    arrays: dict[str, np.ndarray]
-    configs: dict[str, dict] | None
+    arrays: dict[str, np.ndarray]  # by layer name and index: "Conv1/0", or "attention/query/0" in a composite layer
+    configs: dict[str, dict] | None  # of the layers, by name; None in all formats but `.keras`
 
 
 def load_keras_file(model: keras.Model, path: str | Path) -> bool:
-    """Assign the weights in a Keras file to the layers of the same names.
+    """Assign the weights in a Keras file to the layers of the same names; return whether the head was loaded.
 
     The whole backbone must fit. The layers named `head_*` are loaded if all of them fit; otherwise they stay unchanged and
-    a warning is logged. Layers that scale the input are not loaded: `preprocess_*`, and `normalization` in Keras
-    Applications' EfficientNet. Position embeddings of another grid are resampled.
-
-    Returns:
-        Whether the head was loaded.
+    a warning is logged. Layers that scale the input are not loaded. Position embeddings of another grid are resampled.
 
     Raises:
         WeightsMismatchError: if the backbone's weights differ in name, number or shape, or if the file's network has
@@ -196,12 +188,11 @@ def _variables(model: keras.Model) -> dict[str, keras.Variable]:
     variables = {}
     for layer in model.layers:
         if not layer.name.startswith("preprocess_"):
-            counts: dict[str, int] = {}
+            counts = Counter()
             for variable in layer.weights:
-                inner = variable.path.rpartition("/")[0].removeprefix(layer.name)
-                folder = f"{layer.name}{inner}"
-                counts[folder] = counts.get(folder, -1) + 1
+                folder = layer.name + variable.path.rpartition("/")[0].removeprefix(layer.name)
                 variables[f"{folder}/{counts[folder]}"] = variable
+                counts[folder] += 1
     return variables
 
 

@@ -1,7 +1,6 @@
 """Copies weights between a PyTorch state dict and a Keras model, in both directions.
 
-A network declares which PyTorch module is which Keras layer. The layout of a layer's tensors in both frameworks is stated
-here, once for each kind of layer.
+A network declares the PyTorch module of each Keras layer. The layouts of each kind of layer's tensors are here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,26 +23,15 @@ prefix of tensor names, as `in_proj_` is of `in_proj_weight`.
 
 @dataclass(frozen=True)
 class PytorchMapping:
-    """Which PyTorch module is which Keras layer, for one network in one naming.
+    """The PyTorch module of each Keras layer, for one network in one naming."""
 
-    Attributes:
-        naming: whose names these are, such as "torchvision".
-        layers: the backbone's pairs.
-        classifier: the pairs of the original's classifier and the layers of the corresponding head.
-        ignored: prefixes of tensor names that have no counterpart in the Keras network.
-        convention: the variant of the graph that the weights belong to; see `ModelSpec.conventions`.
-        epsilon: of BatchNormalization; PyTorch's default is 1e-5, Keras's 1e-3.
-        symmetric_padding: whether strided layers pad all sides equally, as PyTorch's own do. False for PyTorch networks
-            that imitate TensorFlow's padding.
-    """
-
-    naming: str
-    layers: Pairs
-    classifier: Pairs = ()
-    ignored: tuple[str, ...] = ()
-    convention: str = "pytorch"
-    epsilon: float = 1e-5
-    symmetric_padding: bool = True
+    naming: str  # such as "torchvision"
+    layers: Pairs  # of the backbone
+    classifier: Pairs = ()  # of the original's classifier and the layers of the corresponding head
+    ignored: tuple[str, ...] = ()  # prefixes of tensor names that have no counterpart in the Keras network
+    convention: str = "pytorch"  # the variant of the graph that the weights belong to; see `ModelSpec.conventions`
+    epsilon: float = 1e-5  # of BatchNormalization; PyTorch's default is 1e-5, Keras's 1e-3
+    symmetric_padding: bool = True  # of strided layers; False for PyTorch networks that imitate TensorFlow's padding
 
 
 class _Tensor(NamedTuple):
@@ -93,9 +81,9 @@ class _Place(NamedTuple):
 
 def choose_mapping(state_dict: Mapping[str, np.ndarray], mappings: Sequence[PytorchMapping]) -> PytorchMapping:
     """Return the mapping with the most module names in the state dict; the first if several have as many."""
-    modules = {name.rpartition(".")[0] for name in state_dict}
+    found = {name.rpartition(".")[0] for name in state_dict}
     return max(
-        mappings, key=lambda mapping: sum(part in modules for names, _ in mapping.layers for part in _modules(names))
+        mappings, key=lambda mapping: sum(part in found for names, _ in mapping.layers for part in _modules(names))
     )
 
 
@@ -103,26 +91,25 @@ def load_pytorch(model: keras.Model, state_dict: Mapping[str, np.ndarray], mappi
     """Assign the tensors of a PyTorch state dict to a Keras model's backbone, and to its head if they fit it.
 
     Args:
-        model: a model with the backbone that `mapping` describes, in its convention (padding, BN epsilon). Layers named
-            `preprocess_*` are not changed.
+        model: has the backbone of `mapping`, in its convention (padding, BN epsilon). `preprocess_*` layers do not change.
         state_dict: arrays by PyTorch name, of any float dtype. Position embeddings of another grid are resampled.
-        mapping: which module is which layer.
+        mapping: in the naming of `state_dict`.
 
     Returns:
         Whether the head was loaded. It is if it corresponds to the original's classifier and has as many classes.
 
     Raises:
-        WeightsMismatchError: if a tensor is missing, unknown or of another shape, or if the model follows another
-            convention than the weights. The model is unchanged then.
+        WeightsMismatchError: if a tensor is missing, unknown or of another shape, or if the model and the weights differ in
+            convention. The model is unchanged then.
     """
     _require_same_convention(model, mapping)
     backbone = list(_places(model, mapping.layers))
     classifier = list(_places(model, mapping.classifier)) if _has_classifier(model, mapping) else []
     tensors = {name: array for name, array in state_dict.items() if not name.endswith(_COUNTER)}
     for place in backbone:
-        if isinstance(place.layer, PositionEmbedding) and place.names[0] in tensors:
-            name, wanted = place.names[0], place.shape[1]
-            tensors[name] = resampled_positions(tensors[name], wanted)
+        name = place.names[0]
+        if isinstance(place.layer, PositionEmbedding) and name in tensors:
+            tensors[name] = resampled_positions(tensors[name], place.shape[1])
 
     with_head = bool(classifier) and all(
         name in tensors and tensors[name].shape == place.shape for place in classifier for name in place.names
@@ -140,7 +127,7 @@ def load_pytorch(model: keras.Model, state_dict: Mapping[str, np.ndarray], mappi
 def to_pytorch(model: keras.Model, mapping: PytorchMapping, *, with_classifier: bool = True) -> dict[str, np.ndarray]:
     """Return a Keras model as a PyTorch state dict, which the PyTorch network loads with `strict=True`.
 
-    The head is left out if it does not correspond to the original's classifier, or if `with_classifier` is False.
+    A head that does not correspond to the original's classifier is left out.
 
     Returns:
         Float32 arrays by PyTorch name, in the mapping's order; BN's `num_batches_tracked` is 0 (int64).
@@ -162,7 +149,6 @@ def to_pytorch(model: keras.Model, mapping: PytorchMapping, *, with_classifier: 
 
 
 def _places(model: keras.Model, pairs: Pairs) -> Iterator[_Place]:
-    """Yield the place of each tensor of the pairs' modules."""
     layers = {layer.name: layer for layer in model.layers}
     for names, name in pairs:
         if name not in layers:
@@ -170,8 +156,8 @@ def _places(model: keras.Model, pairs: Pairs) -> Iterator[_Place]:
         for tensor in _layout(layers[name]):
             variable = getattr(layers[name], tensor.keras)
             if variable is not None:
-                named = tuple(_tensor_name(module, tensor.pytorch) for module in _modules(names))
-                yield _Place(named, layers[name], variable, tensor.axes)
+                tensors = tuple(_tensor_name(module, tensor.pytorch) for module in _modules(names))
+                yield _Place(tensors, layers[name], variable, tensor.axes)
 
 
 def _modules(names: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -209,9 +195,8 @@ def _require_same_convention(model: keras.Model, mapping: PytorchMapping) -> Non
     for layer in model.layers:
         if layer.name.startswith("head_"):
             continue
-        if isinstance(layer, keras.layers.BatchNormalization) and not np.isclose(
-            layer.epsilon, mapping.epsilon, atol=0
-        ):
+        batch_norm = isinstance(layer, keras.layers.BatchNormalization)
+        if batch_norm and not np.isclose(layer.epsilon, mapping.epsilon, atol=0):
             raise WeightsMismatchError(
                 f"{layer.name} of {model.name} must have the epsilon that the PyTorch weights were trained with, "
                 f"{mapping.epsilon:g}. Received: epsilon={layer.epsilon:g}"

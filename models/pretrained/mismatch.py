@@ -14,14 +14,13 @@ def require_same_shapes(network: str, expected: Mapping[str, Shape], received: M
     """Compare tensor shapes by name.
 
     Raises:
-        WeightsMismatchError: if names or shapes differ. The message begins with the first such name, in the network's
-            order, and both shapes, and lists up to five of each kind.
+        WeightsMismatchError: if names or shapes differ. The message gives the first difference, in the network's order, and
+            lists up to five of each kind.
     """
+    common = [name for name in expected if name in received]
     kinds = {
         "missing": [name for name in expected if name not in received],
-        "of another shape": [
-            name for name in expected if name in received and tuple(received[name]) != tuple(expected[name])
-        ],
+        "of another shape": [name for name in common if tuple(received[name]) != tuple(expected[name])],
         "unknown to the network": [name for name in received if name not in expected],
     }
     differing = {name for names in kinds.values() for name in names}

@@ -42,15 +42,10 @@ def to_keras(name: str, weights: str, target: Path, *, classes: int | None = Non
     Args:
         name: a name from the registry.
         weights: the checkpoint's path, or "imagenet".
-        target: the `.keras` file, written atomically.
+        target: written atomically.
         classes: the number of classes of the checkpoint's classifier, which is kept. None replaces it by an untrained linear
             head for 10 classes.
-        **options: `image_size` and `convention` as in `create_model`.
-
-    Raises:
-        ValueError: if an argument is out of its range.
-        WeightsUnavailableError, CheckpointError, WeightsMismatchError: if the weights could not be fetched or read, or do
-            not fit.
+        **options: `image_size` and `convention`; errors as in `create_model`.
     """
     model = create_model(
         name,
@@ -71,8 +66,8 @@ def to_safetensors(name: str, source: Path, target: Path, *, naming: str | None 
     Args:
         name: a name from the registry.
         source: the `.keras` file.
-        target: the `.safetensors` file, written atomically.
-        naming: the naming of the tensors; None takes the first that fits, usually the PyTorch original's.
+        target: written atomically.
+        naming: of the tensors; None takes the first that fits, usually the PyTorch original's.
 
     Raises:
         ValueError: if the network has no PyTorch counterpart, or none in that naming.
@@ -122,9 +117,10 @@ def _fitting(spec: ModelSpec, source: Path, mappings: list[PytorchMapping]) -> t
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m models.pretrained.port", description=__doc__, formatter_class=style
+        prog="python -m models.pretrained.port",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--model", required=True, metavar="NAME", help=f"one of {', '.join(list_models())}")

@@ -1,4 +1,4 @@
-"""From the user's `weights` ("imagenet", "keras", a path) to a weight file that is read and ready for its network."""
+"""Finds and reads the weight file that `weights` names: "imagenet", "keras", or a path."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -23,26 +23,18 @@ KERAS_SUFFIXES = (".keras", ".h5")
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a network declares of its pretrained weights.
+    """The pretrained weights that a network declares."""
 
-    Attributes:
-        imagenet: the source of `weights="imagenet"`, in PyTorch's (or Flax's) layout.
-        keras: the source of `weights="keras"`.
-        mappings: the network's PyTorch namings, its original's first; the one that fits a checkpoint best is used.
-        classifier_head: the head that corresponds to the original's classifier.
-        no_pytorch: advice for a user who brings a PyTorch checkpoint where there are no mappings.
-    """
-
-    imagenet: PackageFile | HubFile | None = None
+    imagenet: PackageFile | HubFile | None = None  # in PyTorch's or Flax's layout
     keras: KerasDownload | None = None
-    mappings: Sequence[PytorchMapping] = ()
-    classifier_head: str = "linear"
-    no_pytorch: str = "`train.py --list` shows which networks have one."
+    mappings: Sequence[PytorchMapping] = ()  # the original's naming first; the one that fits a checkpoint best is used
+    classifier_head: str = "linear"  # the head that corresponds to the original's classifier
+    no_pytorch: str = "`train.py --list` shows which networks have one."  # advice where there are no mappings
 
 
 @dataclass(frozen=True)
 class OpenedWeights:
-    """Weights that were found and read, and are not in a model yet.
+    """Weights that are not in a model yet.
 
     Attributes:
         record: `weights` as the user gave it, and for a file its `file` name, `sha256` and, if it was fetched, `source`.
@@ -65,7 +57,7 @@ def open_weights(network: str, weights: str | Path | None, pretrained: Pretraine
         network: its name, for messages.
         weights: "imagenet"; "keras"; the path of a `.weights.h5`, `.keras`, `.pt`, `.pth`, `.bin`, `.safetensors` or `.ckpt`
             file of the same network; or None, for which `load` leaves the model unchanged.
-        pretrained: what the network declares.
+        pretrained: the weights that the network declares.
 
     Raises:
         ValueError: if `weights` is none of these.
@@ -81,10 +73,8 @@ def open_weights(network: str, weights: str | Path | None, pretrained: Pretraine
         states_convention = convention is not None or path.suffix == ".keras"
         return OpenedWeights(record, lambda model: _load_keras(model, path, source), convention, states_convention)
     if not pretrained.mappings:
-        raise ValueError(
-            f"{network} takes only Keras files: no PyTorch network is declared for it. {pretrained.no_pytorch} "
-            f"Received: {path}"
-        )
+        only = f"{network} takes only Keras files: no PyTorch network is declared for it."
+        raise ValueError(f"{only} {pretrained.no_pytorch} Received: {path}")
     with _cache_advice(path, source):
         state_dict = read_state_dict(path)
     mapping = choose_mapping(state_dict, pretrained.mappings)
@@ -98,7 +88,7 @@ def _load_keras(model: keras.Model, path: Path, source: dict[str, str]) -> bool:
 
 @contextmanager
 def _cache_advice(path: Path, source: dict[str, str]) -> Iterator[None]:
-    """Add to the error of an unreadable file in the cache how to get another."""
+    """Add to the error of an unreadable cached file how to fetch it again."""
     try:
         yield
     except CheckpointError as error:
@@ -121,7 +111,7 @@ def _weight_file(network: str, weights: str | Path, pretrained: Pretrained) -> t
 
 
 def _alternative(weights: str, pretrained: Pretrained) -> str:
-    """Return what to use instead where a download fails, as the end of an error message."""
+    """Return the alternative to a failed download, as the end of an error message."""
     if weights == "keras" and pretrained.imagenet:
         return " Or use --weights imagenet."
     if isinstance(pretrained.imagenet, PackageFile):

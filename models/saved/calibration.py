@@ -16,15 +16,11 @@ class Calibration:
     likely predictions; an exponent above 1 restores them. The map is an intra order-preserving function (Rahimi et al. 2020,
     arXiv 2003.06820).
 
-    Attributes:
-        temperature: above 0; a higher temperature lowers the confidence.
-        exponent: above 0.
-
     Raises:
-        ValueError: if one of them is not above 0.
+        ValueError: if the temperature or the exponent is not above 0.
     """
 
-    temperature: float = 1.0
+    temperature: float = 1.0  # a higher temperature lowers the confidence
     exponent: float = 1.0
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ class NotExplainableError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """The description of a saved model; `card.json` has these keys and `schema_version`. Keys that are None are left out."""
+    """The description of a saved model. `card.json` has these keys, unless they are None, and `schema_version`."""
 
     name: str  # of the network in the registry
     version: str  # of this model
@@ -109,8 +109,5 @@ def model_file(folder: Path, name: str) -> Path:
 
 
 def default_model(cards: Mapping[str, Card]) -> str:
-    """Return the name of the model that serves a request without a model name.
-
-    It is the first with the highest validation accuracy. The test set is not used for model selection.
-    """
+    """Return the name of the model with the highest validation accuracy. The test set is not used for model selection."""
     return max(cards, key=lambda name: cards[name].val_accuracy)

@@ -12,12 +12,7 @@ class OnnxModel:
 
     Args:
         path: the file.
-        threads: the number of threads; None for one a core.
-
-    Attributes:
-        input_shape: (None, S, S, 3); None stands for any size.
-        output_shape: of the first output: (None, classes) for a classifier.
-        output_count: the number of outputs.
+        threads: the number of threads; None for one per core.
 
     Raises:
         ValueError: if onnxruntime cannot read the file, or it has more than one input.
@@ -35,14 +30,13 @@ class OnnxModel:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes share no public base
             raise ValueError(f"onnxruntime cannot read {path}: {error}") from error
-        inputs = self._session.get_inputs()
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1:
             raise ValueError(f"{path} must have one input, a batch of images. Received: {len(inputs)} inputs")
         self._input = inputs[0].name
-        self.input_shape = _shape(inputs[0])
-        outputs = self._session.get_outputs()
+        self.input_shape = _shape(inputs[0])  # (None, S, S, 3); None stands for any size
         self.output_count = len(outputs)
-        self.output_shape = _shape(outputs[0])
+        self.output_shape = _shape(outputs[0])  # (None, classes) for a classifier
 
     def outputs(self, x: np.ndarray) -> list[np.ndarray]:
         """Return all outputs for images (b, S, S, 3), float32 in 0..255."""

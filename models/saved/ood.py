@@ -18,7 +18,7 @@ from runtime.files import sha256_of
 from runtime.validation import require
 
 OOD_THRESHOLD = 0.05
-"""Images whose `in_distribution` is below this are flagged as OOD: 5 % of in-distribution images are too. This is OpenOOD's
+"""Images whose `in_distribution` is below this are flagged as OOD, and so are 5 % of in-distribution images. This is OpenOOD's
 operating point of 95 % true positives (Zhang et al. 2023, arXiv 2306.09301).
 """
 TINY = np.finfo(np.float32).tiny
@@ -91,10 +91,7 @@ class OodDetector:
 def energies(features: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Return the negative free energies (b,): log sum exp of the logits (Liu et al. 2020, arXiv 2010.03759).
 
-    Args:
-        features: (b, C).
-        kernel: (C, classes); with 0 classes, all energies are 1.
-        bias: (classes,).
+    The shapes are (b, C), (C, classes) and (classes,). With 0 classes, all energies are 1.
     """
     if not len(bias):
         return np.ones(len(features), np.float32)
