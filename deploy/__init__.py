@@ -1,1 +1,1 @@
-"""Where it runs: the JSON API, the Gradio demo, and what a host needs to start them."""
+"""Deployment: the JSON API, the Gradio demo, and the configuration that a host needs to start them."""

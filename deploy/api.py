@@ -33,14 +33,7 @@ HEADERS = {
 
 
 class Service:
-    """What the endpoints share.
-
-    Attributes:
-        settings: limits and models.
-        store: the saved models.
-        limiter: limits how many requests run at the same time.
-        ready: set once the default model has run.
-    """
+    """The state that the endpoints share."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -48,7 +41,7 @@ class Service:
             settings.models, default=settings.model or None, engine=settings.engine, threads=settings.threads
         )
         self.limiter = ConcurrencyLimiter(settings.concurrency, settings.queue, settings.queue_seconds)
-        self.ready = threading.Event()
+        self.ready = threading.Event()  # set once the default model has run
 
     def warm_up(self) -> None:
         """Load the default model and run it once."""
@@ -76,10 +69,7 @@ class Service:
 
 
 def create_app(settings: Settings | None = None) -> flask.Flask:
-    """Create the WSGI application.
-
-    Args:
-        settings: None reads them from the environment.
+    """Create the WSGI application; without settings, it reads them from the environment.
 
     Raises:
         ValueError: if a setting is out of range.
@@ -161,10 +151,9 @@ def _register_predict(app: flask.Flask, service: Service) -> None:
         max_top_k = service.max_top_k(classifier)
         top_k = uploads.top_k(query.get("top_k", min(uploads.DEFAULT_TOP_K, max_top_k)), max_top_k)
         with service.limiter.slot():
-            results, decoded = [], []
-            for upload in files:
-                result: dict = {"filename": upload.filename}
-                results.append(result)
+            results: list[dict] = [{"filename": upload.filename} for upload in files]
+            decoded = []
+            for upload, result in zip(files, results, strict=True):
                 try:
                     decoded.append((result, service.preprocess(classifier, upload)))
                 except ValueError as error:

@@ -22,11 +22,7 @@ class ConcurrencyLimiter:
 
     @contextlib.contextmanager
     def slot(self) -> Iterator[None]:
-        """Wait for a slot and hold it for the duration of the block.
-
-        Raises:
-            BusyError: if the queue is full, or no slot became free in time.
-        """
+        """Wait for a slot and hold it during the block, or raise a BusyError."""
         if not self._queue.acquire(blocking=False):
             raise BusyError("The queue is full.")
         try:

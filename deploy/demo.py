@@ -76,13 +76,7 @@ def theme() -> gr.themes.Base:
 
 
 def build(store: ModelStore, results: Path = RESULTS, examples: Path = EXAMPLES) -> gr.Blocks:
-    """Return the page, ready to launch.
-
-    Args:
-        store: the models. Each is loaded on first use.
-        results: folder of the measured results and plots.
-        examples: folder of the example images.
-    """
+    """Return the page, ready to launch. Each model is loaded on first use."""
     pictures = sorted(path for path in examples.glob("*") if path.suffix == ".jpg")
     with gr.Blocks(title="Thaw", analytics_enabled=False, delete_cache=(CLEANUP_INTERVAL, UPLOAD_LIFETIME)) as page:
         gr.HTML(HEADER, elem_classes="thaw-html")
@@ -101,16 +95,13 @@ def build(store: ModelStore, results: Path = RESULTS, examples: Path = EXAMPLES)
 
 
 def launch(page: gr.Blocks, *, host: str | None = None, port: int | None = None, **options) -> str:
-    """Serve a page that `build` made and return its address.
+    """Serve a page of `build` and return its address.
 
     Args:
         page: the page.
         host: address to listen on; None for $GRADIO_SERVER_NAME, else 127.0.0.1.
-        port: None for $GRADIO_SERVER_PORT, else the first free one from 7860.
+        port: None for $GRADIO_SERVER_PORT, else the first free one from 7860. A port in use raises an OSError.
         options: passed to `gr.Blocks.launch`, which by default returns only when the server is interrupted.
-
-    Raises:
-        OSError: if the port is taken.
     """
     _, address, _ = page.launch(
         server_name=host,
@@ -131,12 +122,7 @@ def launch(page: gr.Blocks, *, host: str | None = None, port: int | None = None,
 
 
 def serve(models: Path, *, host: str | None = None, port: int | None = None, share: bool = False) -> None:
-    """Serve the demo of the models in a folder until it is interrupted.
-
-    Raises:
-        ModelFileError: if there is no model in it.
-        OSError: if the port is taken.
-    """
+    """Serve the demo of the models in a folder until it is interrupted. Raises a ModelFileError if there are none."""
     launch(build(ModelStore(models)), host=host, port=port, share=share)
 
 

@@ -28,29 +28,17 @@ LOW_CONFIDENCE = 0.5  # below this probability the prediction gets a warning
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One model's result for one image.
-
-    Attributes:
-        model: name of the model.
-        prediction: the top 3; None where the model could not be loaded.
-        milliseconds: median latency from the file to the probabilities, with the model in memory.
-        image: the Grad-CAM overlay, or the model input where the model does not support Grad-CAM.
-        error: why the model could not be loaded.
-    """
+    """One model's result for one image."""
 
     model: str
-    prediction: Prediction | None = None
-    milliseconds: float = 0.0
-    image: Image.Image | None = None
-    error: str = ""
+    prediction: Prediction | None = None  # the top 3; None where the model could not be loaded
+    milliseconds: float = 0.0  # median latency from the file to the probabilities, with the model in memory
+    image: Image.Image | None = None  # the Grad-CAM overlay, or the model input where there is no Grad-CAM
+    error: str = ""  # why the model could not be loaded
 
 
 def predict(classifier: Classifier, path: str, repeats: int = 1) -> tuple[Prediction, float]:
-    """Return the prediction for an image file, and the median latency in milliseconds.
-
-    Raises:
-        ImageError: if the file is not an image.
-    """
+    """Return the prediction for an image file, and the median latency in milliseconds."""
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -65,28 +53,15 @@ def _top_k(classifier: Classifier) -> int:
 
 @dataclass(frozen=True)
 class InputImages:
-    """The model input of an image and its Grad-CAM overlay.
+    """The model input of an image and its Grad-CAM overlay."""
 
-    Attributes:
-        pixels: the model input, enlarged without smoothing so that its pixels are visible.
-        overlay: the Grad-CAM overlay; None where the model does not support Grad-CAM.
-        caption: about the overlay, in Markdown.
-    """
-
-    pixels: Image.Image
-    overlay: Image.Image | None
-    caption: str
+    pixels: Image.Image  # enlarged without smoothing, so that the pixels are visible
+    overlay: Image.Image | None  # None where the model does not support Grad-CAM
+    caption: str  # of the overlay, in Markdown
 
 
 def input_images(classifier: Classifier, path: str, label: str | None = None, side: int = IMAGE_SIDE) -> InputImages:
-    """Return the model input and the Grad-CAM overlay of an image file.
-
-    Args:
-        classifier: the model.
-        path: the image file.
-        label: class of the Grad-CAM map; None for the most probable class.
-        side: side of the images in pixels.
-    """
+    """Return the model input of an image file and the Grad-CAM overlay of a class, by default the most probable one."""
     model_input = classifier.preprocess(path)
     pixels = Image.fromarray(model_input.pixels.round().clip(0, 255).astype(np.uint8))
     pixels = pixels.resize((side, side), Image.Resampling.NEAREST)
@@ -107,11 +82,7 @@ def warning(prediction: Prediction) -> str:
 
 
 def compare(store: ModelStore, path: str, progress: Callable[[Iterable], Iterable] = iter) -> list[ModelResult]:
-    """Run every model on one image file.
-
-    Raises:
-        ImageError: if the file is not an image.
-    """
+    """Run every model on one image file."""
     results = []
     for name in progress(list(store.cards)):
         try:

@@ -15,15 +15,10 @@ TABLES_FILE = "tables.json"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Attributes:
-        header: its name.
-        format: the format string of a cell; "{}" for text, anything else for numbers.
-    """
+    """A column of a table."""
 
     header: str
-    format: str = "{}"
+    format: str = "{}"  # of a cell; "{}" for text, anything else for numbers
 
     @property
     def kind(self) -> str:
@@ -33,19 +28,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that is sorted by values, however they are formatted.
-
-    Attributes:
-        title: of the table.
-        columns: from left to right.
-        rows: values of the cells; None for an empty one.
-        note: Markdown below the table.
-    """
+    """A table that is sorted by its values, not by their formatted text."""
 
     title: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[Any]]
-    note: str = ""
+    rows: Sequence[Sequence[Any]]  # values of the cells; None for an empty one
+    note: str = ""  # Markdown below the table
 
     def as_html(self) -> str:
         """Return the table as HTML, whose columns `demo.js` sorts on a click."""

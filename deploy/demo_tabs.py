@@ -127,7 +127,7 @@ def batch(store: ModelStore) -> None:
         with errors_shown():
             classifier = store.get(name)
             results = demo_predictions.predict_files(
-                classifier, paths, lambda starts: progress.tqdm(starts, desc="batches")
+                classifier, paths, lambda each: progress.tqdm(each, desc="batches")
             )
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, f"{name}.csv")
@@ -210,8 +210,8 @@ def image_input() -> gr.Image:
         buttons=["fullscreen"],
         webcam_options=gr.WebcamOptions(mirror=False),
     )
-    # Gradio would decode the file first and report a damaged one in its own words. The method is replaced on the object,
-    # because Gradio writes an interface file beside the source of every class derived from a component.
+    # Otherwise Gradio decodes the file first and reports damage in its own words. The method is replaced on the object,
+    # because Gradio writes an interface file beside the source of every subclass of a component.
     preprocess = image.preprocess
     image.preprocess = lambda sent: sent.path if sent is not None and sent.path else preprocess(sent)
     return image
@@ -229,11 +229,7 @@ def _image_output(label: str, file_format: str, alternative: str) -> gr.Image:
 
 
 def examples(pictures: Sequence[Path], store: ModelStore, image: gr.Image) -> Dependency:
-    """Lay out example images: those named after a class, then the out-of-distribution ones.
-
-    Returns:
-        The event of a click on an example, which loads it into `image`.
-    """
+    """Lay out example images, the out-of-distribution ones last. Returns the event of a click, which loads one into `image`."""
     labels = store.cards[store.default].labels
     pictures = sorted(pictures, key=lambda path: path.stem not in labels)
     # gr.Examples would create the image component anew on each click, without the changes of `image_input`.
@@ -261,7 +257,7 @@ def _example(index: int, path: Path, in_distribution: bool) -> str:
 
 @contextlib.contextmanager
 def errors_shown() -> Iterator[None]:
-    """Show errors of an upload or a model as a message on the page."""
+    """Show errors of an upload or a model on the page."""
     try:
         yield
     except (ImageError, ModelFileError) as error:

@@ -43,18 +43,9 @@ def description(store: ModelStore, settings: Settings) -> dict[str, Any]:
 
 
 def _predict(store: ModelStore, settings: Settings) -> dict[str, Any]:
-    top_k = _top_k(store, settings)
-    json_body = _object(
-        {
-            "inputs": {
-                "type": "string",
-                "format": "base64-image",
-                "description": "An image file in base64, or a data URI.",
-            },
-            "parameters": _object({"top_k": top_k}, required=[]),
-        },
-        required=["inputs"],
-    )
+    image = {"type": "string", "format": "base64-image", "description": "An image file in base64, or a data URI."}
+    parameters = _object({"top_k": _top_k(store, settings)}, required=[])
+    json_body = _object({"inputs": image, "parameters": parameters}, required=["inputs"])
     explanation = _object({"label": _STRING, "heat_map": {"type": "string", "description": "A PNG as a data URI."}})
     response = _object(
         _PREDICTED | _RELIABILITY | {"explanation": explanation} | _METADATA, required=[*_PREDICTED, *_METADATA]
@@ -62,18 +53,11 @@ def _predict(store: ModelStore, settings: Settings) -> dict[str, Any]:
     return {
         "operationId": "predict",
         "summary": f"Classify one image: {', '.join(FORMATS)}.",
-        "parameters": [
-            _query("top_k", top_k),
-            _query("model", {"type": "string", "enum": list(store.cards)}),
-            _query("explain", {"type": "boolean", "default": False}),
-        ],
+        "parameters": [*_queries(store, settings), _query("explain", {"type": "boolean", "default": False})],
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {
-                    "schema": _object({"file": _FILE}),
-                    "encoding": {"file": {"contentType": "image/*"}},
-                },
+                "multipart/form-data": _form(_FILE),
                 "application/json": {"schema": json_body},
                 **{f"image/{name.lower()}": {"schema": _FILE} for name in FORMATS},
             },
@@ -91,15 +75,11 @@ def _predict_batch(store: ModelStore, settings: Settings) -> dict[str, Any]:
         ]
     }
     files = {"type": "array", "items": _FILE, "minItems": 1, "maxItems": settings.max_batch}
-    body = {"schema": _object({"file": files}), "encoding": {"file": {"contentType": "image/*"}}}
     return {
         "operationId": "predictBatch",
         "summary": "Classify several images. A bad image gets an error in its own result.",
-        "parameters": [
-            _query("top_k", _top_k(store, settings)),
-            _query("model", {"type": "string", "enum": list(store.cards)}),
-        ],
-        "requestBody": {"required": True, "content": {"multipart/form-data": body}},
+        "parameters": _queries(store, settings),
+        "requestBody": {"required": True, "content": {"multipart/form-data": _form(files)}},
         "responses": _ok(_object({"results": {"type": "array", "items": result}} | _METADATA))
         | _problems(400, 404, 413, 415, 500, 503),
     }
@@ -113,6 +93,15 @@ def _get(operation: str, summary: str, content: dict, *statuses: int) -> dict[st
 def _object(properties: dict, required: list[str] | None = None) -> dict[str, Any]:
     required = list(properties) if required is None else required
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _form(file: dict) -> dict[str, Any]:
+    return {"schema": _object({"file": file}), "encoding": {"file": {"contentType": "image/*"}}}
+
+
+def _queries(store: ModelStore, settings: Settings) -> list[dict[str, Any]]:
+    model = {"type": "string", "enum": list(store.cards)}
+    return [_query("top_k", _top_k(store, settings)), _query("model", model)]
 
 
 def _query(name: str, schema: dict) -> dict[str, Any]:
@@ -165,18 +154,9 @@ _METADATA = {
     "request_id": _STRING,
     "latency_ms": {"type": "number", "minimum": 0},
 }
+_STATUS = {"type": "integer", "minimum": 400, "maximum": 599}
 _PROBLEM = _object(
-    {
-        "type": {"const": "about:blank"},
-        "title": _STRING,
-        "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "detail": _STRING,
-        "request_id": _STRING,
-    }
+    {"type": {"const": "about:blank"}, "title": _STRING, "status": _STATUS, "detail": _STRING, "request_id": _STRING}
 )
-_MODELS = _object(
-    {
-        "default": _STRING,
-        "models": {"type": "array", "items": {"type": "object", "required": ["name", "labels", "loaded"]}},
-    }
-)
+_MODEL = {"type": "object", "required": ["name", "labels", "loaded"]}
+_MODELS = _object({"default": _STRING, "models": {"type": "array", "items": _MODEL}})

@@ -51,12 +51,12 @@ def of_error(error: Exception) -> dict | None:
 
 def response(document: dict) -> flask.Response:
     """Return a problem document as a response."""
-    made = flask.jsonify(document)
-    made.status_code = document["status"]
-    made.content_type = CONTENT_TYPE
+    reply = flask.jsonify(document)
+    reply.status_code = document["status"]
+    reply.content_type = CONTENT_TYPE
     if document["status"] == 503:
-        made.headers["Retry-After"] = "1"
-    return made
+        reply.headers["Retry-After"] = "1"
+    return reply
 
 
 def _limits() -> str:
@@ -74,11 +74,11 @@ def register(app: flask.Flask) -> None:
     def of_http(error: HTTPException) -> flask.Response:
         status = error.code or 500
         detail = _limits() if isinstance(error, RequestEntityTooLarge) else error.description
-        made = response(problem(status, detail if status < 500 else "Internal server error."))
+        reply = response(problem(status, detail if status < 500 else "Internal server error."))
         for name, value in error.get_headers():
             if name not in ("Content-Type", "Content-Length"):
-                made.headers[name] = value  # such as Allow for 405
-        return made
+                reply.headers[name] = value  # such as Allow for 405
+        return reply
 
     @app.errorhandler(Exception)
     def of_any(error: Exception) -> flask.Response:

@@ -12,36 +12,20 @@ from inference.model_store import SAVED_MODELS
 
 @dataclass(frozen=True)
 class Settings:
-    """The API's models and limits. Each field is read from the environment variable THAW_<FIELD>, in capitals.
+    """The API's models and limits. Each field is read from the environment variable THAW_<FIELD>, in capitals."""
 
-    Attributes:
-        models: folder of saved models.
-        model: name of the default model; empty for the model with the best validation accuracy.
-        engine: "auto", "onnxruntime" or "keras".
-        threads: threads that onnxruntime uses for one prediction.
-        max_bytes: largest request body in bytes.
-        max_pixels: largest image in pixels.
-        max_batch: most images in one request to /predict/batch.
-        max_top_k: largest `top_k` of a request.
-        concurrency: predictions that one worker process runs at the same time. Each one may take up to 250 MB while it
-            decodes a large image.
-        queue: requests that may wait for a slot in each worker; further requests get 503.
-        queue_seconds: longest wait for a slot in seconds; then the request gets 503.
-        cors: comma-separated origins that may call the API from a browser, or `*`; empty for none.
-    """
-
-    models: Path = SAVED_MODELS
-    model: str = ""
-    engine: str = "auto"
-    threads: int = 1
-    max_bytes: int = 8 * 2**20
-    max_pixels: int = MAX_PIXELS
-    max_batch: int = 16
+    models: Path = SAVED_MODELS  # folder of saved models
+    model: str = ""  # name of the default model; empty for the one with the best validation accuracy
+    engine: str = "auto"  # or "onnxruntime" or "keras"
+    threads: int = 1  # that onnxruntime uses for one prediction
+    max_bytes: int = 8 * 2**20  # of a request body
+    max_pixels: int = MAX_PIXELS  # of an image
+    max_batch: int = 16  # images in one request to /predict/batch
     max_top_k: int = 10
-    concurrency: int = 1
-    queue: int = 16
-    queue_seconds: float = 10.0
-    cors: str = ""
+    concurrency: int = 1  # predictions at the same time per worker; decoding a large image takes up to 250 MB
+    queue: int = 16  # requests per worker that may wait for a slot; further ones get 503
+    queue_seconds: float = 10.0  # longest wait for a slot; then the request gets 503
+    cors: str = ""  # comma-separated origins that may call the API from a browser, or `*`; empty for none
 
     def __post_init__(self):
         if self.engine not in ENGINES:
@@ -60,11 +44,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the settings. A variable that is unset or empty leaves the default.
-
-        Raises:
-            ValueError: if a value has the wrong type or is out of range. The message names the variable.
-        """
+        """Read the settings. A variable that is unset or empty leaves the default; an invalid one raises a ValueError."""
         values = {}
         for field in fields(cls):
             variable = f"THAW_{field.name.upper()}"

@@ -19,7 +19,7 @@ DATA_URI = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Upload:
-    """The bytes of one image, and the file name that the client sent, if any."""
+    """The bytes of one image, and its file name if the client sent one."""
 
     data: bytes
     filename: str | None = None
@@ -48,12 +48,7 @@ def one_image(request: flask.Request) -> tuple[Upload, dict[str, Any]]:
 
 
 def several_images(request: flask.Request, max_images: int) -> list[Upload]:
-    """Return the images of a multipart request, from 1 to `max_images`.
-
-    Raises:
-        BadRequestError: if there is no image, or more than `max_images`.
-        UnsupportedMediaType: if the body is not multipart/form-data.
-    """
+    """Return the images of a multipart request, from 1 to `max_images`; errors as in `one_image`."""
     _reject_compression(request)
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType("Send multipart/form-data with a part named file for each image.")
@@ -66,11 +61,7 @@ def several_images(request: flask.Request, max_images: int) -> list[Upload]:
 
 
 def top_k(value: Any, maximum: int) -> int:
-    """Return the number of classes to return, from the text of a query or a JSON value.
-
-    Raises:
-        BadRequestError: if it is no whole number from 1 to `maximum`.
-    """
+    """Return `top_k` from a query's text or a JSON value. Raises a BadRequestError unless it is whole, from 1 to `maximum`."""
     digits = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10
     whole = isinstance(value, float) and value.is_integer()  # JSON does not tell 3.0 from 3
     number = int(value) if digits or whole else value
@@ -80,11 +71,7 @@ def top_k(value: Any, maximum: int) -> int:
 
 
 def flag(name: str, value: str | None) -> bool:
-    """Return a boolean query parameter; None means False.
-
-    Raises:
-        BadRequestError: if it is neither true nor false.
-    """
+    """Return a boolean query parameter; None means False. Raises a BadRequestError for other values than true and false."""
     if value not in (None, "true", "false"):
         raise BadRequestError(f"{name} must be true or false. Received: {_short(value)}.")
     return value == "true"

@@ -22,7 +22,7 @@ def attach_head(name: str, features: keras.KerasTensor, classes: int) -> keras.K
     """Append the head `name` to a backbone's features; return probabilities (batch, classes).
 
     Features are a map (batch, height, width, channels), or a vector (batch, channels) such as a class token, for which global
-    average pooling (GAP) is left out. An unknown name, or `classes` below 2, raises a ValueError.
+    average pooling (GAP) is left out. Raises a ValueError for an unknown name, or for `classes` below 2.
     """
     require(name in HEADS, f"head must be one of {', '.join(sorted(HEADS))}", head=name)
     require(classes >= 2, "classes must be at least 2", classes=classes)

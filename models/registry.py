@@ -66,7 +66,7 @@ def list_models() -> list[str]:
 
 
 def model_spec(name: str) -> ModelSpec:
-    """Return the spec of a registered model, or raise a ValueError that suggests the closest name."""
+    """Return the spec of a registered model. Raises a ValueError, which suggests the closest name, for an unknown one."""
     names = list_models()
     if name not in _SPECS:
         near = difflib.get_close_matches(name, names, n=1)

@@ -45,11 +45,7 @@ ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for end
 
 
 def assemble(target: Path, saved_models: Path = SAVED_MODELS) -> list[Path]:
-    """Write the Space's folder and return its files. Files of an earlier call are removed.
-
-    Args:
-        target: the folder; a `.git` in it is kept.
-        saved_models: folder of the models. Of each, the card, the ONNX file and the OOD detector are copied.
+    """Write the Space's folder and return its files. Files of an earlier call are removed, except `.git`.
 
     Raises:
         ModelFileError: if no model has a card and an ONNX file, or an OOD detector is missing.
@@ -76,7 +72,6 @@ def requirements() -> str:
 
 
 def _files() -> Iterator[tuple[str, Path]]:
-    """Yield the name of each file in the Space and its source."""
     for glob in FILES:
         for file in sorted(ROOT.glob(glob)):
             yield str(file.relative_to(ROOT)), file
