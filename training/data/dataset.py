@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class DataUnavailableError(RuntimeError):
-    """No source has the data set; the message lists every source with its reason, and what to do."""
+    """No source has the data set; the message says why for each, and what to do."""
 
 
 def array_sha256(array: np.ndarray) -> str:
@@ -23,16 +23,14 @@ def array_sha256(array: np.ndarray) -> str:
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Labelled images with a training part and a test part, as plain NumPy arrays.
+    """Labelled images with a training part and a test part.
 
     Attributes:
-        name: short name, such as `cifar10`.
-        class_names: one name per class, in label order.
-        x_train: uint8 (n, H, W, 3), RGB, 0..255.
-        y_train: int64 (n,), labels 0..classes-1.
-        x_test: uint8 (m, H, W, 3).
-        y_test: int64 (m,).
-        source: where the bytes came from, in words.
+        name: such as `cifar10`.
+        class_names: in label order.
+        x_train, x_test: uint8 (n, H, W, 3), RGB, 0..255.
+        y_train, y_test: int64 (n,), 0..classes-1.
+        source: where the bytes came from, for messages.
         sha256: of the raw C-order bytes of each array; labels as uint8 if there are at most 256 classes.
 
     Raises:
@@ -73,20 +71,15 @@ class ImageDataset:
 
     @property
     def classes(self) -> int:
-        """The number of classes."""
         return len(self.class_names)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels (3) of every image."""
+        """Height, width and channels (3)."""
         return self.x_train.shape[1:]
 
     def limited(self, n: int) -> "ImageDataset":
-        """Return the data set of the first `n` training and the first `n` test images, with the checksums of these.
-
-        Raises:
-            ValueError: `n` is less than 1.
-        """
+        """Return a data set of the first `n` training and the first `n` test images, `n` at least 1."""
         require(n >= 1, "n must be at least 1 image", n=n)
         parts = {key: getattr(self, key)[:n] for key in ("x_train", "y_train", "x_test", "y_test")}
         label_type = np.min_scalar_type(self.classes - 1)  # uint8 up to 256 classes
@@ -98,10 +91,10 @@ class ImageDataset:
 
         Args:
             seed: at least 0; the same seed gives the same split with every NumPy version.
-            validation: the number of validation images. Every class that is present keeps at least one training image.
+            validation: the number of validation images, at least 1.
 
         Returns:
-            (training, validation): indices into `x_train`, each int64 and sorted; together they have every image once.
+            (training, validation): indices into `x_train`, int64, sorted, which together name every image once.
 
         Raises:
             ValueError: `seed` is negative, or `validation` is less than 1 or leaves a class without training images.
@@ -113,15 +106,16 @@ class ImageDataset:
         require(1 <= validation <= most, rule, validation=validation)
         # Raw generator output is the one stream that NumPy promises never to change.
         order = np.argsort(np.random.PCG64(seed).random_raw(len(self.y_train)), kind="stable")
-        shares = _shares(counts, validation)
-        chosen = [order[self.y_train[order] == label][:share] for label, share in enumerate(shares)]
+        chosen = [
+            order[self.y_train[order] == label][:share] for label, share in enumerate(_shares(counts, validation))
+        ]
         held_out = np.zeros(len(self.y_train), bool)
         held_out[np.concatenate(chosen)] = True
         return np.flatnonzero(~held_out).astype(np.int64), np.flatnonzero(held_out).astype(np.int64)
 
 
 def _shares(counts: np.ndarray, total: int) -> np.ndarray:
-    """Distribute `total` places in proportion to `counts`, largest remainder first, leaving one image of each class."""
+    """Distribute `total` images in proportion to `counts`, largest remainder first, leaving one image of each class."""
     shares = counts * total // counts.sum()
     while shares.sum() < total:
         missing = np.where(shares < counts - 1, counts * total - shares * counts.sum(), np.iinfo(np.int64).min)
@@ -130,6 +124,6 @@ def _shares(counts: np.ndarray, total: int) -> np.ndarray:
 
 
 def spread(items: Sequence[T], most: int) -> Sequence[T]:
-    """Return at most `most` of the items, evenly spread; an array for an array, else a list."""
+    """Return at most `most` evenly spaced items: an array for an array, else a list."""
     places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
     return items[places] if isinstance(items, np.ndarray) else [items[place] for place in places]

@@ -1,7 +1,6 @@
-"""Geometric operations: where the pixels of an image stand, and how large it is.
+"""Geometric operations: flips, moves, rotations, crops and sizes.
 
-Fixed forms are functions of NumPy arrays or of one Pillow image. Random forms are functions of TensorFlow batches.
-`training.data.operations` names them and says what they take.
+Fixed forms take NumPy arrays or one Pillow image, random forms TensorFlow batches; see `training.data.operations`.
 """
 
 import math
@@ -28,11 +27,7 @@ def random_flip(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Batch:
 
 
 def translate(images: np.ndarray, down: int, right: int) -> np.ndarray:
-    """Move images (n, H, W, C) by whole pixels and fill the gap with their reflection at the border.
-
-    Raises:
-        ValueError: the images are not larger than the move.
-    """
+    """Move images (n, H, W, C) by whole pixels, fewer than their side, and fill the gap with their reflection."""
     height, width = images.shape[1:3]
     if abs(down) >= height or abs(right) >= width:
         raise ValueError(
@@ -44,12 +39,12 @@ def translate(images: np.ndarray, down: int, right: int) -> np.ndarray:
 
 
 def random_translate(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Batch:
-    """Move each image along both axes by up to a sixteenth of its shorter side (2 pixels of 32), its border reflected."""
+    """Move each image along both axes by up to 1/16 of its shorter side (2 pixels of 32), its border reflected."""
     return _randomly_reflected(images, seed, max(1, min(images.shape[1:3]) // 16)), labels
 
 
 def random_crop(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Batch:
-    """Pad each image by an eighth of its shorter side (4 pixels of 32), reflected, and cut its size out at random."""
+    """Pad each image by 1/8 of its shorter side (4 pixels of 32), reflected, and crop its size at random."""
     return _randomly_reflected(images, seed, max(1, min(images.shape[1:3]) // 8)), labels
 
 
@@ -59,18 +54,17 @@ def _randomly_reflected(images: tf.Tensor, seed: tf.Tensor, most: int) -> tf.Ten
 
 
 def random_shift(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Batch:
-    """Move each image by whole pixels along both axes, by up to a tenth of the side; its border is repeated."""
-    seeds = tf.unstack(tf.random.split(seed))
-    limits = [int(0.1 * side) for side in images.shape[1:3]]
+    """Move each image along both axes by whole pixels, up to 1/10 of the side; its border is repeated."""
+    limits = (int(0.1 * side) for side in images.shape[1:3])
     down, right = (
         tf.random.stateless_uniform((tf.shape(images)[0],), own_seed, -most, most + 1, dtype=tf.int32)
-        for own_seed, most in zip(seeds, limits, strict=True)
+        for own_seed, most in zip(tf.unstack(tf.random.split(seed)), limits, strict=True)
     )
     return _moved(images, down, right, lambda index, size: tf.clip_by_value(index, 0, size - 1)), labels
 
 
 def _moved(images: tf.Tensor, down: tf.Tensor, right: tf.Tensor, border: Callable) -> tf.Tensor:
-    """Let each image show what stands `down` rows below and `right` columns beside, both (b,) integers."""
+    """Return for each image what is `down` rows below and `right` columns beside its pixels, both (b,) integers."""
     height, width = images.shape[1:3]
     rows = border(tf.range(height) + down[:, tf.newaxis], height)  # (b, H)
     columns = border(tf.range(width) + right[:, tf.newaxis], width)  # (b, W)

@@ -1,7 +1,7 @@
-"""Batches of images by `tf.data`, and the order in which a run sees its images.
+"""Batches of images with `tf.data`, and the order in which a run sees its images.
 
-Order, views and random operations are pure functions of (seed, epoch, batch), never of what ran before. So any epoch can be
-built alone, after a restart too, and batches of cached features follow the order of batches of images.
+Order, views and augmentation are pure functions of (seed, epoch, batch). So a resumed run repeats any epoch exactly, and
+batches of cached features follow the order of batches of images.
 """
 
 import os
@@ -16,15 +16,11 @@ from training.data.transforms import apply_view, augment_batch, check_augment
 # Streams of random numbers. Not 0: NumPy takes [seed, epoch, 0] for [seed, epoch], which is the stream of the order.
 _VIEWS, _AUGMENTATION, _TURNS, MIXUP_STREAM = 1, 2, 3, 4
 
-PARALLEL_CALLS, PREFETCHED = os.cpu_count() or 1, 4  # batches made at the same time, and batches that wait
+PARALLEL_CALLS, PREFETCHED = os.cpu_count() or 1, 4  # batches
 
 
 def resolve_seed(seed: int | None) -> int:
-    """Return `seed`, or a new random one for None.
-
-    Raises:
-        ValueError: `seed` is negative.
-    """
+    """Return `seed`, at least 0, or a new random one for None."""
     require(seed is None or seed >= 0, "seed must be at least 0, or None for a new one each time", seed=seed)
     return np.random.SeedSequence().entropy if seed is None else seed
 
@@ -40,19 +36,15 @@ def epoch_views(n: int, views: int, seed: int | None, epoch: int) -> np.ndarray:
 
 
 def epoch_turns(n: int, views: int, seed: int | None, epoch: int) -> np.ndarray:
-    """Return which of `views` views each image shows, the next one in each epoch, from a random start: (n,) int64."""
+    """Return which of `views` views each image shows, in turn by epoch from a random start: (n,) int64."""
     return (np.random.default_rng([resolve_seed(seed), 0, _TURNS]).integers(views, size=n) + epoch) % views
 
 
 def resize(images, size: int) -> tf.Tensor:
-    """Return `images` as float32 (n, size, size, C) of the same value range.
+    """Resize images (n, H, W, C), uint8 or float32, to float32 (n, size, size, C) of the same value range.
 
-    Bilinear with half-pixel centres and no antialiasing; images that have the size already are only cast. Training, the
-    activation cache and evaluation all resize here, so a model sees the same pixels in each.
-
-    Args:
-        images: (n, H, W, C), uint8 or float32, NumPy or TensorFlow.
-        size: pixels, at least 1.
+    Bilinear with half-pixel centres and no antialiasing; images of the right size are only cast. Training, the activation
+    cache and evaluation all resize here, so a model sees the same pixels in each.
     """
     require(size >= 1, "size must be at least 1", size=size)
     if tuple(images.shape[1:3]) == (size, size):
@@ -76,23 +68,22 @@ def image_batches(
     """Return one epoch of batches; each image comes once, and the last batch may be smaller.
 
     The steps are: shuffle, batch, view, augment at the images' own size, resize, prefetch. Iterating again repeats the
-    same epoch. `images` is read in place (a memory map stays one), not copied.
+    same epoch. `images` is not copied, so it may be a memory map.
 
     Args:
         images: uint8 (n, H, W, C).
         labels: integers (n,) in 0..classes-1.
         classes: the number of classes.
-        image_size: S, the side of the images that come out, in pixels.
+        image_size: S, the side of the output in pixels.
         batch_size: images per batch.
         views: names of views. Each image shows one per epoch, in turn; without `shuffle` the first.
         augment: names of augmentations, in order; see `training.data.transforms`.
         seed: with `epoch` it fixes the order and the augmentation; None draws a new one.
         epoch: counted from 0.
-        shuffle: show the images in the order of `epoch_order(n, seed, epoch)` instead of their own.
+        shuffle: whether to use the order of `epoch_order(n, seed, epoch)`.
 
     Returns:
-        A dataset of known length of images float32 (b, S, S, C) in 0..255 and labels float32 (b, classes), one-hot, or soft
-        after MixUp and CutMix.
+        A dataset of known length: images float32 (b, S, S, C) in 0..255, labels float32 (b, classes), one-hot or mixed.
 
     Raises:
         ValueError: arrays that do not match, labels outside the classes, an unknown augmentation.
@@ -109,7 +100,7 @@ def image_batches(
     labels, seed = labels.astype(np.int64), resolve_seed(seed)
     order = epoch_order(len(images), seed, epoch) if shuffle else np.arange(len(images))
     turns = epoch_turns(len(images), max(len(views), 1), seed, epoch) if shuffle else np.zeros(len(images), np.int64)
-    words = np.random.SeedSequence([seed, epoch, _AUGMENTATION]).generate_state(2).astype(np.int64)
+    augment_seed = np.random.SeedSequence([seed, epoch, _AUGMENTATION]).generate_state(2).astype(np.int64)
 
     def show(rows: np.ndarray) -> np.ndarray:
         batch = images[rows]
@@ -119,11 +110,11 @@ def image_batches(
         return batch
 
     def make_batch(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Through NumPy, because a tensor of the whole data set would be a second copy of it, made anew each epoch.
+        # Through NumPy, because a tensor of the whole data set would be a second copy, made again each epoch.
         batch = tf.numpy_function(show, [rows], tf.uint8, stateful=False)
         batch.set_shape((None, *images.shape[1:]))
         targets = tf.one_hot(tf.gather(labels, rows), classes)
-        batch, targets = augment_batch(batch, targets, augment, tf.random.fold_in(words, number))
+        batch, targets = augment_batch(batch, targets, augment, tf.random.fold_in(augment_seed, number))
         return resize(batch, image_size), targets
 
     batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
@@ -131,10 +122,10 @@ def image_batches(
 
 
 def prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Return `dataset` with batches in order, made ahead, and no autotuning.
+    """Return `dataset` with deterministic order, prefetching, and no autotuning.
 
-    The thread that autotunes wakes 10 ms, 20 ms … and at last 60 s apart, and the end of an epoch waits for it: an epoch
-    of three minutes takes up to a minute more. Fixed numbers feed these networks as fast.
+    The end of an epoch waits for the autotuning thread, which sleeps up to 60 s: an epoch of three minutes takes up to a
+    minute more. Fixed numbers feed these networks as fast.
     """
     options = tf.data.Options()
     options.deterministic = True
@@ -143,7 +134,7 @@ def prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def check_labels(labels: np.ndarray, images: int, classes: int) -> None:
-    """Raise ValueError unless `labels` are integers in 0..classes-1, one for each of so many images."""
+    """Raise ValueError unless `labels` are integers in 0..classes-1, one for each image."""
     if labels.shape != (images,) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"labels must be integers, one for each of the {images} images. "

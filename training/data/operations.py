@@ -1,12 +1,9 @@
-"""The vocabulary of image operations: one registry for augmentation, views and corruptions.
+"""The registry of image operations, shared by augmentation, views and corruptions.
 
-An operation is deterministic. It has one or both of two forms:
+An operation has one or both of two forms:
 
 * fixed: `(images, *parameters) -> images`, on NumPy arrays;
 * random: `(images, labels, seed, *options) -> (images, labels)`, on TensorFlow tensors, a function of the seed.
-
-Three uses share the names. Augmentation applies random forms to training batches. A view is a fixed form that keeps the
-size of an image, so its features can be cached. A corruption is a fixed form that degrades one image for a robustness test.
 
 A name carries its parameters, as in `jpeg_30` or `translate_2_-2`. `+` chains fixed forms: `flip+jpeg_10`.
 """
@@ -29,7 +26,7 @@ USES = {
     "corruption": lambda operation: operation.fixed is not None,
 }
 
-# Old names of fixed forms. Commands, configurations and results that hold them stay readable.
+# Old names of fixed forms, which commands, configurations and results may hold.
 ALIASES = {"mirror": "flip", "shift": "translate", "pixels": "thumbnail", "crop": "center_crop"}
 
 
@@ -43,7 +40,7 @@ class Parameter:
     kind: type = float
 
     def parse(self, text: str) -> float | None:
-        """Return the value that `text` spells, None if it is out of range or not in its shortest spelling.
+        """Return the value of `text`; None if it is out of range or is not its shortest spelling.
 
         Each value has one spelling, because caches are keyed by names: no "+", no leading zeros, no "1.0".
         """
@@ -51,21 +48,19 @@ class Parameter:
             value = self.kind(text)
         except ValueError:
             return None
-        shortest = str(value).removesuffix(".0")
-        return value if text == shortest and self.least <= value <= self.most else None
+        return value if text == str(value).removesuffix(".0") and self.least <= value <= self.most else None
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One entry of the vocabulary.
+    """An entry of the registry.
 
     Attributes:
         fixed: function of uint8 images (n, H, W, 3) and the values of `parameters`; None if there is only a random form.
-        random: function of images (b, H, W, C), uint8 or float32, of labels (b, classes) float32, of a seed (two integers)
-            and, where given, of the values of `options`; None if there is only a fixed form.
-        parameters: of the fixed form, all of which must be given.
-        options: of the random form; either all are given or none.
-        keeps_size: whether the images that come out have the height and width of those that went in.
+        random: function of a `Batch`, a seed (two integers) and the values of `options`; None if there is only a fixed form.
+        parameters: of the fixed form, all required.
+        options: of the random form; all are given or none.
+        keeps_size: whether the fixed form keeps height and width.
     """
 
     fixed: Callable[..., np.ndarray] | None = None
@@ -127,24 +122,16 @@ _NAME = re.compile(r"([a-z]+(?:_[a-z]+)*)((?:_-?[0-9.]+)*)")
 
 
 def find_random(name: str) -> Callable[..., photometric.Batch]:
-    """Return the augmentation `name`: a function `(images, labels, seed) -> (images, labels)`.
-
-    Raises:
-        ValueError: no augmentation has this name.
-    """
+    """Return the augmentation `name`, a function `(images, labels, seed) -> (images, labels)`; ValueError if unknown."""
     operation, values = _parse(name, "augmentation")
     return lambda images, labels, seed: operation.random(images, labels, seed, *values)
 
 
 def find_fixed(name: str, use: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the fixed operation `name`, or the chain of those that `+` joins: a function of uint8 images (n, H, W, 3).
-
-    Args:
-        name: such as `flip+jpeg_10`; aliases are read.
-        use: "view", which admits only operations that keep the size, or "corruption".
+    """Return the fixed operation or chain `name`, such as `flip+jpeg_10`: a function of uint8 images (n, H, W, 3).
 
     Raises:
-        ValueError: `name` is none of this use.
+        ValueError: `name` is unknown, or not of `use`: "view" (operations that keep the size) or "corruption".
     """
     steps = [_parse(part, use) for part in name.split("+")]
 
@@ -157,7 +144,7 @@ def find_fixed(name: str, use: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def canonical(name: str) -> str:
-    """Return the name of a fixed operation, or of a chain, without aliases: `mirror+pixels_12` is `flip+thumbnail_12`."""
+    """Replace the aliases in the name of a fixed operation or chain: `mirror+pixels_12` becomes `flip+thumbnail_12`."""
     parts = (part.partition("_") for part in name.split("+"))
     return "+".join(ALIASES.get(head, head) + separator + rest for head, separator, rest in parts)
 
@@ -168,16 +155,15 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def known_names(use: str) -> str:
-    """Return the names of a use with the ranges of their parameters, for messages."""
+    """List the names of a use with the ranges of their parameters, for messages."""
 
     def described(name: str, operation: Operation) -> str:
         parameters = _parameters(operation, use)
         if not parameters:
             return name
         ranges = " and ".join(dict.fromkeys(f"{each.least:g} to {each.most:g}" for each in parameters))
-        optional = use == "augmentation"
         signature = "_".join([name, *(each.name.upper() for each in parameters)])
-        return f"{name} or {signature} ({ranges})" if optional else f"{signature} ({ranges})"
+        return f"{name} or {signature} ({ranges})" if use == "augmentation" else f"{signature} ({ranges})"
 
     return ", ".join(described(name, operation) for name, operation in OPERATIONS.items() if USES[use](operation))
 

@@ -1,8 +1,7 @@
 """Photometric operations: compression, blur, noise, light and resolution; erased and mixed regions.
 
-Fixed forms are functions of one Pillow image. Random forms are functions of TensorFlow batches. The corruptions are those
-of CIFAR-10-C (Hendrycks and Dietterich 2019, arXiv 1903.12261) that uploads suffer from. The library `imagecorruptions`
-has severities for 224 pixels only; here a parameter is what the encoder or the filter takes.
+Fixed forms take one Pillow image, random forms TensorFlow batches. The corruptions are those of CIFAR-10-C (Hendrycks and
+Dietterich 2019, arXiv 1903.12261) that occur in uploads; parameters are those of the encoder or filter, not severities.
 """
 
 import io
@@ -38,7 +37,7 @@ def noise(image: Image.Image, deviation: float) -> Image.Image:
 
 
 def brightness(image: Image.Image, factor: float) -> Image.Image:
-    """Multiply every value by `factor`."""
+    """Multiply all values by `factor`."""
     return ImageEnhance.Brightness(image).enhance(factor)
 
 
@@ -60,14 +59,13 @@ def thumbnail(image: Image.Image, side: int) -> Image.Image:
 def cutout(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, side: int | None = None) -> Batch:
     """Erase one square of each image (CutOut, DeVries and Taylor 2017, arXiv 1708.04552).
 
-    The centre is any pixel, so part of the square may lie outside, as in the paper. The paper erases with zero after
-    normalisation, which is the mean colour of the data. Here, before normalisation, it is the mean colour of the batch.
-    `side` is in pixels; by default it is half the image's shorter side, which is the paper's 16 for CIFAR-10.
+    The centre is any pixel, so part of the square may lie outside. The colour is the batch's mean; the paper's zero after
+    normalisation is the data's mean. `side` is in pixels, by default half the shorter side (16 for CIFAR-10, as in the paper).
     """
     height, width = images.shape[1:3]
     side = min(height, width) // 2 if side is None else side
     sides = tf.fill([tf.shape(images)[0]], side)
-    # float64 sums bytes exactly, so the colour does not depend on the order in which threads add.
+    # float64 sums bytes exactly, in whatever order the threads add.
     colour = tf.reduce_mean(tf.cast(images, tf.float64), axis=[0, 1, 2])  # (C,)
     colour = tf.cast(tf.round(colour) if images.dtype.is_integer else colour, images.dtype)
     return tf.where(_random_boxes(seed, sides, sides, height, width), colour, images), labels
@@ -76,10 +74,8 @@ def cutout(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, side: int | No
 def mixup(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, alpha: float = 1.0) -> Batch:
     """Average each image and its label with another of the batch (MixUp, Zhang et al. 2018, arXiv 1710.09412).
 
-    The weight of each image is drawn from Beta(alpha, alpha); the paper has alpha 1 for CIFAR-10. Images come out as float32.
-
-    Raises:
-        ValueError: the labels are not (b, classes) of a floating type.
+    The weight of each image is drawn from Beta(alpha, alpha); the paper has alpha 1 for CIFAR-10. Images become float32.
+    Labels that are not (b, classes) of a floating type raise ValueError.
     """
     weight_seed, partner_seed = tf.unstack(tf.random.split(seed))
     weights = _beta(weight_seed, tf.shape(images)[0], alpha)  # (b,)
@@ -93,18 +89,14 @@ def mixup(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, alpha: float = 
 def cutmix(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, alpha: float = 1.0) -> Batch:
     """Replace a box of each image by the same box of another (CutMix, Yun et al. 2019, arXiv 1905.04899).
 
-    The box covers 1 - w of the image, w drawn from Beta(alpha, alpha), about a centre that is any pixel, and is clipped
-    at the border. Labels are weighted by the pixels that were replaced. Every batch is mixed; the paper mixes half of the
-    CIFAR-10 batches and all of the ImageNet ones, with alpha 1.
-
-    Raises:
-        ValueError: the labels are not (b, classes) of a floating type.
+    The box covers 1 - w of the image, w drawn from Beta(alpha, alpha); its centre is any pixel, and it is clipped at the
+    border. Labels are weighted by the pixels replaced. Every batch is mixed; the paper, with alpha 1, mixes half of the
+    CIFAR-10 batches. Labels that are not (b, classes) of a floating type raise ValueError.
     """
     height, width = images.shape[1:3]
     weight_seed, box_seed, partner_seed = tf.unstack(tf.random.split(seed, 3))
     ratio = tf.sqrt(1.0 - _beta(weight_seed, tf.shape(images)[0], alpha))  # (b,) box side / image side
-    heights = tf.cast(ratio * float(height), tf.int32)
-    widths = tf.cast(ratio * float(width), tf.int32)
+    heights, widths = (tf.cast(ratio * float(side), tf.int32) for side in (height, width))
     boxes = _random_boxes(box_seed, heights, widths, height, width)  # (b, H, W, 1)
     partners = _partners(partner_seed, images)
     replaced = tf.reduce_sum(tf.cast(boxes, tf.float32), axis=[1, 2, 3]) / float(height * width)  # (b,)
@@ -128,7 +120,7 @@ def _random_boxes(seed, heights, widths, image_height: int, image_width: int) ->
 
 def _beta(seed, count, alpha: float) -> tf.Tensor:
     """Return `count` float32 draws from Beta(alpha, alpha), as g / (g + h) of two gamma draws."""
-    # float64: for a small alpha both gammas of a pair underflow in float32 now and then, and 0 / 0 is no weight.
+    # float64: for a small alpha both gammas of a pair may underflow in float32, and 0 / 0 is NaN.
     gammas = tf.random.stateless_gamma([2, count], seed, alpha=tf.constant(alpha, tf.float64), dtype=tf.float64)
     return tf.cast(gammas[0] / (gammas[0] + gammas[1]), tf.float32)
 
