@@ -1,1 +1,1 @@
-"""What every command stands on: atomic writes, the cache, progress, quiet imports. It imports no framework."""
+"""Files, cache, progress and logging for all commands. Importing it imports no framework."""

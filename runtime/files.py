@@ -12,10 +12,7 @@ import platformdirs
 
 
 def cache_folder(*parts: str) -> Path:
-    """Return the folder `parts` inside Thaw's cache, created if missing.
-
-    The cache is `$THAW_CACHE` if that is set, else the platform's user cache folder (`~/.cache/thaw` on Linux).
-    """
+    """Return and create the folder `parts` in Thaw's cache: `$THAW_CACHE`, by default `~/.cache/thaw` on Linux."""
     root = os.environ.get("THAW_CACHE") or platformdirs.user_cache_dir("thaw")
     folder = Path(root).expanduser().joinpath(*parts)
     folder.mkdir(parents=True, exist_ok=True)
@@ -30,10 +27,9 @@ def sha256_of(path: str | Path) -> str:
 
 @contextmanager
 def atomic_write(target: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`, which is renamed to `target` when the block succeeds, and else removed.
+    """Yield a temporary path beside `target`, renamed to `target` if the block succeeds and removed if it fails.
 
-    A reader sees the old file or the new one, never a part of it. The temporary name keeps `target`'s suffixes, because Keras
-    chooses the file format by them.
+    It keeps `target`'s suffixes, because Keras chooses the file format by them.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,17 +44,12 @@ def atomic_write(target: str | Path) -> Iterator[Path]:
 
 
 def download(address: str, target: Path, checksum: str | None) -> None:
-    """Download a file with Keras, atomically.
-
-    Args:
-        address: its URL.
-        target: its path afterwards.
-        checksum: its SHA-256 or MD5 as hexadecimal digits; None to check nothing.
+    """Download a URL to `target` with Keras, atomically; `checksum` is SHA-256 or MD5 in hexadecimal, None for no check.
 
     Raises:
-        Exception: if the download fails or the checksum differs. Keras raises no more specific class.
+        Exception: the download failed or the checksum differs; Keras raises no more specific class.
     """
-    import keras  # takes seconds, and only a download needs it
+    import keras  # takes seconds
 
     with atomic_write(target) as partial:
         keras.utils.get_file(partial.name, address, cache_dir=str(target.parent), cache_subdir="", file_hash=checksum)
@@ -66,7 +57,7 @@ def download(address: str, target: Path, checksum: str | None) -> None:
 
 @contextmanager
 def locked(target: str | Path) -> Iterator[None]:
-    """Hold the lock of `target`, so that one process at a time writes it and the others wait."""
+    """Hold the lock of `target`, so that one process at a time writes it."""
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(target.with_name(f".{target.name}.lock")):

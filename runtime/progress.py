@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a log line at least every minute where there is none."""
+"""Progress of long work: a bar on a terminal, else a log line at least every minute."""
 
 import io
 import logging
@@ -8,33 +8,33 @@ from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 60  # seconds between two lines of a log, at most
+INTERVAL = 60  # most seconds between two log lines
 LINE = "{desc}: {n_fmt}/{total_fmt}{unit}, {rate_fmt}, {elapsed} elapsed, {remaining} left{postfix}"
 
 
 class ProgressBar(tqdm):
-    """tqdm's bar, which logs lines of done/total, rate and time left where standard error is not a terminal.
+    """A `tqdm.tqdm`, with the same arguments, that writes log lines where standard error is not a terminal.
 
-    Work that takes less than `INTERVAL` seconds logs nothing. Arguments as of `tqdm.tqdm`; `disable` None shows it everywhere.
+    Work of less than `INTERVAL` seconds logs nothing. `disable=None` disables nothing.
     """
 
     def __init__(self, *args, **options):
         self._logs = not sys.stderr.isatty()
         if self._logs:
-            # tqdm's monitor thread refreshes after `maxinterval` even where no update comes.
+            # tqdm's monitor thread refreshes after `maxinterval` even without updates.
             pace = {"delay": INTERVAL / 2, "mininterval": INTERVAL / 2, "maxinterval": INTERVAL}
             options |= {"file": io.StringIO(), "bar_format": LINE, **pace}
         super().__init__(*args, **{"dynamic_ncols": True, **options, "disable": options.get("disable") or False})
 
     def display(self, msg=None, pos=None):
-        """Draw the bar, or log its line."""
+        """Draw the bar or log its line."""
         if not self._logs:
             return super().display(msg, pos)
         log.info("%s", msg or str(self))
         return True
 
     def finish(self, result: str) -> None:
-        """Close the bar with its result, which is logged where there is no terminal."""
+        """Close the bar with a result, which is logged where there is no terminal."""
         self.set_postfix_str(result, refresh=not self._logs)
         self.close()
         if self._logs:

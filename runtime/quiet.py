@@ -1,4 +1,4 @@
-"""Suppresses what libraries write to standard error, unless something fails."""
+"""Suppress what libraries write to standard error, unless something fails."""
 
 import logging
 import os
@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# Loggers of libraries that are too verbose at level INFO.
 VERBOSE_LOGGERS = ("absl", "tensorflow", "h5py", "matplotlib", "tf2onnx", "httpx", "httpx2", "huggingface_hub")
-"""Loggers of libraries that are too verbose at the level INFO."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress what TensorFlow and the converters write to stderr, from C++ too, and show it only if the block fails."""
+    """Suppress warnings and what is written to stderr, from C++ too; show it only if the block fails."""
     converter = logging.getLogger("tf2onnx")
     level = converter.level
     sys.stderr.flush()

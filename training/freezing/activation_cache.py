@@ -1,8 +1,8 @@
-"""The activation cache on disk: activations at the freeze boundary, computed once per image and view, read by every run.
+"""The activation cache on disk: activations at the freeze boundary, computed once per image and view.
 
-A cache is a folder of NumPy files, one for each view and tensor, with a manifest that holds their checksums. Its name is
-the hash of everything that the values depend on, so a changed weight, cut, size, view or image is another cache. An
-interrupted build is resumed; a finished cache is verified before each use.
+A cache is a folder of NumPy files, one for each view and tensor, with a manifest of checksums. Its name is the hash of
+all that the values depend on: weights, cut, size, views and images. An interrupted build is resumed; a finished cache is
+verified before each use.
 """
 
 import contextlib
@@ -39,12 +39,12 @@ class CacheSpaceError(OSError):
 
 @dataclass(frozen=True)
 class Activations:
-    """What crosses one cut, for every image.
+    """The activations at one cut, of all images.
 
     Attributes:
         views: `views[v][t]` is a memory-mapped array (images, ...) of view v and tensor t, float16 or float32.
-        megabytes: the size on disk.
-        seconds: what computing it took (0.0 where it was there already).
+        megabytes: on disk.
+        seconds: to compute them; 0.0 if they were cached.
     """
 
     views: list[list[np.ndarray]]
@@ -60,55 +60,49 @@ def boundary_activations(
     views: Sequence[str] = ("identity",),
     dtype: str = "float16",
 ) -> list[Activations]:
-    """Return the activations at each of the cuts, from the cache or computed now, all cuts in one pass over the images.
+    """Return the activations at each cut, cached or computed now in one pass over the images for all cuts.
 
     Args:
-        model: the flat model, with the layers before every cut frozen.
+        model: a flat model, with the layers before every cut frozen.
         chosen: cuts of `model`.
         images: uint8 (n, H, W, 3); resized to the model's input.
-        views: names of deterministic views of an image, see `training.data.transforms`.
-        dtype: "float16" (loss within 1e-4 of the uncached one) or "float32" (the same to rounding), for twice the disk.
+        views: names of views, see `training.data.transforms`.
+        dtype: "float16" (loss within 1e-4 of the uncached one) or "float32" (the same to rounding, twice the disk).
 
     Raises:
-        CacheSpaceError: if the disk, or the limit `THAW_CACHE_GB` (default 20), has no room; nothing is left behind.
+        CacheSpaceError: the disk, or the limit `THAW_CACHE_GB` (default 20), has no room; nothing is left behind.
     """
     root = cache_folder("boundary")
     caches = [_Cache.describe(root, model, cut, images, views, dtype) for cut in chosen]
-    with locked(root / "build"):  # another process that computes the same is waited for
-        # By folder: two phases may have the same cut.
-        missing = list({cache.folder: cache for cache in caches if not cache.is_sound()}.values())
+    with locked(root / "build"):  # wait for another process that may compute the same
+        # By folder, because two phases may have the same cut.
+        missing = {cache.folder: cache for cache in caches if not cache.is_sound()}
         seconds = 0.0
         if missing:
-            make_room(root, sum(cache.bytes_needed for cache in missing), keep=[cache.folder for cache in caches])
+            needed = sum(cache.bytes_needed for cache in missing.values())
+            _make_room(root, needed, keep=[cache.folder for cache in caches])
             started = time.perf_counter()
-            _build(model, missing, images, views)
-            seconds = time.perf_counter() - started
-        share = seconds / max(len(missing), 1)
-        computed = {cache.folder for cache in missing}
-        return [cache.open(share if cache.folder in computed else 0.0) for cache in caches]
+            _build(model, list(missing.values()), images, views)
+            seconds = (time.perf_counter() - started) / len(missing)
+        return [cache.open(seconds if cache.folder in missing else 0.0) for cache in caches]
 
 
-def make_room(root: Path, needed: int, *, keep: Sequence[Path] = ()) -> None:
-    """Evict the least recently used caches until `needed` bytes fit under the limit and on the disk.
-
-    Raises:
-        CacheSpaceError: if they do not fit with every cache but those in `keep` evicted.
-    """
+def _make_room(root: Path, needed: int, *, keep: Sequence[Path]) -> None:
+    """Evict the least recently used caches but those in `keep` until `needed` bytes fit under the limit and on the disk."""
     limit = _limit_bytes()
     folders = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
     sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in folders}
-    begun = sum(size for folder, size in sizes.items() if folder.suffix and folder.with_suffix("") in keep)
+    # An interrupted build has some of it on the disk.
+    needed -= sum(size for folder, size in sizes.items() if folder.suffix and folder.with_suffix("") in keep)
     evictable = [folder for folder in folders if folder.with_suffix("") not in keep]
-    kept = sum(sizes.values()) - sum(sizes[folder] for folder in evictable)
-    needed -= begun  # an interrupted build has some of it on the disk
-    if kept + needed > limit or needed > free_bytes(root) + sum(sizes[folder] for folder in evictable):
+    held, freeable = sum(sizes.values()), sum(sizes[folder] for folder in evictable)
+    if held - freeable + needed > limit or needed > free_bytes(root) + freeable:
         raise CacheSpaceError(
             errno.ENOSPC,
             f"The activation cache needs {needed / 1e9:.2f} GB: its limit is {limit / 1e9:.2f} GB (set THAW_CACHE_GB) and "
             f"its disk has {free_bytes(root) / 1e9:.2f} GB free (move it with THAW_CACHE)",
             str(root),
         )
-    held = sum(sizes.values())
     for folder in evictable:
         if held + needed <= limit and needed <= free_bytes(root):
             return
@@ -127,7 +121,7 @@ def _limit_bytes() -> int:
 
 @dataclass(frozen=True)
 class _Cache:
-    """One cut's cache: its folder, and the shape of each of its files."""
+    """The folder of one cut's cache and the files in it."""
 
     folder: Path
     cut: Cut
@@ -138,7 +132,7 @@ class _Cache:
     @classmethod
     def describe(cls, root, model, cut, images, views, dtype) -> "_Cache":
         frozen = prefix_model(model, [cut])
-        # Which layers learn differs between the phases that share a cache; what they compute does not.
+        # Phases that share a cache may differ in which layers are trainable, not in what the frozen layers compute.
         digest = hashlib.sha256(re.sub(r'"trainable": \w+', "", frozen.to_json()).encode())
         for weight in frozen.weights:
             digest.update(np.ascontiguousarray(weight.numpy() if hasattr(weight, "numpy") else weight))
@@ -158,10 +152,10 @@ class _Cache:
         return self.folder.with_suffix(".partial")
 
     def is_sound(self) -> bool:
-        """Whether every file is there with the bytes that were written; a damaged cache is removed."""
+        """Return whether all files have their checksums; remove a damaged cache."""
         manifest = self.folder / "manifest.json"
         if not manifest.exists():
-            shutil.rmtree(self.folder, ignore_errors=True)  # what a kill in the middle of a removal left
+            shutil.rmtree(self.folder, ignore_errors=True)  # the rest of an interrupted removal
             return False
         try:
             sums = json.loads(manifest.read_text())["sha256"]
@@ -187,12 +181,12 @@ class _Cache:
 
 
 class _Appender:
-    """A .npy file that grows by rows; an existing file is continued after its last complete row."""
+    """A .npy file that grows by rows; an existing file is resumed after its last complete row."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype):
         self.shape, self.dtype = shape, dtype
         self.row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
-        # A plain file, not a memory map: a full disk is then an OSError here and not a SIGBUS somewhere.
+        # A plain file, not a memory map: a full disk raises OSError here instead of SIGBUS anywhere.
         self.file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self.file, header)
@@ -213,22 +207,18 @@ class _Appender:
             )
         self.file.write(stored)
 
-    def __enter__(self) -> "_Appender":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
         self.file.close()
 
 
 def _build(model: keras.Model, caches: list[_Cache], images: np.ndarray, views: Sequence[str]) -> None:
-    """Compute the caches in one pass per view. A killed build is resumed; a failed one is removed."""
+    """Compute the caches in one pass per view. A killed build can be resumed; a failed one is removed."""
     forward = FrozenForward(prefix_model(model, [cache.cut for cache in caches]))
     log.info("Computing the frozen layers once, for %d images in %d views.", len(images), len(views))
     try:
         for cache in caches:
             cache.partial.mkdir(exist_ok=True)
-        total = len(images) * len(views)
-        with ProgressBar(total=total, desc="Frozen layers, once", unit=" images") as bar:
+        with ProgressBar(total=len(images) * len(views), desc="Frozen layers, once", unit=" images") as bar:
             for v, view in enumerate(views):
                 _append_view(forward, caches, v, view, images, model.input_shape[1], bar)
         for cache in caches:
@@ -248,7 +238,7 @@ def _append_view(
 ) -> None:
     with contextlib.ExitStack() as stack:
         files = [
-            stack.enter_context(_Appender(cache.partial / name, shape, cache.dtype))
+            stack.enter_context(contextlib.closing(_Appender(cache.partial / name, shape, cache.dtype)))
             for cache in caches
             for name, shape in zip(cache.files[v], cache.shapes, strict=True)
         ]

@@ -1,8 +1,8 @@
-"""The freeze boundary: which layers learn, and where the graph is cut so that the others are computed only once.
+"""The freeze boundary: which layers train, and where the graph is cut so that the others are computed only once.
 
-A flat model is a list of layers in topological order. Everything before its first trainable layer gives the same output
-for the same image in every epoch, so the graph is cut there: the *prefix* runs once per image, its output is cached, and
-the *suffix* is what trains. Both share their layers with the full model, so when the suffix has learned, the model has.
+A flat model is a list of layers in topological order. Those before its first trainable layer give the same output for the
+same image in every epoch, so the graph is cut there: the *prefix* runs once per image, its output is cached, and the
+*suffix* trains. Both share their layers with the full model, so training the suffix trains the model.
 """
 
 import difflib
@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import keras
 
-# How many layers before the boundary may go into the suffix to reach a smaller tensor: a bottleneck block and a half.
-REACH = 16
+REACH = 16  # frozen layers that the suffix may hold for the sake of a smaller tensor: a bottleneck block and a half
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,8 @@ class Cut:
 
     Attributes:
         position: the number of layers of `model.layers` before the cut.
-        tensors: what crosses it, in the order of the layers that make it; each (batch, ...) KerasTensor.
-        has_weights: whether any layer before the cut has weights, that is, whether caching saves any work.
+        tensors: the outputs that cross it, in the order of their layers, each (batch, ...).
+        has_weights: whether any layer before the cut has weights, so that caching saves work.
     """
 
     position: int
@@ -31,12 +30,11 @@ class Cut:
 
     @property
     def values_per_image(self) -> int:
-        """The number of values that cross the cut for one image."""
         return sum(math.prod(tensor.shape[1:]) for tensor in self.tensors)
 
     @property
     def name(self) -> str:
-        """The names of the layers whose output crosses the cut, joined by `+`."""
+        """The names of the layers whose outputs cross the cut, joined by `+`."""
         return "+".join(tensor._keras_history.operation.name for tensor in self.tensors)
 
 
@@ -46,15 +44,14 @@ def backbone_layers(model: keras.Model) -> list[keras.Layer]:
 
 
 def resolve_unfreeze(model: keras.Model, unfreeze: int | str) -> int:
-    """Turn what a user says into N, the number of backbone layers to train, counted from the backbone's end.
+    """Return the number of backbone layers to train, counted from the backbone's end.
 
     Args:
         model: a flat model.
-        unfreeze: N itself (as a number or its digits), "all", or the name of a layer or of a block ("block_13"), from
-            whose first layer on everything is trained.
+        unfreeze: the number (or its digits), "all", or the first layer or block to train, such as "block_13".
 
     Raises:
-        ValueError: if N is negative or beyond the backbone, or no layer has that name.
+        ValueError: the number is negative or beyond the backbone, or no layer has that name.
     """
     names = [layer.name for layer in backbone_layers(model)]
     if unfreeze == "all":
@@ -80,30 +77,23 @@ def resolve_unfreeze(model: keras.Model, unfreeze: int | str) -> int:
 def freeze(model: keras.Model, unfreeze: int, *, train_batch_norm: bool = False) -> None:
     """Make the head and the last `unfreeze` backbone layers trainable, and nothing else.
 
-    BatchNormalization stays frozen everywhere unless `train_batch_norm`: `trainable = False` on the layer itself is the
-    only switch that keeps its moving statistics still under `fit` (`training=False` in the call does not). A model that
-    is compiled already must be compiled again.
+    BatchNormalization stays frozen unless `train_batch_norm`: only `trainable = False` on the layer itself freezes its
+    moving statistics under `fit` (`training=False` in the call does not). Compile the model after this call.
     """
     backbone = backbone_layers(model)
     thawed = {id(layer) for layer in backbone[len(backbone) - unfreeze :]}
     for layer in model.layers:
-        learns = id(layer) in thawed or layer.name.startswith("head_")
-        if isinstance(layer, keras.layers.BatchNormalization) and not train_batch_norm:
-            learns = False
-        layer.trainable = learns
+        stays_frozen = isinstance(layer, keras.layers.BatchNormalization) and not train_batch_norm
+        layer.trainable = not stays_frozen and (id(layer) in thawed or layer.name.startswith("head_"))
 
 
 def cuts(model: keras.Model) -> list[Cut]:
     """Return every cut of a flat model, from just behind its input to just before its last layer."""
     layers = model.layers
-    made_by = {}
     last_use = {id(tensor): len(layers) for tensor in model.outputs}
-    for index, layer in enumerate(layers):
-        made_by[id(layer.output)] = index
-        if index:
-            for tensor in keras.tree.flatten(layer.input):
-                last_use[id(tensor)] = max(index, last_use.get(id(tensor), 0))
-
+    for index, layer in enumerate(layers[1:], start=1):
+        for tensor in keras.tree.flatten(layer.input):
+            last_use[id(tensor)] = max(index, last_use.get(id(tensor), 0))
     result = []
     for position in range(1, len(layers)):
         crossing = tuple(layer.output for layer in layers[:position] if last_use.get(id(layer.output), -1) >= position)
@@ -114,12 +104,14 @@ def cuts(model: keras.Model) -> list[Cut]:
 def choose_cut(model: keras.Model) -> Cut:
     """Choose where to cut a model whose layers have been frozen: at the boundary, or a little before it.
 
-    The boundary stands before the first layer that learns or draws random numbers. In a network with skip connections or
-    expanded blocks several wide tensors may cross there, and a few layers earlier a single narrow one; the latest cut
-    within `REACH` layers that is at most twice the smallest wins, and the layers between stay frozen in the suffix.
+    The boundary is before the first layer that trains or draws random numbers. With skip connections or expanded blocks
+    several wide tensors may cross there, and a few layers earlier a single narrow one. Chosen is the latest cut within
+    `REACH` layers that is at most twice the smallest; the layers between stay frozen in the suffix.
     """
     boundary = next(
-        index for index, layer in enumerate(model.layers) if layer.trainable_weights or _draws_random_numbers(layer)
+        index
+        for index, layer in enumerate(model.layers)
+        if layer.trainable_weights or hasattr(layer, "seed_generator")  # such as Dropout
     )
     reachable = [cut for cut in cuts(model) if boundary - REACH <= cut.position <= boundary]
     smallest = min(cut.values_per_image for cut in reachable)
@@ -127,15 +119,11 @@ def choose_cut(model: keras.Model) -> Cut:
 
 
 def prefix_model(model: keras.Model, chosen: list[Cut]) -> keras.Model:
-    """Return the frozen part: from the model's input to the tensors of all `chosen` cuts, in order, as a list."""
+    """Return the frozen part: from the model's input to a list of the tensors of all `chosen` cuts, in order."""
     return keras.Model(model.input, [tensor for cut in chosen for tensor in cut.tensors], name="prefix")
 
 
 def suffix_model(model: keras.Model, cut: Cut) -> keras.Model:
-    """Return the part that trains: from the tensors of `cut` to the model's output, sharing the model's layers."""
+    """Return the part that trains: from the tensors of `cut` to the model's output."""
     inputs = list(cut.tensors) if len(cut.tensors) > 1 else cut.tensors[0]
     return keras.Model(inputs, model.output, name="suffix")
-
-
-def _draws_random_numbers(layer: keras.Layer) -> bool:
-    return hasattr(layer, "seed_generator")

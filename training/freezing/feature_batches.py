@@ -21,24 +21,20 @@ from training.data.image_batches import (
 class FeatureBatches(keras.utils.PyDataset):
     """Batches of cached activations.
 
-    Each epoch shows every row once, in the order that `image_batches` uses, each through one view. `set_epoch` moves to
-    another epoch. Give it to `fit` with `shuffle=False`: by default Keras shuffles the batches once more, from Python's
-    global random state, and the run cannot be repeated or resumed.
+    Each epoch shows every row once, in one view, in the order of `image_batches`. Pass it to `fit` with `shuffle=False`: by
+    default Keras shuffles the batches again, from Python's global random state, so a run could not be repeated or resumed.
 
     Args:
         views: `views[v][t]` is boundary tensor `t` of view `v`: float16 or float32 (n_images, ...), an array or a memory map.
         rows: integers (n,), the images to show, such as the training split.
-        labels: integers (n_images,), one for each image of the arrays, not only for those in `rows`.
-        classes: the number of classes.
-        batch_size: rows per batch; the last batch may be smaller.
-        seed: with `epoch` it fixes order and views; None draws a new one, once.
-        epoch: counted from 0.
+        labels: integers (n_images,), of all images, not only of those in `rows`.
+        seed, epoch: fix order and views; `seed` None draws a new one, once; epochs count from 0.
         shuffle: False shows the first view of every row in the given order, in every epoch.
-        turns: whether an image shows its views in turn, one per epoch, rather than one drawn for each epoch.
+        turns: whether an image shows its views in turn by epoch, instead of one drawn for each epoch.
         mixup: alpha of MixUp over activations (Verma et al. 2019, arXiv 1806.05236); 0 for none.
 
-    Each batch is (features, targets): features float32 (b, ...), or a tuple of them if there are several tensors, and
-    one-hot, or with MixUp soft, targets float32 (b, classes).
+    Each batch is (features, targets): features float32 (b, ...), a tuple if there are several tensors, and targets float32
+    (b, classes), one-hot or mixed.
 
     Raises:
         ValueError: arrays that do not match, rows or labels out of range.
@@ -66,7 +62,7 @@ class FeatureBatches(keras.utils.PyDataset):
         mixup: float = 0.0,
     ) -> None:
         super().__init__()
-        # As plain arrays: np.memmap costs several microseconds for each row taken. The file stays mapped.
+        # As plain arrays, still mapped: indexing an np.memmap costs several microseconds a row.
         self._views = [[np.asarray(tensor) for tensor in view] for view in views]
         self._rows = np.asarray(rows)
         self._labels = np.asarray(labels)
@@ -83,7 +79,7 @@ class FeatureBatches(keras.utils.PyDataset):
         self.set_epoch(epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Show the batches of `epoch` from now on, as if built with it."""
+        """Show the batches of `epoch` from now on."""
         count = len(self._rows)
         if self._shuffle:
             order = epoch_order(count, self._seed, epoch)
@@ -94,11 +90,9 @@ class FeatureBatches(keras.utils.PyDataset):
         self._plan = self._rows[order], shown, epoch
 
     def __len__(self) -> int:
-        """Return the number of batches."""
         return -(-len(self._rows) // self._batch_size)
 
     def __getitem__(self, index: int):
-        """Return batch `index` as (features, targets)."""
         if not 0 <= index < len(self):
             raise IndexError(f"There are {len(self)} batches. Received: index={index}")
         rows, shown, epoch = self._plan
@@ -122,10 +116,7 @@ class FeatureBatches(keras.utils.PyDataset):
 
 
 def for_fit(batches: FeatureBatches) -> FeatureBatches | tf.data.Dataset:
-    """Return what to pass to `fit`: under TensorFlow a dataset that does not autotune, else the batches themselves.
-
-    Keras would wrap them in a dataset that does, see `prefetched`.
-    """
+    """Return what to pass to `fit`: under TensorFlow a dataset without Keras' autotuning (see `prefetched`), else `batches`."""
     if keras.backend.backend() != "tensorflow":
         return batches
     signature = keras.tree.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), batches[0])
@@ -140,7 +131,7 @@ def _mixed(array: np.ndarray, weights: np.ndarray, partners: np.ndarray) -> np.n
 
 
 def _image_count(views: list[list[np.ndarray]]) -> int:
-    """Return the number of images that the arrays hold."""
+    """Return the number of images in the arrays."""
     shapes = [[tensor.shape for tensor in view] for view in views]
     if not shapes or not shapes[0] or any(view != shapes[0] for view in shapes):
         raise ValueError(f"views must hold arrays of the same shapes, one list for each view. Received: {shapes}")

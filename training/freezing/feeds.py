@@ -1,8 +1,9 @@
-"""What a phase reads: the frozen layers computed once, and the batches of cached activations or of images behind them."""
+"""The input of a phase: batches of cached activations, or of images where the frozen layers are not cached."""
 
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ VALIDATION_BATCH = 100
 
 @dataclass(frozen=True)
 class Split:
-    """A data set with the rows of its training arrays that train and the ones that validate, int64 each."""
+    """A data set and the rows of its training arrays, int64, that train and that validate."""
 
     dataset: ImageDataset
     training: np.ndarray
@@ -32,11 +33,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Feed:
-    """What a phase trains, and on what.
+    """What a phase trains, and its data.
 
     Attributes:
         trainee: the suffix over cached activations, or the full model.
-        training: epoch (from 0) → batches of (inputs, one-hot labels), a pure function of the run's seed and the epoch.
+        training: epoch (from 0) → batches of (inputs, targets), a pure function of the run's seed and the epoch.
         validation: batches of the validation split.
         cut: where the trainee begins; None for the full model.
     """
@@ -48,7 +49,7 @@ class Feed:
 
 
 def thaw(model: keras.Model, config: TrainingConfig, phase: PhaseConfig) -> None:
-    """Set which layers of the model learn in a phase."""
+    """Make the layers trainable that a phase trains, and freeze the others."""
     if phase.name == "scratch":
         freeze(model, resolve_unfreeze(model, "all"), train_batch_norm=True)
     else:
@@ -56,7 +57,7 @@ def thaw(model: keras.Model, config: TrainingConfig, phase: PhaseConfig) -> None
 
 
 def cached_views(config: TrainingConfig) -> tuple[str, ...] | None:
-    """Return the views that the cache holds of each image; None where random augmentation rules a cache out."""
+    """Return the views of each image to cache; None where random augmentation cannot be cached."""
     if not config.views:
         return views_of(config.augment)
     return None if config.augment else config.views
@@ -65,12 +66,9 @@ def cached_views(config: TrainingConfig) -> tuple[str, ...] | None:
 def prepare_caches(
     model: keras.Model, config: TrainingConfig, phases: Iterable[PhaseConfig], images: np.ndarray
 ) -> dict[str, Activations]:
-    """Compute the frozen layers' activations for several phases in one pass over the images.
+    """Return by phase name the activations at its cut, computed in one pass; a phase that must run uncached is absent.
 
-    Call it while the layers before every phase's cut still hold the values that they keep.
-
-    Returns:
-        By phase name the activations at its cut; a phase that has to run uncached is absent, and the log says why.
+    Call it while the layers before every phase's cut have their final weights.
     """
     if not config.cache:
         return {}
@@ -102,58 +100,21 @@ def make_feed(
     """Return the feed of a phase: the suffix over cached `activations`, or without them the full model over images.
 
     Raises:
-        ValueError: if the phase mixes cached activations, and there are none.
+        ValueError: the phase mixes cached activations, and there are none.
     """
     if phase.mixup and activations is None:
         raise ValueError("MixUp of cached activations needs the cache; `--augment mixup` mixes images without one.")
     thaw(model, config, phase)
-    dataset = split.dataset
-    classes = dataset.classes
+    images, labels, classes = split.dataset.x_train, split.dataset.y_train, split.dataset.classes
+    shuffled = {"batch_size": phase.batch_size, "seed": config.seed, "shuffle": True}
     if activations is not None:
         cut = choose_cut(model)
-
-        def training(epoch: int) -> Iterable:
-            return for_fit(
-                FeatureBatches(
-                    activations.views,
-                    split.training,
-                    dataset.y_train,
-                    classes=classes,
-                    batch_size=phase.batch_size,
-                    seed=config.seed,
-                    epoch=epoch,
-                    shuffle=True,
-                    turns=bool(config.views),
-                    mixup=phase.mixup,
-                )
-            )
-
-        validation = FeatureBatches(
-            activations.views, split.validation, dataset.y_train, classes=classes, batch_size=VALIDATION_BATCH
-        )
-        return Feed(suffix_model(model, cut), training, for_fit(validation), cut)
-
-    images, labels = dataset.x_train[split.training], dataset.y_train[split.training]
-
-    def training(epoch: int) -> Iterable:
-        return image_batches(
-            images,
-            labels,
-            classes=classes,
-            image_size=config.image_size,
-            batch_size=phase.batch_size,
-            views=config.views,
-            augment=config.augment,
-            seed=config.seed,
-            epoch=epoch,
-            shuffle=True,
-        )
-
-    validation = image_batches(
-        dataset.x_train[split.validation],
-        dataset.y_train[split.validation],
-        classes=classes,
-        image_size=config.image_size,
-        batch_size=VALIDATION_BATCH,
-    )
-    return Feed(model, training, validation)
+        batches = partial(FeatureBatches, activations.views, labels=labels, classes=classes)
+        shown = partial(batches, split.training, turns=bool(config.views), mixup=phase.mixup, **shuffled)
+        validation = for_fit(batches(split.validation, batch_size=VALIDATION_BATCH))
+        return Feed(suffix_model(model, cut), lambda epoch: for_fit(shown(epoch=epoch)), validation, cut)
+    batches = partial(image_batches, classes=classes, image_size=config.image_size)
+    rows, held_out = split.training, split.validation
+    shown = partial(batches, images[rows], labels[rows], views=config.views, augment=config.augment, **shuffled)
+    validation = batches(images[held_out], labels[held_out], batch_size=VALIDATION_BATCH)
+    return Feed(model, lambda epoch: shown(epoch=epoch), validation)

@@ -1,4 +1,4 @@
-"""The frozen part of a network as a function on NumPy arrays, by the fastest engine that gives the same numbers."""
+"""The frozen part of a network as a function on NumPy arrays, in ONNX Runtime or Keras."""
 
 import logging
 import tempfile
@@ -22,11 +22,8 @@ CHUNK = 100  # images in one forward pass
 class FrozenForward:
     """Run a frozen model forward: with ONNX Runtime where its outputs agree within 1e-4, else with Keras.
 
-    Call it with float32 images (batch, S, S, 3) in 0..255; it returns a list of float32 arrays, one per output. The engine
-    is chosen at the first call, on that call's images.
-
-    Attributes:
-        engine: "onnxruntime" or "keras", once it has been called.
+    Call it with float32 images (batch, S, S, 3) in 0..255; it returns a list of float32 arrays, one per output. The first
+    call sets `engine` to "onnxruntime" or "keras", compared on its images.
     """
 
     def __init__(self, model: keras.Model):
@@ -35,7 +32,6 @@ class FrozenForward:
         self._served: OnnxModel | None = None
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        """Return the model's outputs for a batch, in inference mode."""
         if self.engine is None:
             self._choose_engine(images[:PARITY_IMAGES])
         if self._served is not None:
@@ -43,7 +39,7 @@ class FrozenForward:
         return [np.asarray(output) for output in keras.tree.flatten(self.model.predict_on_batch(images))]
 
     def over(self, images: np.ndarray) -> list[np.ndarray]:
-        """Return the model's outputs for images uint8 (n, H, W, 3), which are resized to its input."""
+        """Return the model's outputs for uint8 images (n, H, W, 3), resized to its input."""
         side = self.model.input_shape[1]
         starts = ProgressBar(range(0, len(images), CHUNK), desc="Frozen layers", unit=" batches", leave=False)
         parts = [self(np.asarray(resize(images[start : start + CHUNK], side))) for start in starts]
@@ -55,7 +51,7 @@ class FrozenForward:
                 path = Path(folder) / "frozen.onnx"
                 difference = export_onnx(self.model, path, images, tolerance=TOLERANCE)
                 self._served = OnnxModel(path)
-        except Exception as error:  # ONNX Runtime only saves time: if the export fails for any reason, Keras computes
+        except Exception as error:  # ONNX Runtime only saves time, so any failure falls back to Keras
             self.engine = "keras"
             log.info("The frozen layers run with Keras: %s", error)
         else:

@@ -6,12 +6,7 @@ REGULARISATION = 0.01  # scikit-learn's C, on standardised features
 
 
 def fit_linear_probe(features: np.ndarray, labels: np.ndarray):
-    """Return scikit-learn's pipeline of a StandardScaler and LogisticRegression (C=0.01), fitted.
-
-    Args:
-        features: float (n, D).
-        labels: integers (n,).
-    """
+    """Fit a scikit-learn pipeline of StandardScaler and LogisticRegression on features (n, D) and integer labels (n,)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -21,7 +16,7 @@ def fit_linear_probe(features: np.ndarray, labels: np.ndarray):
 
 
 def solve_head(layer, features: np.ndarray, labels: np.ndarray) -> None:
-    """Give a Dense softmax layer, (D) → (classes), the weights of the linear probe; the scaling goes into them.
+    """Set the weights of a Dense softmax layer, (D) → (classes), to the linear probe's, including its scaling.
 
     Args:
         layer: the layer, built.
@@ -30,7 +25,7 @@ def solve_head(layer, features: np.ndarray, labels: np.ndarray) -> None:
     """
     scaler, regression = (step for _, step in fit_linear_probe(features, labels).steps)
     coefficients, intercepts = regression.coef_, regression.intercept_  # (classes, D), (classes,)
-    if len(coefficients) == 1:  # of two classes scikit-learn keeps the second one's log-odds
+    if len(coefficients) == 1:  # for two classes scikit-learn keeps only the second one's log-odds
         coefficients, intercepts = np.vstack([0 * coefficients, coefficients]), np.append(0.0, intercepts)
     kernel = (coefficients / scaler.scale_).T  # (D, classes)
     layer.kernel.assign(kernel)
