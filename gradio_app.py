@@ -39,31 +39,23 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Serve the demo until it is interrupted, and return the exit status: 0 success, 1 failure, 2 invalid option."""
     options = parse_arguments(arguments)
-    # Imported here, because Gradio takes seconds to import and --help should not wait for it.
     try:
-        from deploy.demo import serve
+        from deploy.demo import serve  # imports Gradio, which takes seconds: --help does not wait for it
     except ModuleNotFoundError as error:
-        print(
-            f"gradio_app.py: {error.name} is not installed. Install the demo: pip install gradio onnxruntime pillow",
-            file=sys.stderr,
-        )
-        return 1
+        return _fail(f"{error.name} is not installed. Install the demo: pip install gradio onnxruntime pillow")
     try:
         serve(options.models, host=options.host, port=options.port, share=options.share)
     except ModelFileError as error:
-        print(
-            f"gradio_app.py: {error}\nTrain one: python train.py; then: python gradio_app.py --models runs",
-            file=sys.stderr,
-        )
-        return 1
+        return _fail(f"{error}\nTrain one: python train.py; then: python gradio_app.py --models runs")
     except OSError as error:
         where = f"{options.host or '127.0.0.1'}:{options.port or '7860 and on'}"
-        print(
-            f"gradio_app.py: could not listen on {where}. Is the port taken? Choose another --port. ({error})",
-            file=sys.stderr,
-        )
-        return 1
+        return _fail(f"could not listen on {where}. Is the port taken? Choose another --port. ({error})")
     return 0
+
+
+def _fail(message: str) -> int:
+    print(f"gradio_app.py: {message}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from inference.writers import WRITERS
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("sources", nargs="+", metavar="IMAGE", help="files, folders, globs, or - for one image from standard input")
@@ -34,12 +34,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Classify the images and return the exit status.
-
-    Raises:
-        ModelFileError, NotExplainableError, ValueError, OSError: wrong options.
-    """
-    # Imported here so that --help and a wrong option respond at once.
+    """Classify the images and return the exit status; wrong options raise ValueError or OSError."""
+    # Imported here so that --help is fast.
     from inference.batch import classify_files, find_images
     from inference.model_store import open_classifier
     from runtime.progress import ProgressBar

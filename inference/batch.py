@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference import explain
-from inference.classifier import Classifier, Explanation, Prediction
+from inference.classifier import Classifier, Prediction
 from inference.decode import ImageError
 
-MAX_PIXELS = 100_000_000  # more than a server allows: the files are the user's own, and are decoded one at a time
+MAX_PIXELS = 100_000_000  # more than a server's: the user trusts these files, and they are decoded one at a time
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
 STDIN = "-"
 
@@ -27,13 +27,13 @@ class FileResult:
 
 
 def find_images(sources: Sequence[str]) -> list[str]:
-    """Return the files that files, folders (searched recursively), globs and "-" name, in order and without duplicates.
+    """Expand files, folders (searched recursively), globs and "-" to files, in order and without duplicates.
 
     A source that matches nothing is returned unchanged, so that reading it reports the error.
     """
     found: dict[str, None] = {}
     for source in sources:
-        if source == STDIN or os.path.isfile(source):  # pathlib's raises on a name that is too long or a locked folder
+        if source == STDIN or os.path.isfile(source):  # Path.is_file raises on too long a name or a locked folder
             files = [source]
         elif os.path.isdir(source):
             inside = (path for path in Path(source).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
@@ -47,13 +47,9 @@ def find_images(sources: Sequence[str]) -> list[str]:
 def classify_files(
     classifier: Classifier, files: Sequence[str], top_k: int, heat_maps: Path | None = None
 ) -> Iterator[FileResult]:
-    """Classify files one by one; a file that cannot be read gives an error and does not stop the others.
+    """Classify files one by one, "-" from standard input; a file that cannot be read gives a result with an error.
 
-    Args:
-        classifier: the model.
-        files: paths; "-" reads one image from standard input.
-        top_k: number of classes in `Prediction.top`.
-        heat_maps: folder for the Grad-CAM heat map of each file's most probable class; None writes none.
+    `heat_maps` is the folder for the Grad-CAM heat map of each file's most probable class; None writes none.
     """
     names = heat_map_names(files)
     for file in files:
@@ -66,12 +62,14 @@ def classify_files(
             continue
         (prediction,) = classifier.predict([image], top_k)
         if heat_maps is not None:
-            _write_heat_map(classifier.explain(image), heat_maps / names[file])
+            explanation = classifier.explain(image)
+            heat_maps.mkdir(parents=True, exist_ok=True)
+            explain.overlay(explanation.image, explanation.heat, side=320).save(heat_maps / names[file])
         yield FileResult(file, prediction)
 
 
 def heat_map_names(files: Sequence[str]) -> dict[str, str]:
-    """Return each file's heat map name: the file's own, preceded by its folders where several files share that name."""
+    """Return each file's heat map name: its stem, preceded by its folders where several files have the same stem."""
     stems = {file: "stdin" if file == STDIN else Path(file).stem for file in files}
     counts = Counter(stems.values())
     names: dict[str, str] = {}
@@ -86,8 +84,3 @@ def heat_map_names(files: Sequence[str]) -> dict[str, str]:
         taken.add(name.casefold())
         names[file] = f"{name}.png"
     return names
-
-
-def _write_heat_map(explanation: Explanation, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    explain.overlay(explanation.image, explanation.heat, side=320).save(path)

@@ -1,4 +1,4 @@
-"""From an image in any form to labels with calibrated probabilities."""
+"""Classify images with a saved model: decode, resize, run, calibrate, explain."""
 
 import itertools
 import os
@@ -27,7 +27,7 @@ class ModelInput:
 
     Attributes:
         pixels: (S, S, 3) float32 in 0..255.
-        source_size: width and height in pixels of the decoded image. A large JPEG is decoded at a fraction of its size.
+        source_size: width and height in pixels of the decoded image, for a large JPEG a fraction of the file's.
     """
 
     pixels: np.ndarray
@@ -39,11 +39,11 @@ class Prediction:
     """The prediction for one image.
 
     Attributes:
-        probabilities: label → calibrated probability of each class, in the model's order; they sum to 1.
+        probabilities: label → calibrated probability, in the model's order; they sum to 1.
         top: the most probable (label, probability) pairs, best first.
         in_distribution: share, 0..1, of held-out images whose in-distribution score is at most this image's; None without an
             OOD detector.
-        warning: why the prediction may be wrong, in a sentence; empty if there is no reason.
+        warning: why the prediction may be wrong, or empty.
     """
 
     probabilities: dict[str, float]
@@ -52,7 +52,7 @@ class Prediction:
     warning: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the prediction as the API responds with it; `in_distribution` and `warning` only where there is one."""
+        """Return the API's JSON of the prediction; it omits an `in_distribution` of None and an empty `warning`."""
         document: dict[str, Any] = {
             "predictions": [{"label": label, "score": score} for label, score in self.top],
             "probabilities": self.probabilities,
@@ -66,12 +66,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A Grad-CAM explanation: which parts of an image speak for a class.
+    """A Grad-CAM explanation: which parts of an image speak for the class `label`.
 
     Attributes:
-        label: the class.
-        heat: (h, w) float32 in 0..1, over the preprocessed image; all 0 where nothing speaks for the class.
-        image: the preprocessed image: (S, S, 3) uint8.
+        heat: (h, w) float32 in 0..1, over the preprocessed image; all 0 if no part does.
+        image: the preprocessed image, (S, S, 3) uint8.
     """
 
     label: str
@@ -82,10 +81,7 @@ class Explanation:
 class Classifier:
     """A saved model that classifies images. It keeps no state between calls, so threads may share it.
 
-    Attributes:
-        card: the model's card.
-        engine: runs the model.
-        ood_detector: detects out-of-distribution images; None where the model was saved without one.
+    `ood_detector` is None for a model that was saved without one.
     """
 
     def __init__(self, card: Card, engine: Engine, ood_detector: OodDetector | None = None):
@@ -97,18 +93,18 @@ class Classifier:
         """Classify an image or a list of images.
 
         Args:
-            source: an image, or a list or tuple of images: the bytes of a file, a path, a PIL image, or an array (H, W),
-                (H, W, 1), (H, W, 3) or (H, W, 4), RGB in 0..255.
+            source: the bytes of a file, a path, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB in
+                0..255; or a list or tuple of these.
             top_k: number of classes in `Prediction.top`, from 1 to the number of classes.
             max_pixels: as in `inference.decode.decode`.
 
         Returns:
-            A `Prediction`, or a list of them for a list.
+            A `Prediction`, or a list of them for a list or tuple.
 
         Raises:
-            ImageError: a file or array that is no image.
-            OSError: a path that cannot be read.
-            ValueError: `top_k` out of range.
+            ImageError: a file or array is no image.
+            OSError: a path cannot be read.
+            ValueError: `top_k` is out of range.
         """
         if not isinstance(source, list | tuple):
             return self.classify([source], top_k, max_pixels=max_pixels)[0]
@@ -142,8 +138,7 @@ class Classifier:
         outputs = self.engine.outputs(np.stack([each.pixels for each in inputs]))
         shares: list[float | None] = [None] * len(inputs)
         if self.ood_detector is not None:
-            features = outputs[1].mean((1, 2))  # (b, C)
-            shares = self.ood_detector.in_distribution(features).tolist()
+            shares = self.ood_detector.in_distribution(outputs[1].mean((1, 2))).tolist()  # of features (b, C)
         predictions = []
         for row, share, each in zip(self.card.calibration(outputs[0]).tolist(), shares, inputs, strict=True):
             probabilities = dict(zip(labels, row, strict=True))
@@ -156,8 +151,8 @@ class Classifier:
         """Return the Grad-CAM heat map of a preprocessed image for a class, by default the most probable one.
 
         Raises:
-            NotExplainableError: the model was saved without Grad-CAM's outputs, or its head has no closed form.
-            ValueError: an unknown label.
+            NotExplainableError: the model has no Grad-CAM outputs.
+            ValueError: `label` is unknown.
         """
         if not self.engine.explains:
             raise NotExplainableError(f"The model {self.card.name} has no Grad-CAM outputs, so it cannot be explained.")
@@ -170,7 +165,7 @@ class Classifier:
         return Explanation(labels[index], heat, image.pixels.round().clip(0, 255).astype(np.uint8))
 
     def warm_up(self) -> float:
-        """Classify one grey image, so that the first request is not slow; return the seconds that it took."""
+        """Classify one grey image, so that the first request is fast; return the seconds that it took."""
         started = time.perf_counter()
         self.classify(np.full((self.card.input_size, self.card.input_size), 128, np.uint8), top_k=1)
         return time.perf_counter() - started
@@ -187,15 +182,10 @@ class Classifier:
 
 
 def load_classifier(folder: str | os.PathLike, engine: str = "auto", *, threads: int | None = None) -> Classifier:
-    """Load a saved model.
-
-    Args:
-        folder: with `card.json` and `model.onnx` or `model.keras`.
-        engine: "auto", "onnxruntime" or "keras", see `open_engine`.
-        threads: per call, for onnxruntime; None for one per core.
+    """Load the model saved in a folder; `engine` and `threads` as in `open_engine`.
 
     Raises:
-        ModelFileError: the folder holds no model that can be run, or a damaged file; the message says which.
+        ModelFileError: the folder holds no model that can be run, or a damaged file.
     """
     folder = Path(folder)
     if not (folder / CARD_FILE).is_file():

@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 from inference.decompression_bombs import MAX_SIDE, sanitize
 
 MAX_PIXELS = 16_000_000  # admits a 12-megapixel photograph; Pillow holds 4 bytes a pixel
-MAGIC = {  # the first bytes of a file, by each format's specification
+MAGIC = {  # the first bytes of a file
     "JPEG": (b"\xff\xd8\xff",),
     "PNG": (b"\x89PNG\r\n\x1a\n",),
     "GIF": (b"GIF87a", b"GIF89a"),
@@ -29,7 +29,7 @@ TRANSPOSE = {  # by EXIF orientation
 
 
 class ImageError(ValueError):
-    """The input is no image that can be classified. The message is safe to show to its sender."""
+    """The input is no image that can be classified. The message may be shown to the sender."""
 
 
 class UnsupportedFormatError(ImageError):
@@ -45,18 +45,13 @@ class TooManyPixelsError(ImageError):
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None = None) -> Image.Image:
-    """Decode the first frame of an image file, with EXIF orientation applied and transparency composited over white.
-
-    The content decides the format, and only that format's decoder runs.
+    """Decode the first frame of an image file to RGB, with EXIF orientation applied and transparency over white.
 
     Args:
-        data: a JPEG, PNG, WebP, BMP or GIF file.
-        max_pixels: limit on width × height as the header states them; at least 1.
+        data: a JPEG, PNG, WebP, BMP or GIF file; its content decides the format, and only that decoder runs.
+        max_pixels: limit on width × height in the header; at least 1.
         size_hint: the side in pixels that the caller needs. A JPEG is then decoded at the smallest of 1/1, 1/2, 1/4 and 1/8 of
             its size that is at least twice `size_hint`.
-
-    Returns:
-        An image of mode RGB.
 
     Raises:
         UnsupportedFormatError, TooManyPixelsError, UndecodableImageError: see their docstrings.
@@ -83,11 +78,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None =
 
 
 def sniff(data: bytes) -> str:
-    """Return the format of an image file, one of `FORMATS`, by its first bytes.
-
-    Raises:
-        UnsupportedFormatError: none of them matches.
-    """
+    """Return the format of an image file, one of `FORMATS`, by its first bytes; UnsupportedFormatError if none matches."""
     for name, beginnings in MAGIC.items():
         if data.startswith(beginnings) and (name != "WEBP" or data[8:12] == b"WEBP"):
             return name
@@ -97,9 +88,7 @@ def sniff(data: bytes) -> str:
 
 def _upright(image: Image.Image) -> Image.Image:
     orientation = None
-    with contextlib.suppress(
-        Exception
-    ):  # Pillow raises nearly anything on damaged EXIF data; the pixels are still good
+    with contextlib.suppress(Exception):  # Pillow raises nearly anything on damaged EXIF data
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     return image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
 
@@ -114,14 +103,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image if image.mode == "RGBA" else image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")  # convert() copies even where the mode is RGB already
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert("RGB") would copy
 
 
 def from_array(array: np.ndarray) -> Image.Image:
-    """Convert an array to an RGB image.
-
-    Args:
-        array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8, or any real type in 0..255.
+    """Convert an array (H, W) or (H, W, 1, 3 or 4), uint8 or any real type in 0..255, to an RGB image.
 
     Raises:
         ImageError: another shape, or values outside 0..255.

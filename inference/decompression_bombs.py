@@ -1,28 +1,23 @@
-"""Decompression bombs: image files that are small to send and expensive to decode, whatever their number of pixels.
+"""Decompression bombs: small image files that are expensive to decode, whatever their number of pixels.
 
-Each check covers a case where Pillow or libjpeg needs more than linear time, or more memory than the pixels do, so that a file
-of a few kilobytes to a few megabytes could occupy a server for seconds to an hour. Files from cameras, editors and browsers
-stay far below the limits.
+Each check covers a case where Pillow or libjpeg needs more than linear time, or more memory than the pixels, so that a file of
+kilobytes to megabytes could occupy a server for seconds to an hour. Ordinary files stay far below the limits.
 """
 
 MAX_SIDE = 65_535  # the limit of JPEG and GIF; a compressed BMP skips 255 rows, however long, in four bytes
-MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten, and each is a pass over the whole image
+MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten, each a pass over the whole image
 MAX_EXIF_SEGMENTS = 128  # of a JPEG: 128 × 64 KiB = 8 MiB; for each segment Pillow copies all earlier ones
 
 
 def sanitize(name: str, data: bytes) -> bytes:
-    """Return an image file that is safe to open: unchanged, or for a GIF reduced to what its first frame needs.
-
-    Args:
-        name: the format, as `inference.decode.sniff` returns it.
-        data: the file.
+    """Return an image file of format `name` that is safe to open: a GIF reduced to what its first frame needs, else unchanged.
 
     Raises:
         ValueError: a JPEG with too many scans or EXIF segments.
         IndexError: a GIF that ends before its first frame.
     """
     if name == "JPEG":
-        # Inside a scan a byte 255 is always followed by 0 or a restart marker, so this counts every scan, thumbnails' included.
+        # In a scan a byte 255 is followed by 0 or a restart marker, so this counts every scan, thumbnails' included.
         if data.count(b"\xff\xda") > MAX_SCANS:
             raise ValueError(f"A JPEG may have at most {MAX_SCANS} scans.")
         if data.count(b"Exif\x00\x00") > MAX_EXIF_SEGMENTS:

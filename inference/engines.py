@@ -1,4 +1,4 @@
-"""Engines that run a model: onnxruntime if possible, else Keras on whichever backend is installed."""
+"""Engines that run a model: onnxruntime if possible, else Keras on an installed backend."""
 
 import contextlib
 import ctypes
@@ -33,10 +33,7 @@ class Engine(Protocol):
     explains: bool
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """Run the model.
-
-        Args:
-            images: (b, S, S, 3) float32 in 0..255.
+        """Run the model on images (b, S, S, 3), float32 in 0..255.
 
         Returns:
             Probabilities (b, classes); if `explains`, also the last feature map (b, h, w, C) and Grad-CAM's channel weights
@@ -48,31 +45,28 @@ def open_engine(folder: Path, card: Card, engine: str = "auto", threads: int | N
     """Open the model in a folder.
 
     Args:
-        folder: with the files that `card` describes: `model.onnx`, `model.keras` or both.
+        folder: with `model.onnx`, `model.keras` or both.
         card: the folder's.
         engine: "onnxruntime", "keras", or "auto": onnxruntime if it is installed and `model.onnx` has the card's checksum, else
             Keras.
         threads: per call, for onnxruntime; None for one per core.
 
     Raises:
-        ValueError: an unknown engine.
+        ValueError: `engine` is unknown.
         ModelFileError: no model can be run; the message says why.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}. Received: engine={engine!r}")
-    onnx, keras = folder / ONNX_FILE, folder / KERAS_FILE
     reasons = []
     if engine != "keras":
-        reason = _why_not("onnxruntime", onnx, card)
-        if reason is None:
-            return OnnxEngine(onnx, threads)
+        if (reason := _why_not("onnxruntime", folder / ONNX_FILE, card)) is None:
+            return OnnxEngine(folder / ONNX_FILE, threads)
         reasons.append(reason)
     if engine != "onnxruntime":
         if reasons:
             log.warning("%s Falling back to Keras.", *reasons)
-        reason = _why_not("keras", keras, card)
-        if reason is None:
-            return KerasEngine(keras)
+        if (reason := _why_not("keras", folder / KERAS_FILE, card)) is None:
+            return KerasEngine(folder / KERAS_FILE)
         reasons.append(reason)
     raise ModelFileError(f"The model in {folder} cannot be run. {' '.join(reasons)}")
 
@@ -91,7 +85,7 @@ def _why_not(package: str, file: Path, card: Card) -> str | None:
 
 
 def _backend() -> str | None:
-    """Return the backend that Keras has or would get: $KERAS_BACKEND, else the first that is installed."""
+    """Return the backend that Keras uses or would use: $KERAS_BACKEND, else the first that is installed."""
     if "keras" in sys.modules:
         return sys.modules["keras"].backend.backend()
     installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
@@ -118,7 +112,7 @@ class OnnxEngine:
 
 
 class KerasEngine:
-    """`model.keras` under Keras: the same numbers, slower and with more memory."""
+    """`model.keras` under Keras: slower, and with more memory."""
 
     def __init__(self, file: Path):
         os.environ.setdefault("KERAS_BACKEND", _backend() or BACKENDS[0])
@@ -146,7 +140,7 @@ class KerasEngine:
 
 
 def _trim_memory() -> None:
-    """Return to the system what opening a model took temporarily: 22 MB for a 14 MB model, which glibc would keep."""
+    """Return temporary memory to the system after opening a model (22 MB for a 14 MB model), which glibc would keep."""
     with contextlib.suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -12,14 +12,11 @@ OPACITY = 0.65
 
 
 def heat_map(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the Grad-CAM heat map of one class: relu(features · weights), scaled to a maximum of 1 unless it is all 0.
+    """Return the Grad-CAM heat map of one class, relu(features · weights) scaled to a maximum of 1: (h, w) float32.
 
     Args:
         features: (h, w, C), the last feature map.
         weights: (C,), the mean gradient of the class's logit with respect to each channel.
-
-    Returns:
-        (h, w) float32 in 0..1.
     """
     heat = np.maximum(features @ weights, 0.0)  # (h, w)
     peak = heat.max()

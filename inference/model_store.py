@@ -12,7 +12,7 @@ SAVED_MODELS = Path(__file__).resolve().parent.parent / "saved_models"
 
 
 class UnknownModelError(ValueError):
-    """The store has no model of that name. The message lists the names."""
+    """The store has no model of that name; the message lists the names."""
 
 
 class ModelStore:
@@ -31,13 +31,7 @@ class ModelStore:
         engine: str = "auto",
         threads: int | None = None,
     ):
-        """Read the cards; load no model yet.
-
-        Args:
-            root: folder with a subfolder per model.
-            default: name of the default model; None for the one of `models.saved.card.default_model`.
-            engine: as in `load_classifier`.
-            threads: as in `load_classifier`.
+        """Read the cards of a folder with a subfolder per model; load no model yet. `engine`, `threads`: as in `open_engine`.
 
         Raises:
             ModelFileError: `root` holds no model or no model named `default`, or a card cannot be read.
@@ -55,7 +49,7 @@ class ModelStore:
         self._lock = threading.Lock()
 
     def get(self, name: str | None = None) -> Classifier:
-        """Return a model by name, None for the default model; the first call loads it.
+        """Return a model by name, by default the default model; the first call loads it.
 
         Raises:
             UnknownModelError: the store has no model of that name.
@@ -70,7 +64,6 @@ class ModelStore:
             return self._loaded[name]
 
     def is_loaded(self, name: str) -> bool:
-        """Return whether a model is in memory."""
         return name in self._loaded
 
 

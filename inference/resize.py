@@ -12,17 +12,12 @@ def resize(image: Image.Image, size: int, mode: str = "thumbnail", resolution: i
     """Resize an RGB image to the model's input: (size, size, 3), float32 in 0..255.
 
     * "thumbnail" makes an image look like the low-resolution training images. It crops the longer side to the geometric mean
-      of both sides, squeezes the crop into a square of `resolution` pixels by averaging, and enlarges that bilinearly.
+      of both sides, averages the crop down to a square of `resolution` pixels, the training images' side, and enlarges that
+      bilinearly.
     * "bilinear" crops the largest centred square and resizes it bilinearly, with antialiasing where it shrinks.
 
-    Both equal training's resize, to float32's precision, for a square image of at most `resolution` pixels a side that is not
-    shrunk. Training shrinks without antialiasing.
-
-    Args:
-        image: mode RGB.
-        size: S, in pixels.
-        mode: the card's `resize_mode`.
-        resolution: side of the training images in pixels, by default CIFAR-10's; required by "thumbnail".
+    For a square image of at most `resolution` pixels a side that is not shrunk, both equal training's resize to float32's
+    precision. Training shrinks without antialiasing.
 
     Raises:
         ValueError: an unknown `mode`, or "thumbnail" without `resolution`.

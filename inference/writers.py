@@ -26,7 +26,7 @@ class TableWriter:
 
 
 class JsonLinesWriter:
-    """One JSON object per file: `file`, then `error` or what the API responds with (`predictions`, `probabilities` …)."""
+    """One JSON object per file: `file`, then `error` or the API's response (`predictions`, `probabilities` …)."""
 
     def __init__(self, files: Sequence[str], top_k: int):
         pass
