@@ -33,7 +33,7 @@ def find_images(sources: Sequence[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for source in sources:
-        if source == STDIN or os.path.isfile(source):  # Path.is_file raises on too long a name or a locked folder
+        if source == STDIN or os.path.isfile(source):  # Path.is_file raises on long names, locked folders
             files = [source]
         elif os.path.isdir(source):
             inside = (path for path in Path(source).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())

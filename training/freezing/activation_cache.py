@@ -186,7 +186,7 @@ class _Appender:
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype):
         self.shape, self.dtype = shape, dtype
         self.row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
-        # A plain file, not a memory map: a full disk raises OSError here instead of SIGBUS anywhere.
+        # A plain file, not a memory map: a full disk raises OSError here instead of SIGBUS later.
         self.file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self.file, header)
