@@ -1,9 +1,9 @@
-"""Frozen backbone, then its last layers at a low rate: the two phases of the Keras transfer-learning guide.
+"""Frozen backbone, then its last layers at a low learning rate: the two phases of the Keras transfer-learning guide.
 
-The head trains at Adam 1e-3 on the frozen backbone, then the last N layers (50 of MobileNetV2) at Adam 1e-5, both with
-early stopping on the validation loss. A network without pretrained weights trains all its layers from scratch, at Adam
-1e-3 falling to 0 along a cosine: at a constant rate, a network with BatchNormalization jumps by several points of
-validation accuracy from epoch to epoch.
+The head trains with Adam at 1e-3 on the frozen backbone, then the last N layers (50 of MobileNetV2) at 1e-5, both with
+early stopping on the validation loss. A network without pretrained weights trains all its layers, with Adam and a cosine
+from 1e-3 to 0: at a constant learning rate, the validation accuracy of networks with BatchNormalization varies by several
+points between epochs.
 
 CIFAR-10 test accuracy, number of runs, minutes on two cores (results/reference.json, results/accuracy.json):
 

@@ -1,12 +1,12 @@
 """`strong` for uploads: a quarter of the views are degraded, and the weights are averaged with those of `strong`.
 
-An upload may be small or heavily compressed, so two of the eight views are degraded; degrading four cost a point of clean
-accuracy. Twelve epochs instead of eight show the clean views as often as `strong` does. There is no label smoothing: it
-gained no accuracy, and left some networks underconfident in a way that a temperature does not correct.
+Uploads may be small or heavily compressed, so two of the eight views are degraded; with four, clean accuracy was a point
+lower. With twelve epochs instead of eight, the clean views are shown as often as by `strong`. Label smoothing gained no
+accuracy, and left some networks underconfident in a way that a temperature does not correct.
 
 The final weights are 35 % `strong` and 65 % this recipe (weight averaging: Wortsman et al. 2022, arXiv 2109.01903 and
-2203.05482). They are nearly as accurate as `strong` on clean images, and as this recipe on degraded ones. The share was
-chosen on MobileNetV2's validation images.
+2203.05482): nearly as accurate as `strong` on clean images and as this recipe on degraded ones. The share was chosen on
+MobileNetV2's validation images.
 
 CIFAR-10 test accuracy, number of runs, minutes on two cores for both trainings (results/accuracy.json):
 

@@ -1,11 +1,10 @@
 """airbench (Jordan 2024, arXiv 2404.00498): a small CNN from scratch in ten epochs; wider and longer for 95 and 96 %.
 
-Every image is mirrored in every second epoch. What differs from the author's code: weights and updates are
-float32 and only the arithmetic is bfloat16, with whitening and head in float32; the last, smaller batch of an epoch is
-kept; moving variances are the biased ones; 1,000 images are held back, and whitening sees the first 5,000 of the others; the
-accuracy of each epoch is the average's; CutOut fills with the batch's mean colour, and may reach over the border. Keras has
-the learning rate inside the momentum, PyTorch outside: steps are 6 % shorter here while the rate rises, and 17 % longer at
-the end.
+Every image is flipped in every second epoch. Differences from the author's code: weights and updates are float32 and only
+the arithmetic is bfloat16, except for whitening and head; the last, smaller batch of an epoch is kept; moving variances are
+biased; 1,000 images are held back, and whitening uses the first 5,000 of the others; each epoch's accuracy is that of the
+averaged weights; CutOut fills with the batch's mean colour and may cross the border. Keras applies the learning rate inside
+the momentum, PyTorch outside: steps are 6 % shorter here while the learning rate rises, and 17 % longer at the end.
 
 CIFAR-10 test accuracy, number of runs, minutes on two cores (results/accuracy.json). speedrun_95 and speedrun_96, the
 defaults of speedrun_cnn_95 and speedrun_cnn_96, are for a GPU and were not run.
@@ -24,12 +23,12 @@ STEP_LENGTH = 1 + 1 / (1 - MOMENTUM)  # of Nesterov's steps, in multiples of the
 
 
 def keras_rate(stated: float) -> float:
-    """Return the paper's learning rate, which it states before Nesterov's momentum lengthens the steps, for Keras."""
+    """Convert the paper's learning rate, stated before Nesterov momentum lengthens the steps, for Keras."""
     return stated / STEP_LENGTH
 
 
 def keras_decay(stated: float, learning_rate: float) -> float:
-    """Return the paper's weight decay for Keras. There it passes through the momentum; Keras subtracts it directly."""
+    """Convert the paper's weight decay, which passes through the momentum, for Keras, which subtracts it directly."""
     return stated / (1 - MOMENTUM) / STEP_LENGTH / learning_rate
 
 

@@ -1,9 +1,9 @@
 """Linear probe, then fine-tuning by AdamW on cached views: the most accurate recipe for pretrained networks.
 
-The head is solved by logistic regression on frozen features, in seconds, so that the first steps do not undo what the
-backbone knows (Kumar et al. 2022, arXiv 2202.10054). AdamW with warm-up and cosine then trains the last layers on four
-cached views of each image. The settings were tuned on MobileNetV2's validation split; those of the other networks are one
-choice each, after one trial on validation images.
+Logistic regression on frozen features fits the head in seconds, so that the first steps do not distort the pretrained
+features (Kumar et al. 2022, arXiv 2202.10054). AdamW with warm-up and cosine then trains the last layers on four cached
+views of each image. The settings were tuned on MobileNetV2's validation split; those of the other networks had one trial
+each, on theirs.
 
 CIFAR-10 test accuracy, number of runs, minutes on two cores (results/accuracy.json):
 
@@ -39,7 +39,7 @@ STRONG = Recipe(
     tta_views=("identity", "flip"),
 )
 
-# AlexNet and VGG16 have no BatchNormalization to keep activations in bounds: their peak learning rate is a fifth.
+# AlexNet and VGG16 have no BatchNormalization, which stabilises activations: their peak learning rate is a fifth.
 ALEXNET = replace(
     STRONG,
     phases=(HEAD, replace(FINETUNE, learning_rate=1e-4, epochs=10)),

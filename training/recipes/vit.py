@@ -1,8 +1,7 @@
 """A small vision transformer from scratch in 16 epochs: the optimizer settings of DeiT (Touvron et al. 2021).
 
-AdamW, warm-up, cosine, label smoothing, stochastic depth and averaged weights are as in arXiv 2012.12877, except that
-weights of every kind decay. Its MixUp, CutMix, random erasing and RandAugment are left out, and were not tried: they are
-meant for hundreds of epochs.
+AdamW, warm-up, cosine, label smoothing, stochastic depth and averaged weights are as in arXiv 2012.12877, except that all
+weights decay. Its MixUp, CutMix, random erasing and RandAugment, meant for hundreds of epochs, are left out and untested.
 
 CIFAR-10 test accuracy, number of runs, minutes on two cores (results/accuracy.json):
 
