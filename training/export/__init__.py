@@ -1,1 +1,1 @@
-"""Export: a trained model becomes a saved one: `.keras`, `.onnx`, card, calibration, OOD detector, model store."""
+"""Export of trained models: `.keras`, `.onnx`, card, calibration and OOD detector."""

@@ -1,4 +1,4 @@
-"""Calibrate saved models again on their runs' validation images, and update their cards.
+"""Recalibrate saved models on their runs' validation images and update their cards.
 
 python -m training.export.calibrate saved_models/*
 """
@@ -19,12 +19,10 @@ from training.export.saved_model import load_saved, write_json
 
 
 def calibrate(folder: Path, dataset: ImageDataset) -> Calibration:
-    """Fit the calibration of the model in a folder on its validation split, write it into the card, and return it.
-
-    The run's other reports keep the calibration that they were written with.
+    """Fit the calibration of the model in a folder on its validation split, update the card, and return it.
 
     Raises:
-        ModelFileError: no model, or no card, which names the validation images.
+        ModelFileError: there is no model, or no card, which determines the validation split.
         ValueError: the model's classes are not the data set's.
     """
     saved = load_saved(folder)
@@ -41,20 +39,16 @@ def calibrate(folder: Path, dataset: ImageDataset) -> Calibration:
 def for_each_folder(
     program: str, description: str, work: Callable[[Path, ImageDataset], str], arguments: list[str] | None = None
 ) -> int:
-    """Call `work` for each folder on the command line, print what it returns, and return the exit status.
+    """Call `work` with each folder on the command line and CIFAR-10, print its result, and return the exit status.
 
-    Args:
-        program: name that precedes an error.
-        description: for `--help`.
-        work: takes the folder of a saved model and CIFAR-10; returns a line of text.
-        arguments: the command line; None for the process's own.
+    `program` precedes error messages.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folder of a saved model")
-    options = parser.parse_args(arguments)
+    folders = parser.parse_args(arguments).folders
     try:
         dataset = load_cifar10()
-        for folder in options.folders:
+        for folder in folders:
             print(f"{folder}: {work(folder, dataset)}")
     except (OSError, ValueError, RuntimeError) as error:  # ModelFileError and DataUnavailableError among them
         print(f"{program}: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The last stages of a run: save, evaluate on the test set, fit the OOD detector, plot, and write the card."""
+"""The last stages of a run: save, evaluate, fit the OOD detector, plot and write the card."""
 
 import logging
 from collections import Counter
@@ -39,19 +39,13 @@ def finalize(
 ) -> dict:
     """Save a trained model, evaluate it once on the test set, and write card, plots and metrics; return the metrics.
 
-    Args:
-        folder: of the run.
-        config: of the run.
-        state: of the run, whose stages get the times.
-        command: the command line that repeats the run, for the card.
-        model: the trained model.
-        split: the data set and its rows.
+    The time of each stage is added to `state`. `command` repeats the run and goes into the card.
     """
     dataset = split.dataset
     write_history(folder / "history.csv", state.history)
     if config.precision != "float32":
         model = in_precision(model, "float32")
-    thaw(model, config, config.phases[-1])  # a run that is resumed here has not set it
+    thaw(model, config, config.phases[-1])  # not yet done if the run was resumed after its last phase
     with state.stage("save"):
         save_keras(model, folder / "model.keras")
         onnx_difference = _export(folder, model, dataset.x_train[split.validation[:PARITY_IMAGES]])
@@ -111,17 +105,14 @@ def _plot(folder: Path, config: TrainingConfig, state: TrainingState, metrics: d
     plots.plot_confusion_matrix(metrics["confusion_matrix"], dataset.class_names, folder / "confusion_matrix.png")
     plots.plot_curves(state.history, folder / "curves.png")
     rows = split.training[:25]
-    images, labels = next(
-        iter(
-            image_batches(
-                dataset.x_train[rows],
-                dataset.y_train[rows],
-                classes=dataset.classes,
-                image_size=config.image_size,
-                batch_size=len(rows),
-                augment=config.augment,
-                seed=config.seed,
-            )
-        )
+    batches = image_batches(
+        dataset.x_train[rows],
+        dataset.y_train[rows],
+        classes=dataset.classes,
+        image_size=config.image_size,
+        batch_size=len(rows),
+        augment=config.augment,
+        seed=config.seed,
     )
+    images, labels = next(iter(batches))
     plots.plot_samples(np.asarray(images), np.asarray(labels), dataset.class_names, folder / "samples.png")

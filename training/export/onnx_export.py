@@ -1,4 +1,4 @@
-"""Export a Keras model to ONNX and check that both give the same outputs."""
+"""Export a Keras model to ONNX and compare the outputs of both."""
 
 import contextlib
 import logging
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 INPUT_NAME, BATCH_NAME = "images", "batch"
-OPSET = 18  # the newest that tf2onnx writes; onnxruntime reads it since 1.14
+OPSET = 18  # the newest that tf2onnx writes; onnxruntime 1.14 and later read it
 PARITY_BATCH = 32
-SMALL = 10_000  # values of a matrix that may be stored twice
+SMALL = 10_000  # values; a smaller matrix may be stored twice
 
 
 class OnnxExportError(RuntimeError):
@@ -34,10 +34,7 @@ class OnnxParityError(OnnxExportError):
 
 
 def export_served(model: "keras.Model", path: str | Path, images: np.ndarray) -> float:
-    """Export `model` for serving: with Grad-CAM's outputs if its head has a closed form.
-
-    Args, returns and raises as `export_onnx`.
-    """
+    """Export `model` as `export_onnx` does, with the outputs for Grad-CAM if its head has a closed form."""
     from models.grad_cam import with_grad_cam
 
     with contextlib.suppress(NotExplainableError):
@@ -48,30 +45,30 @@ def export_served(model: "keras.Model", path: str | Path, images: np.ndarray) ->
 def export_onnx(model: "keras.Model", path: str | Path, images: np.ndarray, tolerance: float = 1e-4) -> float:
     """Export `model` atomically as an ONNX file with a free batch size.
 
-    The input is named `images`, each output after the layer that computes it. An older file at `path` is deleted first,
-    because it belongs to another model.
+    The input is named `images`, each output after its layer. An older file at `path` is deleted first, because it belongs to
+    another model; if the export fails, no file is left.
 
     Args:
         model: a functional model with one (batch, S, S, 3) input and one or more outputs.
         path: the file.
-        images: (n, H, W, 3), n at least 1, uint8 or float32 in 0..255, resized to S×S. Pass real images: on noise a network's
-            outputs hardly vary.
-        tolerance: largest difference allowed on any image, alone and in batches: absolute for outputs up to 1, such as
+        images: (n, H, W, 3), n at least 1, uint8 or float32 in 0..255, resized to S×S. Use real images: on noise, outputs
+            hardly vary.
+        tolerance: largest difference allowed, for single images and batches: absolute for outputs up to 1, such as
             probabilities, else relative to the output's largest value.
 
     Returns:
         The largest difference between the outputs of the two models.
 
     Raises:
-        OnnxParityError: the difference exceeds `tolerance` or is NaN; no file is left.
-        OnnxExportError: the converter does not support an operation; no file is left.
+        OnnxParityError: the difference exceeds `tolerance` or is NaN.
+        OnnxExportError: the converter does not support an operation.
     """
     import keras
 
     path = Path(path)
     path.unlink(missing_ok=True)
     size = model.input_shape[1]
-    # Also calls the model, without which Keras does not export it.
+    # Keras exports only models that have been called, which this does.
     expected = _outputs(lambda x: keras.tree.flatten(model.predict_on_batch(x)), images, size, PARITY_BATCH)
     with atomic_write(path) as partial:
         try:
@@ -95,7 +92,6 @@ def export_onnx(model: "keras.Model", path: str | Path, images: np.ndarray, tole
 def _outputs(
     predict: Callable[[np.ndarray], list[Any]], images: np.ndarray, size: int, batch_size: int
 ) -> list[np.ndarray]:
-    """Return each output of `predict` for all images."""
     from training.data.image_batches import resize  # imports TensorFlow
 
     if len(images) == 0:
@@ -106,7 +102,7 @@ def _outputs(
 
 
 def _difference(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
-    """Return the largest difference, relative to the largest value of an output that exceeds 1, such as a feature map."""
+    """Return the largest difference, relative to an output's largest value where that exceeds 1."""
     pairs = zip(found, expected, strict=True)
     return float(np.max([np.abs(a - b).max() / max(1.0, np.abs(b).max()) for a, b in pairs]))
 
@@ -133,10 +129,7 @@ def _convert(model: "keras.Model", path: Path) -> None:
 
 
 def _share_transposed(graph: "onnx.GraphProto") -> None:
-    """Store a large matrix and its transpose once, with a Transpose node in the place of the second.
-
-    Grad-CAM uses the head's kernels transposed, and tf2onnx stores the results as further constants.
-    """
+    """Replace large matrices that are transposes of others, as Grad-CAM's are of the head's kernels, by Transpose nodes."""
     import onnx
 
     matrices = {

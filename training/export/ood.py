@@ -1,8 +1,8 @@
 """Fit the OOD detector of a saved model and write it beside the model as `ood.npz`.
 
-python -m training.export.ood saved_models/mobilenet_v2     fit it again; several folders may be named
+python -m training.export.ood saved_models/mobilenet_v2     refit it; takes several folders
 
-Their cards also get the training images' resolution and the default resize mode.
+The cards are updated, with the training images' resolution and the default resize mode.
 """
 
 import dataclasses
@@ -42,18 +42,18 @@ def fit_ood_detector(
 
     Args:
         features: (n, C), of training images.
-        held_out: (m, C), of images that the model was not trained on; their scores become the detector's quantiles.
+        held_out: (m, C), of images that the model was not trained on; the quantiles of their scores are stored.
         kernel: (C, classes), as in `OodDetector`.
         bias: (classes,).
-        bank: largest number of training images to keep.
-        dimensions: largest number of principal directions to keep.
-        k: number of nearest neighbours to average; fewer where the bank is smaller.
+        bank: maximum number of training images to keep.
+        dimensions: maximum number of principal directions to keep.
+        k: number of nearest neighbours to average, at most the bank.
     """
     features = spread(features, bank)
     units = unit_length(features)
     directions = principal_directions(units, dimensions)
     weighted = units @ directions * energies(features, kernel, bias)[:, np.newaxis]
-    # float16 is the file's precision, so the quantiles are those of the detector that is loaded from it.
+    # The file stores float16: with it here too, the quantiles fit the detector that is loaded.
     stored = [each.astype(np.float16) for each in (directions, weighted)]
     detector = OodDetector(*stored, min(k, len(weighted)), kernel, bias, levels=np.zeros(1))
     levels = np.quantile(detector.scores(held_out), np.linspace(0, 1, LEVELS))
@@ -70,13 +70,8 @@ def write_ood_detector(
 ) -> bool:
     """Write `ood.npz` beside a saved model; return False, and write nothing, if the model outputs no feature map.
 
-    Args:
-        folder: the saved model's.
-        model: the folder's.
-        last: kernel and bias, the model's `last_layer`.
-        dataset: what the model was trained on.
-        training: rows of the training images; 2,000 of them, evenly spread, are kept.
-        held_out: rows that the model was not trained on.
+    `last` is the model's `last_layer`. `training` and `held_out` are rows of the data set: of the images that the model was
+    trained on, of which 2,000 are kept, evenly spread, and of others.
     """
     if model.output_count < 3:
         return False
@@ -87,16 +82,13 @@ def write_ood_detector(
 
 
 def refit_ood_detector(folder: Path, dataset: ImageDataset) -> bool:
-    """Write `ood.npz` for a saved model and update its card; return False if the model outputs no feature map.
-
-    Either way the card gets the training images' resolution and the default resize mode.
-    """
+    """Write `ood.npz` for a saved model and update its card; return False if the model outputs no feature map."""
     saved = load_saved(folder / ONNX_FILE)
     if saved.card is None:
         raise ModelFileError(f"{folder} holds no {CARD_FILE}.")
     sums = {name: digest for name, digest in saved.card.sha256.items() if name != OOD_FILE}
     card = dataclasses.replace(saved.card, sha256=sums, resolution=dataset.x_train.shape[1], resize_mode=RESIZE_MODE)
-    write_json(folder / CARD_FILE, card.as_dict())  # without the detector: an interruption leaves a model that works
+    write_json(folder / CARD_FILE, card.as_dict())  # without the detector, so that an interruption leaves a valid model
     last = last_layer(load_saved(folder / KERAS_FILE).model)
     if not write_ood_detector(folder, saved.model, last, *saved.split(dataset)):
         return False
@@ -108,7 +100,7 @@ def refit_ood_detector(folder: Path, dataset: ImageDataset) -> bool:
 def last_layer(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     """Return kernel (C, classes) and bias (classes,) of the layer from pooled features to logits.
 
-    A head other than global average pooling and one Dense layer has no such layer; then there are 0 classes.
+    With 0 classes if the head is not global average pooling and one Dense layer.
     """
     head = [layer for layer in model.layers if layer.name.startswith("head_")]
     dense = [layer for layer in head if isinstance(layer, keras.layers.Dense)]
@@ -126,7 +118,7 @@ def pooled_features(model: OnnxModel, images: np.ndarray) -> np.ndarray:
 
 
 def averaged_maps(model: OnnxModel, batches: Iterable[np.ndarray], images: int) -> np.ndarray:
-    """Return the average-pooled last feature map, (n, C), of batches of a model's inputs, `images` in all."""
+    """Return the average-pooled last feature map, (n, C), of batches of model inputs with `images` images in total."""
     shown = ProgressBar(batches, desc="features", unit=" batches", total=-(-images // BATCH), leave=False)
     return np.concatenate([model.outputs(batch)[1].mean(axis=(1, 2)) for batch in shown])
 
@@ -137,7 +129,7 @@ def unit_length(features: np.ndarray) -> np.ndarray:
 
 
 def principal_directions(features: np.ndarray, dimensions: int) -> np.ndarray:
-    """Return the leading eigenvectors (d, dimensions) of the second moment of features (n, d), which are not centred."""
+    """Return the leading eigenvectors (d, dimensions) of the uncentred second moment of features (n, d)."""
     _, vectors = np.linalg.eigh(features.T @ features / len(features))
     return vectors[:, ::-1][:, :dimensions]
 

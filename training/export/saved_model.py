@@ -1,4 +1,4 @@
-"""Write a run's model, card and reports, and load a saved model again."""
+"""Write a run's model, card and reports, and load saved models."""
 
 import dataclasses
 import datetime
@@ -23,16 +23,13 @@ RESIZE_MODE = "thumbnail"  # of a new model's card: see `inference.resize.resize
 
 
 def write_card(folder: str | Path, model: "keras.Model", *, calibration: Calibration, **facts: Any) -> Card:
-    """Write `folder`/card.json and return the card.
+    """Write card.json for the model files in `folder`, which must exist already, and return the card.
 
-    Args:
-        folder: with the model files; write them first, because the card holds their checksums.
-        model: gives input size and parameter counts, with its layers as trainable as they are now.
-        calibration: gives temperature and exponent.
-        **facts: the other fields of `Card`, except for hardware and date, which are those of this machine and day.
+    Input size and parameter counts are those of `model`, with its layers as trainable as they are now; hardware and date are
+    the current ones. `facts` are the other fields of `Card`.
 
     Raises:
-        TypeError: `facts` lacks a field or holds an unknown one.
+        TypeError: `facts` lacks a field or has an unknown one.
         ValueError: a field is out of range.
     """
     folder = Path(folder)
@@ -64,7 +61,7 @@ def write_json(path: str | Path, data: Any) -> None:
 
 
 def parameter_counts(model: "keras.Model") -> dict[str, int]:
-    """Return the numbers of all and of trainable parameters: `{"total": ..., "trainable": ...}`."""
+    """Return the numbers of parameters: `{"total": ..., "trainable": ...}`."""
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     return {"total": int(model.count_params()), "trainable": trainable}
 
@@ -75,14 +72,14 @@ def save_keras(model: "keras.Model", path: str | Path) -> None:
 
     if Path(path).suffix != ".keras":
         raise ValueError(f"path must end with .keras. Received: path={path}")
-    if model.compiled:  # Keras has no such option: save the same layers in a model that was never compiled
+    if model.compiled:  # Keras has no option for this: save the same layers in a model that is not compiled
         model = keras.Model(model.inputs, model.outputs, name=model.name)
     with atomic_write(path) as partial:
         model.save(partial)
 
 
 def save_predictions(path: str | Path, **probabilities: np.ndarray) -> None:
-    """Write the probabilities (n, classes) of each split, by its name, atomically as one `.npz`."""
+    """Write the probabilities (n, classes) of splits by name, atomically as one `.npz`."""
     with atomic_write(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **{split: np.asarray(array, np.float32) for split, array in probabilities.items()})
 
@@ -92,11 +89,11 @@ class SavedModel:
     """A model loaded from disk.
 
     Attributes:
-        model: A `keras.Model` or an `OnnxModel`.
-        file: The file that it was loaded from.
+        model: a `keras.Model` or an `OnnxModel`.
+        file: the file that it was loaded from.
         image_size: S, the side of its input in pixels.
-        card: Its card; None where there is no card beside the file.
-        limit: The first n images that its run was limited to, by the config.json beside the file; None for all.
+        card: the card beside the file, if any.
+        limit: the first n images that its run was limited to, from the config.json beside the file; None for all.
     """
 
     model: "keras.Model | OnnxModel"
@@ -106,11 +103,9 @@ class SavedModel:
     limit: int | None = None
 
     def split(self, dataset: ImageDataset, seed: int | None = None) -> tuple[ImageDataset, np.ndarray, np.ndarray]:
-        """Return the model's own data: the data set as its run limited it, its training rows and its validation rows.
+        """Return the data set as limited by the model's run, its training rows and its validation rows.
 
-        Args:
-            dataset: The whole data set.
-            seed: Of the split; None for the card's. Required without a card.
+        `seed` is that of the split; None, only with a card, for the card's.
         """
         if self.limit is not None:
             dataset = dataset.limited(self.limit)
@@ -123,7 +118,7 @@ def load_saved(path: str | Path) -> SavedModel:
     """Load a `.keras` or `.onnx` file, or the `model.keras` (preferred) or `model.onnx` of a folder.
 
     Raises:
-        ModelFileError: no model, a damaged file, or no image classifier; the message says what was found.
+        ModelFileError: no model, a damaged file, or not an image classifier.
     """
     file = _model_file(Path(path))
     card_file = file.with_name(CARD_FILE)
@@ -145,7 +140,6 @@ def load_saved(path: str | Path) -> SavedModel:
 
 
 def _model_file(path: Path) -> Path:
-    """Return the model file that a file or folder names."""
     if not path.exists():
         raise ModelFileError(f"There is no file or folder {path}.")
     if path.is_file():
@@ -174,5 +168,5 @@ def _load_keras(file: Path) -> "keras.Model":
 
     from models.registry import list_models
 
-    list_models()  # imports every architecture, which registers the custom layers
+    list_models()  # imports every architecture, and so registers the custom layers
     return keras.saving.load_model(file, compile=False)
