@@ -1,4 +1,4 @@
-"""Measure what the project states, and render it.
+"""Measure the results that the project reports, and render them.
 
 python benchmark.py                 list the experiments, with their question and cost
 python benchmark.py NAME --help     the options of one
@@ -27,12 +27,12 @@ FORMER_NAMES = {"domain_gap": "uploads", "novelty": "ood_detection", "budget": "
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one subcommand, and return the exit status: 0 done, 1 failed, 2 misused, 130 interrupted."""
+    """Run a subcommand, and return the exit status: 0 done, 1 failed, 2 wrong argument, 130 interrupted."""
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     if name in ("", "-h", "--help"):
         print(overview())
         return 0
-    name = FORMER_NAMES.get(name := name.removeprefix("--").replace("-", "_"), name)  # experiments were options once
+    name = FORMER_NAMES.get(name := name.removeprefix("--").replace("-", "_"), name)  # experiments were options
     if name not in (known := [*experiments(), *RENDERED]):
         print(f"benchmark.py: the first argument must be one of {', '.join(known)}. Received: {name}", file=sys.stderr)
         return 2
@@ -51,14 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def overview() -> str:
-    """Return the list of experiments."""
+    """Return the help text: usage, and the experiments with question and cost."""
     lines = [f"  {name:18}{each['question']}\n{'':20}{each['cost']}" for name, each in experiments().items()]
     lines += [f"  {name:18}{what}" for name, what in RENDERED.items()]
     return "\n".join([__doc__, *lines])
 
 
 def measure(name: str, arguments: list[str]) -> dict:
-    """Run an experiment, and return its result."""
+    """Run an experiment and return its result."""
     experiment = importlib.import_module(f"benchmarks.experiments.{name}")
     parser = _parser(name, experiment.__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of training runs (default: runs)")

@@ -1,4 +1,4 @@
-"""Measure a saved model on CIFAR-10: accuracy, loss, calibration error; precision, recall and F1 of each class.
+"""Evaluate a saved model on CIFAR-10: accuracy, loss, calibration error; precision, recall and F1 of each class.
 
 python evaluate.py saved_models/mobilenet_v2                       a shipped model, on the 10,000 test images
 python evaluate.py runs/mobilenet_v2-reference-finetune-seed0      the model of a run
@@ -6,8 +6,8 @@ python evaluate.py runs/my-run/model.onnx                          its ONNX file
 python evaluate.py runs/my-run --split validation                  on the run's validation images
 python evaluate.py runs/my-run --output metrics.json               also write metrics.json and a confusion matrix
 
-A folder is measured by its model.keras, or by its model.onnx where there is no other. A model takes RGB images in 0..255 at
-any size and outputs a probability for each of the ten classes.
+A folder's model.keras is evaluated, or its model.onnx if there is no model.keras. The model must take square RGB images in
+0..255 and output a probability for each of the ten classes.
 """
 
 import argparse
@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is impor
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("path", type=Path, help="a run's folder, a folder in saved_models, or a .keras or .onnx file")
@@ -41,11 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Evaluate the model and return the exit status: 0 done, 1 failed, 2 wrong option or path."""
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    # Imported here, because TensorFlow takes seconds, so that --help and a wrong option respond at once.
+    # Imported here, because TensorFlow takes seconds to import, which --help need not wait for.
     from runtime.quiet import quiet
 
     with quiet():
-        import keras  # noqa: F401  # here, so that TensorFlow's messages are hidden
+        import keras  # noqa: F401  # inside quiet(), which hides TensorFlow's messages
 
         from models.saved.card import ModelFileError
         from training import evaluation, plots

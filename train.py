@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from training.run import Run
 
 RUNS = Path("runs")
-NO_SETTINGS = {"list", "explain", "resume", "output", "data_dir", "verbose"}  # options outside a TrainingConfig
+NO_SETTINGS = {"list", "explain", "resume", "output", "data_dir", "verbose"}  # options that are not in TrainingConfig
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line. `--help` shows the usual options, `--help-all` the rest too."""
+    """Parse the command line. `--help` shows the common options, `--help-all` all of them."""
 
     def rest(text: str) -> str:
         return text if "--help-all" in arguments else argparse.SUPPRESS
@@ -94,14 +94,14 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 
 def configure(options: argparse.Namespace) -> "TrainingConfig":
-    """Return the config that the options ask for."""
+    """Build the training config from the options."""
     from training.config import make_config
 
     return make_config(**{name: value for name, value in vars(options).items() if name not in NO_SETTINGS})
 
 
 def prepare(options: argparse.Namespace, command: str) -> "Run":
-    """Return the run that the options ask for: a new one, or one to resume."""
+    """Create the run from the options, or open the one to resume."""
     from training.config import TrainingConfig
     from training.run import Run
     from training.run_folders import finished_head, new_folder, unfinished_run
@@ -120,7 +120,7 @@ def prepare(options: argparse.Namespace, command: str) -> "Run":
 
 
 def summary(folder: Path, metrics: dict) -> str:
-    """Return the result of a run in a few lines."""
+    """Return the result of a run as text."""
     seconds = metrics["seconds"]
     stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if name != "total" and value >= 1)
     tta = f"\nTest accuracy {metrics['tta']['accuracy']:.2%} with test-time augmentation" if "tta" in metrics else ""
@@ -133,13 +133,13 @@ def summary(folder: Path, metrics: dict) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train, and return the exit status: 0 done, 1 failed, 2 bad option, 130 interrupted."""
+    """Train, and return the exit status: 0 done, 1 failed, 2 wrong option, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.DEBUG if options.verbose else logging.INFO, format="%(message)s")
     for noisy in VERBOSE_LOGGERS:
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    with quiet():  # TensorFlow takes seconds to import: --help and a wrong option come before it
+    with quiet():  # here, because TensorFlow takes seconds to import, which --help need not wait for
         import training.run  # noqa: F401
         from training.listing import explain, list_networks, list_recipe_lines
 
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
         advice = f"Resume with: python train.py --resume {run.folder}" if started else "Nothing was trained yet."
         print(f"\nInterrupted. {advice}", file=sys.stderr)
         return 130
-    except (ArithmeticError, RuntimeError, ValueError, OSError) as error:  # all that the libraries raise on purpose
+    except (ArithmeticError, RuntimeError, ValueError, OSError) as error:  # what the libraries raise deliberately
         logging.debug("Traceback of the error:", exc_info=True)
         print(f"train.py: {error}", file=sys.stderr)
         return 1
