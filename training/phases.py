@@ -85,7 +85,8 @@ class _Trainer:
         self.optimizer = make_optimizer(phase, self.network, images)
         self.average = None
         if phase.average != "none":
-            average, step = resumed.average if resumed else None, epoch * self.epoch_steps
+            average = resumed.average if resumed else None
+            step = epoch * self.epoch_steps
             self.average = WeightAverage(
                 self.network.weights, phase.average, phase.steps(images), average=average, step=step
             )
