@@ -13,9 +13,9 @@ ORIGIN = ("hardware", "git_commit", "date")
 
 
 def origin() -> dict[str, str | None]:
-    """Return `hardware`, `git_commit` and `date` (ISO 8601, UTC) of a measurement that is made now."""
-    today = datetime.datetime.now(datetime.UTC).date()
-    return dict(zip(ORIGIN, (describe_hardware(), git_commit(), today.isoformat()), strict=True))
+    """Return `hardware`, `git_commit` and `date` (today in UTC, ISO 8601)."""
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return dict(zip(ORIGIN, (describe_hardware(), git_commit(), today), strict=True))
 
 
 def record(path: Path, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,14 +26,10 @@ def record(path: Path, result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(path: Path, setting: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the content of a result file, so that new rows can be merged into it; empty if there is no such file.
-
-    Args:
-        path: of the JSON file.
-        setting: entries that the stored result must share with the new measurement.
+    """Return the content of a result file to merge new rows into; empty if there is no file.
 
     Raises:
-        ValueError: if an entry of `setting` differs: rows of two settings do not belong into one file.
+        ValueError: an entry of `setting` differs from the stored one; rows of two settings are not mixed in one file.
     """
     if not path.exists():
         return {}
@@ -48,7 +44,7 @@ def read(path: Path, setting: Mapping[str, Any] | None = None) -> dict[str, Any]
 
 
 def merge(rows: Iterable[Mapping], row: Mapping, *key: str) -> list[Mapping]:
-    """Return the rows with `row` in the place of the one that has the same values under `key`, at the end if there is none."""
+    """Return the rows with `row` in place of the one with the same values under the keys, or at the end."""
     rows = list(rows)
     for place, other in enumerate(rows):
         if all(other[name] == row[name] for name in key):
@@ -57,6 +53,6 @@ def merge(rows: Iterable[Mapping], row: Mapping, *key: str) -> list[Mapping]:
 
 
 def read_all(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the results in a folder by the names of their files, without `.json`. `tables.json` is rendered, not measured."""
+    """Return the results in a folder by file name without `.json`. `tables.json` is rendered, not measured."""
     files = sorted(path for path in folder.glob("*.json") if path.stem != "tables")
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}

@@ -1,4 +1,4 @@
-"""Files on the web that the repository does not hold: downloaded once, checked by their SHA-256."""
+"""Files that are downloaded once and verified by SHA-256."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,12 @@ class FileUnavailableError(RuntimeError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at an address.
+    """A file on the web.
 
     Attributes:
-        address: its URL; of a repository, at a fixed commit.
+        address: URL; in a repository, at a fixed commit.
         sha256: 64 hexadecimal digits.
-        name: its path inside the cache, such as "photographs/cat/kitten.jpg".
+        name: path inside the cache, such as "photographs/cat/kitten.jpg".
     """
 
     address: str
@@ -26,22 +26,21 @@ class RemoteFile:
 
     @property
     def cached(self) -> Path:
-        """Its path in the cache, whether it is there or not."""
+        """Its path in the cache, downloaded or not."""
         return cache_folder() / self.name
 
     @property
     def is_cached(self) -> bool:
-        """Whether the cache holds it undamaged."""
+        """Whether the cache has it with the right SHA-256."""
         return self.cached.is_file() and sha256_of(self.cached) == self.sha256
 
     def fetch(self) -> Path:
         """Return the path of the file in the cache, and download it if it is not there.
 
         Raises:
-            FileUnavailableError: if the host is out of reach, or the file there is another one.
+            FileUnavailableError: the download failed, or the file has another SHA-256.
         """
-        target = self.cached
-        with locked(target):
+        with locked(target := self.cached):
             if not self.is_cached:
                 found = "another or damaged file" if target.exists() else "nothing"
                 try:

@@ -1,7 +1,6 @@
-"""One module for each experiment. Its docstring holds the question, the command, the cost and the result file.
+"""One module for each experiment. Its docstring states question, command, cost and result file.
 
-Every module exports `add_arguments(parser)` and `run(options) -> dict`. `options` hold `runs` and `results`, two folders,
-besides the experiment's own arguments.
+Every module exports `add_arguments(parser)` and `run(options) -> dict`; `options` also hold the folders `runs` and `results`.
 """
 
 import ast
@@ -10,7 +9,7 @@ from pathlib import Path
 
 
 def experiments() -> dict[str, dict[str, str]]:
-    """Return `question`, `command`, `cost` and `result` of each experiment by its name, without importing any of them."""
+    """Return `question`, `command`, `cost` and `result` of each experiment by name, without importing it."""
     files = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
     return {path.stem: _described(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))) for path in files}
 

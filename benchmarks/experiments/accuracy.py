@@ -23,9 +23,9 @@ class Training:
     """A network and how it is trained.
 
     Attributes:
-        model: its name in the registry.
-        options: of `train.py`, besides model and seed.
-        published: test accuracy that comparable projects report, 0..1, if any.
+        model: name in the registry.
+        options: other options of `train.py`, without the seed.
+        published: test accuracy of comparable projects, 0..1.
     """
 
     model: str
@@ -33,7 +33,7 @@ class Training:
     published: float | None = None
 
     def command(self, seed: int = 0) -> str:
-        """Return the command line that trains it."""
+        """Return the command line."""
         shown = {"model": self.model, **self.options} | ({"seed": seed} if seed else {})
         return "python train.py " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in shown.items())
 
@@ -58,21 +58,13 @@ TRAININGS = (
 def add_arguments(parser) -> None:
     """Add the choice of runs."""
     names = dict.fromkeys(training.model for training in TRAININGS)
-    parser.add_argument(
-        "--models", nargs="+", default=(), metavar="NAME", choices=names, help="networks (default: all)"
-    )
-    parser.add_argument(
-        "--word", default="", metavar="WORD", help='run only the commands that hold this word, such as "robust"'
-    )
+    parser.add_argument("--models", nargs="+", default=(), metavar="NAME", choices=names, help="default: all networks")
+    parser.add_argument("--word", default="", metavar="WORD", help='only commands with this word, such as "robust"')
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="seeds (default: 0)")
 
 
 def run(options) -> dict:
-    """Train the chosen networks and record what they reach; rows of other commands and other hardware stay.
-
-    Raises:
-        ValueError: if no command of these networks holds the word.
-    """
+    """Train the chosen networks and record their accuracy; rows of other commands and other hardware are kept."""
     trainings = [training for training in TRAININGS if not options.models or training.model in options.models]
     chosen = [training for training in trainings if not options.word or options.word in training.command().split()]
     if not chosen:
@@ -82,17 +74,17 @@ def run(options) -> dict:
     rows = read(path).get("runs", [])
     for training in chosen:
         for seed in options.seeds:
-            rows = merge(rows, _reached(training, seed, options.runs), "command", "hardware")
+            rows = merge(rows, _trained(training, seed, options.runs), "command", "hardware")
             rows.sort(key=lambda row: (row["model"], row["recipe"], row["command"], row["hardware"]))
-            result = record(path, {"runs": rows})  # after each, so that an interruption loses none
+            result = record(path, {"runs": rows})  # after each row: an interruption loses none
     return result
 
 
-def _reached(training: Training, seed: int, runs: Path) -> dict:
+def _trained(training: Training, seed: int, runs: Path) -> dict:
     config = make_config(model=training.model, seed=seed, **training.options)
     changed = [f"{name}-{value}" for name, value in training.options.items() if name != "recipe"]
     folder = runs / "accuracy" / "-".join([config.name, *changed])
-    with empty_activation_cache(cache := folder.with_name(f".{folder.name}-cache")):  # its time includes frozen layers
+    with empty_activation_cache(cache := folder.with_name(f".{folder.name}-cache")):  # so times include frozen layers
         metrics = Run(config, folder, command=training.command(seed)).complete()
     shutil.rmtree(cache, ignore_errors=True)
     card, averaged = read_card(folder / "card.json"), metrics.get("tta", {})

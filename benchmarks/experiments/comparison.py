@@ -6,10 +6,11 @@ Result: results/comparison.json
 """
 
 import contextlib
+import csv
 import itertools
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,69 +29,63 @@ from training.data.cifar10 import load_cifar10
 from training.export.saved_model import PREDICTIONS_FILE
 from training.run import Run
 
-PRETRAINED = ("mobilenet_v2", "efficientnet_lite0", "alexnet", "vgg16")  # whose ImageNet weights a package carries
+PRETRAINED = ("mobilenet_v2", "efficientnet_lite0", "alexnet", "vgg16")
 SCRATCH = ("custom_cnn", "custom_cnn_bn", "speedrun_cnn", "vit_tiny")
 COMPARED = (*PRETRAINED, *SCRATCH)
 STRATEGIES = {"head": "frozen ImageNet backbone", "scratch": "from scratch"}
-CONVERGED = 0.01  # the first epoch whose validation accuracy is within a point of the run's best
+CONVERGED = 0.01  # converged: validation accuracy within a point of the run's best
 
 
 def add_arguments(parser) -> None:
     """Add the choice of networks and seeds."""
     parser.add_argument("--models", nargs="+", default=COMPARED, metavar="NAME", help="networks (default: all eight)")
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="seeds (default: 0 1 2)"
-    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
 
 
 def run(options, store: Path = SAVED_MODELS) -> dict:
-    """Train the chosen networks and compare all on the test images; other networks and other seeds in the file stay.
+    """Train the chosen networks and compare all on the test images; other networks and seeds in the file are kept.
 
-    A network with a model in `store` has the status "live", the others "study".
+    Networks with a model in `store` have the status "live", the others "study".
 
     Raises:
-        ValueError: if a name is not in the registry, or the file holds runs of another budget.
+        ValueError: a name is not in the registry, or the file has runs of another budget.
     """
     plans = {name: [controlled_config(name, seed) for seed in sorted(options.seeds)] for name in options.models}
     folder, path = options.runs / "comparison", options.results / "comparison.json"
     rows = read(path, {"budget": _budget()}).get("models", [])
     every = [folder / config.name for configs in plans.values() for config in configs]
-    finished = sum(map(_is_finished, every))  # they do not count for the time left
+    finished = sum(map(_is_finished, every))  # not part of the estimated time
     shipped = {read_card(card).name for card in store.glob("*/card.json")}
     with ProgressBar(total=len(every), initial=finished, unit=" runs", desc="comparison") as bar:
         for name, configs in plans.items():
             known = next((row["runs"] for row in rows if row["model"] == name), ())
             rows = merge(rows, _compared(name, configs, folder, bar, known), "model")
             rows = [{**row, "status": "live" if row["model"] in shipped else "study"} for row in rows]
-            result = record(path, _result(rows))  # after each, so that an interruption loses none
+            result = record(path, _result(rows))  # after each row: an interruption loses none
     return result
 
 
 def controlled_config(model: str, seed: int) -> TrainingConfig:
     """Return the configuration of a network: a linear head on a frozen backbone, or all layers from scratch."""
     spec = model_spec(model)
-    frozen = "head" in spec.phases
-    head = "linear" if frozen else spec.heads[0]
-    return make_config("head" if frozen else "scratch", model, "controlled", head=head, seed=seed)
+    phase, head = ("head", "linear") if "head" in spec.phases else ("scratch", spec.heads[0])
+    return make_config(phase, model, "controlled", head=head, seed=seed)
 
 
 def _is_finished(run: Path) -> bool:
     return (run / "metrics.json").exists()
 
 
-def _compared(
-    name: str, configs: Sequence[TrainingConfig], folder: Path, bar: ProgressBar, known: Sequence[dict]
-) -> dict:
-    """Train a network with each seed, and return its row. The seeds share one activation cache, which is deleted afterwards."""
-    cache = folder / f".{name}-cache"  # an interrupted comparison finds it again
+def _compared(name: str, configs: Sequence[TrainingConfig], folder: Path, bar: ProgressBar, known: Iterable) -> dict:
+    """Train a network with each seed, and return its row. The seeds share one activation cache, deleted afterwards."""
+    cache = folder / f".{name}-cache"  # kept if interrupted
     runs = {run["seed"]: run for run in known}
     unfinished = [config for config in configs if not _is_finished(folder / config.name)]
     with empty_activation_cache(cache) if unfinished else contextlib.nullcontext():
         for config in configs:
             bar.set_description(f"{name}, seed {config.seed}")
-            phase = config.phases[-1].name
+            run, phase = folder / config.name, config.phases[-1].name
             options = f"--model {name} --phase {phase} --recipe controlled --head {config.head} --seed {config.seed}"
-            run = folder / config.name
             metrics = Run(config, run, command=f"python train.py {options}").complete()
             runs[config.seed] = {
                 "seed": config.seed,
@@ -106,7 +101,7 @@ def _compared(
 
 
 def _row(name: str, config: TrainingConfig, folder: Path, runs: Sequence[dict]) -> dict:
-    """Return the row of a network. `folder` is that of any of its runs, for what all of them share."""
+    """Return the row of a network; `folder` is that of any of its runs."""
     card, phase, accuracies = read_card(folder / "card.json"), config.phases[-1].name, [run["accuracy"] for run in runs]
     timed = timed_run(runs)
     return {
@@ -144,9 +139,8 @@ def _correct(run: Path) -> np.ndarray:
 
 def _validation_curve(run: Path) -> list[float]:
     """Return the validation accuracy of each epoch."""
-    lines = (run / "history.csv").read_text().splitlines()
-    column = lines[0].split(",").index("val_accuracy")
-    return [float(line.split(",")[column]) for line in lines[1:]]
+    with open(run / "history.csv", newline="") as file:
+        return [float(row["val_accuracy"]) for row in csv.DictReader(file)]
 
 
 def _epochs_to_converge(curve: Sequence[float]) -> int:
@@ -154,7 +148,7 @@ def _epochs_to_converge(curve: Sequence[float]) -> int:
 
 
 def _result(rows: Sequence[dict]) -> dict:
-    """Return the file's content: budget, networks by accuracy, and McNemar's test of each pair, on the first seed's run."""
+    """Return the file's content: budget, networks by accuracy, and McNemar's test of each pair on the first seed."""
     ranked = sorted(rows, key=lambda row: -row["accuracy_mean"])
     correct = {row["model"]: _unpacked(row["runs"][0]) for row in ranked}
     pairs = [
@@ -168,11 +162,6 @@ def _result(rows: Sequence[dict]) -> dict:
 
 def _budget() -> dict:
     config = controlled_config(COMPARED[0], 0)
-    phase = config.phases[-1]
-    return {
-        "optimizer": phase.optimizer,
-        "learning_rate": phase.learning_rate,
-        "epochs": phase.epochs,
-        "batch_size": phase.batch_size,
-        "augmentation": ", ".join(config.augment) or "none",
-    }
+    settings = ("optimizer", "learning_rate", "epochs", "batch_size")
+    budget = {name: getattr(config.phases[-1], name) for name in settings}
+    return {**budget, "augmentation": ", ".join(config.augment) or "none"}

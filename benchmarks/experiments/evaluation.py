@@ -25,8 +25,8 @@ from training.data.image_batches import resize
 from training.evaluation import class_order, evaluate, predict_probabilities
 from training.export.saved_model import SavedModel, load_saved
 
-FROM, TO = "custom_cnn", "mobilenet_v2"  # whose confusions are compared
-MISTAKES = 12  # images in the grid
+FROM, TO = "custom_cnn", "mobilenet_v2"  # the models whose confused classes are compared
+MISTAKES = 12  # images in the figure
 
 
 def add_arguments(parser) -> None:
@@ -34,16 +34,11 @@ def add_arguments(parser) -> None:
 
 
 def run(options, store: Path = SAVED_MODELS) -> dict:
-    """Evaluate every model in `store` on the test images, and draw the most confident mistakes of `mobilenet_v2`.
-
-    Raises:
-        ValueError: if a model whose confusions are compared is missing, or has other classes.
-    """
+    """Evaluate every model in `store` (`FROM` and `TO` among them) on the test images, and draw `TO`'s worst mistakes."""
     folders = sorted(path.parent for path in store.glob(f"*/{ONNX_FILE}"))
     present = {FROM, TO} <= {folder.name for folder in folders}
     require(present, f"{FROM} and {TO} must be in the folder of saved models", store=str(store))
-    dataset = load_cifar10()
-    rows = {}
+    dataset, rows = load_cifar10(), {}
     for folder in ProgressBar(folders, desc="evaluation", unit=" models"):
         saved = load_saved(folder / ONNX_FILE)
         order = class_order(saved, dataset)
@@ -75,10 +70,9 @@ def _measured(saved: SavedModel, probabilities: np.ndarray, dataset: ImageDatase
 def _draw_mistakes(
     saved: SavedModel, order: Sequence[int], probabilities: np.ndarray, dataset: ImageDataset, path: Path
 ) -> None:
-    calibrated = saved.card.calibration(probabilities)
+    calibrated, names = saved.card.calibration(probabilities), dataset.class_names
     rows = confident_mistakes(calibrated, dataset.y_test, MISTAKES)
     predicted = calibrated[rows].argmax(axis=1)
-    names = dataset.class_names
     captions = [
         f"{names[label]}, {calibrated[row, label]:.0%}\nlabelled {names[dataset.y_test[row]]}"
         for row, label in zip(rows, predicted, strict=True)

@@ -23,15 +23,14 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Run the README's first two commands, each in its own clone, with an empty Thaw cache that the two share.
+    """Run the README's first two commands, each in its own clone, with one empty Thaw cache for both and pip's own cache.
 
-    pip keeps its own cache of packages. The trained run is moved to the folder of runs.
+    The trained run is moved to the folder of runs.
 
     Raises:
-        RuntimeError: if a command fails; nothing is recorded then.
+        RuntimeError: a command failed; nothing is recorded.
     """
-    commit = git_commit()
-    steps = []
+    commit, steps = git_commit(), []
     with tempfile.TemporaryDirectory() as folder:
         environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
         environment["THAW_CACHE"] = str(Path(folder) / "cache")

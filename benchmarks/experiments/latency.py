@@ -1,4 +1,4 @@
-"""How long does one prediction take on this machine, network beside network, in ONNX Runtime and in Keras?
+"""How long does one prediction of each network take on this machine, in ONNX Runtime and in Keras?
 
 Command: python benchmark.py latency
 Cost: 5 minutes
@@ -33,7 +33,9 @@ SIGNIFICANT = 0.01
 
 def add_arguments(parser) -> None:
     """Add the number of rounds."""
-    parser.add_argument("--rounds", type=int, default=60, metavar="N", help="turns of each network (default: 60)")
+    parser.add_argument(
+        "--rounds", type=int, default=60, metavar="N", help="rounds, one turn of each network (default: 60)"
+    )
 
 
 def run(options) -> dict:
@@ -59,32 +61,32 @@ def save_untrained(name: str, folder: Path) -> Path:
 def measure_latency(folders: Mapping[str, Path], rounds: int, singles: int = 10) -> list[dict]:
     """Time every model in ONNX Runtime and in Keras (`predict_on_batch`), on all cores.
 
-    The models take turns, round after round, so that a disturbance of the machine affects all of them alike.
+    The models take turns, so that other load on the machine affects all alike.
 
     Args:
         folders: folders of saved models, by the name of their row.
         rounds: turns of each model.
-        singles: images that are predicted one by one in a turn; then follows one batch of 32.
+        singles: single images in a turn, before one batch of 32.
 
     Returns:
         A row for each model and engine: `model`, `engine`, `input_size`; of one image `median_ms`, `p95_ms` and `rounds_ms`,
         the median of each round; of a batch `images_per_second`, the median over rounds.
     """
-    images = np.random.default_rng(0)
+    random = np.random.default_rng(0)
     turns = list(itertools.product(folders, ENGINES))
     engines, inputs = {}, {}
     for name, engine in turns:
         card = read_card(folders[name] / "card.json")
         engines[name, engine] = open_engine(folders[name], card, engine)
-        inputs[name] = images.uniform(0, 255, (BATCH, card.input_size, card.input_size, 3)).astype("float32")
+        inputs[name] = random.uniform(0, 255, (BATCH, card.input_size, card.input_size, 3)).astype("float32")
         for count in (1, BATCH):  # compile, allocate
             engines[name, engine].outputs(inputs[name][:count])
     single, batch = {turn: [] for turn in turns}, {turn: [] for turn in turns}
     for _ in ProgressBar(range(rounds), desc="latency", unit=" rounds"):
         for turn in turns:
-            one = inputs[turn[0]][:1]
-            single[turn].append([_seconds(engines[turn], one) for _ in range(singles)])
-            batch[turn].append(_seconds(engines[turn], inputs[turn[0]]))
+            images = inputs[turn[0]]
+            single[turn].append([_seconds(engines[turn], images[:1]) for _ in range(singles)])
+            batch[turn].append(_seconds(engines[turn], images))
     return [
         {
             "model": name,
@@ -100,17 +102,14 @@ def measure_latency(folders: Mapping[str, Path], rounds: int, singles: int = 10)
 
 
 def ties(rows: Sequence[Mapping]) -> list[tuple[str, str, str]]:
-    """Return (engine, a model, another model) for all pairs without a significant difference.
-
-    The sign test counts the rounds in which one model is faster; it is significant at 1 %.
-    """
+    """Return (engine, model, model) of all pairs without a significant difference by the sign test over rounds, at 1 %."""
     found = []
     for one, other in itertools.combinations(rows, 2):
         if one["engine"] == other["engine"]:
-            ahead = int(np.sum(np.less(one["rounds_ms"], other["rounds_ms"])))
-            behind = int(np.sum(np.less(other["rounds_ms"], one["rounds_ms"])))
-            p = binomtest(max(ahead, behind), len(one["rounds_ms"]), alternative="greater").pvalue
-            found += [(one["engine"], one["model"], other["model"])] if p >= SIGNIFICANT / 2 else []
+            times, others = np.array(one["rounds_ms"]), np.array(other["rounds_ms"])
+            faster = max((times < others).sum(), (others < times).sum())
+            if binomtest(int(faster), len(times), alternative="greater").pvalue >= SIGNIFICANT / 2:  # two-sided
+                found.append((one["engine"], one["model"], other["model"]))
     return found
 
 

@@ -28,9 +28,9 @@ from training.data.cifar10 import load_cifar10
 from training.data.transforms import find_corruption
 
 TEST_IMAGES = 2000  # the first ones of the test set
-UPLOADS = 500  # of these, under each condition
+UPLOADS = 500  # of these, under each corruption
 CONDITIONS = (CLEAN, "jpeg_30", "jpeg_10", "bicubic_16", "bicubic_224+jpeg_90", "stretch_1.5", "screenshot_0.25")
-DETECTOR = "as shipped"  # the name of its scores in the result file
+DETECTOR = "as shipped"  # key of its scores in the result file
 BATCH = 64
 
 
@@ -43,22 +43,19 @@ def add_arguments(parser) -> None:
 
 
 def run(options, store: Path = SAVED_MODELS) -> dict:
-    """Measure the detectors on half "report" of every data set; rows of other models in the file stay.
+    """Measure the detectors on half "report" of every data set; rows of other models in the file are kept.
 
-    Test images are also changed as people would upload them: how many are flagged, and how accurate are the predictions for
-    those and for the rest.
+    Corrupted test images show how many are flagged, and the accuracy on these and on the rest.
 
     Raises:
-        ValueError: if the file holds rows that were measured on other data sets.
-        FileUnavailableError: if a photograph is neither in the cache nor can be downloaded.
+        ValueError: a model has no OOD detector, or the file has rows that were measured on other data sets.
     """
     models = options.models or [path.parent.name for path in sorted(store.glob(f"*/{OOD_FILE}"))]
     classifiers = {name: load_classifier(store / name) for name in models}
     without = [name for name, classifier in classifiers.items() if classifier.ood_detector is None]
     require(not without, "every model needs an OOD detector", without=without)
-    photographs()  # downloaded before the long work begins
-    further = options.dtd, options.cifar100, options.tiny_imagenet
-    sets = {half: ood_datasets(half, *further) for half in HALVES}
+    photographs()  # downloads them before the long work
+    sets = {half: ood_datasets(half, options.dtd, options.cifar100, options.tiny_imagenet) for half in HALVES}
     described = {
         name: {
             **{half: len(sets[half][name]) for half in HALVES},
@@ -73,13 +70,14 @@ def run(options, store: Path = SAVED_MODELS) -> dict:
     for name, classifier in ProgressBar(classifiers.items(), desc="OOD detection", unit=" models"):
         rows = {**result.get("models", {}), name: origin() | _measured(classifier, sets["report"])}
         default = default_model({each: read_card(store / each / CARD_FILE) for each in sorted(rows)})
-        # after each, so that an interruption loses none
-        result = record(path, {**setting, "default": default, "models": rows})
+        result = record(
+            path, {**setting, "default": default, "models": rows}
+        )  # after each row: an interruption loses none
     return result
 
 
 def _digest(halves: Iterable[Sequence[Image.Image | Path]]) -> str:
-    """Return the SHA-256 of all images of a data set: the bytes of files, the pixels of arrays."""
+    """Return the SHA-256 of a data set: of the bytes of files, of the pixels of images."""
     digest = hashlib.sha256()
     for image in itertools.chain.from_iterable(halves):
         digest.update(image.read_bytes() if isinstance(image, Path) else image.tobytes())
@@ -96,6 +94,9 @@ def _measured(classifier: Classifier, sets: Mapping[str, Sequence]) -> dict:
     def areas(inside: str) -> dict:
         return {DETECTOR: {"report": {name: auroc(scores[inside], scores[name]) for name in sets}}}
 
+    def corrupted(name: str) -> list[Image.Image]:
+        return images if name == CLEAN else list(map(find_corruption(name), images))
+
     images = [Image.fromarray(image) for image in dataset.x_test[:UPLOADS]]
     labels = [dataset.class_names[label] for label in dataset.y_test[:UPLOADS]]
     return {
@@ -103,17 +104,12 @@ def _measured(classifier: Classifier, sets: Mapping[str, Sequence]) -> dict:
         "scores": areas("of the ten classes"),
         "scores_of_photographs": areas("photographs"),
         "unlike": {name: float(_flagged(classifier, each).mean()) for name, each in features.items()},
-        "uploads": {
-            name: _flagged_uploads(
-                classifier, images if name == CLEAN else list(map(find_corruption(name), images)), labels
-            )
-            for name in CONDITIONS
-        },
+        "uploads": {name: _flagged_uploads(classifier, corrupted(name), labels) for name in CONDITIONS},
     }
 
 
 def features_of(classifier: Classifier, images: Sequence) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities (n, classes), and features (n, C) averaged over the last feature map, of uploads."""
+    """Return probabilities (n, classes) and averaged features (n, C) of uploads."""
     found = []
     for start in range(0, len(images), BATCH):
         pixels = np.stack([classifier.preprocess(image).pixels for image in images[start : start + BATCH]])
@@ -140,8 +136,5 @@ def _flagged_uploads(classifier: Classifier, images: Sequence, labels: Sequence[
     def share(which: np.ndarray) -> float | None:
         return float(correct[which].mean()) if which.any() else None
 
-    return {
-        "unlike": float(flagged.mean()),
-        "accuracy_of_unlike": share(flagged),
-        "accuracy_of_others": share(~flagged),
-    }
+    accuracies = {"accuracy_of_unlike": share(flagged), "accuracy_of_others": share(~flagged)}
+    return {"unlike": float(flagged.mean()), **accuracies}

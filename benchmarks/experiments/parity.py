@@ -22,11 +22,7 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Run the parity tests, and record what they measured.
-
-    Raises:
-        RuntimeError: if a test fails; nothing is recorded then.
-    """
+    """Run the parity tests, and record what they measured; RuntimeError, and no record, if one fails."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", TEST, "-m", "slow or not slow", f"--junitxml={report}"]
@@ -37,11 +33,10 @@ def run(options) -> dict:
 
 
 def parity_rows(report: Path) -> list[dict]:
-    """Return what the tests recorded in pytest's JUnit report: one row a test, sorted by model."""
+    """Return the properties of each test in pytest's JUnit report, sorted by model."""
     kinds = {"parameters_theirs": int, "parameters_ours": int, "max_abs_difference": float}
     rows = []
     for case in ElementTree.parse(report).iter("testcase"):
-        recorded = {entry.get("name"): entry.get("value") for entry in case.iter("property")}
-        if recorded:
+        if recorded := {entry.get("name"): entry.get("value") for entry in case.iter("property")}:
             rows.append({name: kinds.get(name, str)(value) for name, value in recorded.items()})
     return sorted(rows, key=lambda row: row["model"])

@@ -23,7 +23,7 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Train with seeds 0, 1, … and record the accuracies; the pictures are those of a run of both phases."""
+    """Train with seeds 0, 1, … and record the accuracies and the figures of a run of both phases."""
     rows = []
     for phase, seeds in (("head", options.head_seeds), ("finetune", options.finetune_seeds)):
         for seed in range(seeds):

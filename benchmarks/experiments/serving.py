@@ -42,10 +42,7 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Put both servers under the same load, one after the other for each kind of image.
-
-    The API runs in a new environment that holds the serving requirements alone. Both servers have two workers.
-    """
+    """Put both servers under the same load in turn; the API runs in a new environment with only its own requirements."""
     model = options.model or SAVED_MODELS / ModelStore().default
     with tempfile.TemporaryDirectory() as folder:
         python = _fresh_environment(Path(folder) / "environment")
@@ -109,7 +106,7 @@ def _under_load(server: ServerProcess, body: tuple[bytes, dict[str, str]], secon
 
 @contextlib.contextmanager
 def _watched(server: ServerProcess) -> Iterator[list[float]]:
-    """Record a server's resident memory twice a second during the block."""
+    """Sample a server's resident memory twice a second during the block."""
     seen, done = [server.resident_mb()], threading.Event()
 
     def watch() -> None:

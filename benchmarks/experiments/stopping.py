@@ -18,7 +18,7 @@ from benchmarks.server.server_process import ServerProcess
 from inference.model_store import SAVED_MODELS
 
 CONNECTIONS, SECONDS = 8, 6.0
-REFUSED = "ConnectionRefusedError"  # a request that was never accepted, because the server had closed its socket
+REFUSED = "ConnectionRefusedError"  # the server had closed its socket: not a lost request
 
 
 def add_arguments(parser) -> None:
@@ -27,10 +27,9 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Send SIGKILL to a worker, and SIGTERM to the server, in the middle of a load, several times each."""
+    """Send SIGKILL to a worker, and SIGTERM to the server, under load, several times each."""
     environment = {"THAW_MODELS": str(SAVED_MODELS.resolve()), "WEB_CONCURRENCY": "2"}
-    lost: dict[str, list[int]] = {}
-    rows = []
+    rows, lost = [], {}
     for name, prepare in (("SIGKILL to one of two workers", _kill_worker), ("SIGTERM to the server", _stop)):
         for _ in range(options.repeats):
             with ServerProcess(environment=environment) as server:

@@ -21,16 +21,14 @@ PLAIN_EPOCHS = {"head": 2, "finetune": 5}  # as in tutorials; without a cache th
 
 def add_arguments(parser) -> None:
     """Add the size of the input."""
-    parser.add_argument(
-        "--image-size", type=int, default=128, metavar="PIXELS", help="side of the input (default: 128)"
-    )
+    parser.add_argument("--image-size", type=int, default=128, metavar="PIXELS", help="input side (default: 128)")
 
 
 def run(options) -> dict:
     """Train by `strong`, by `reference`, and by a short `reference` without a cache; record validation accuracy by time.
 
-    Time counts the frozen layers and every epoch, data and weights already there. All three hold out the same tenth of the
-    training images. The test set is not used.
+    Times include the frozen layers and every epoch, without downloads. All three hold out the same tenth of the training
+    images. The test set is not used.
     """
     rows = []
     for way, config in _configs(options.image_size).items():

@@ -24,7 +24,7 @@ def add_arguments(parser) -> None:
 
 
 def run(options) -> dict:
-    """Train the reference recipe with the cache and without, for the same epochs, data and weights already there."""
+    """Train the reference recipe with the cache and without, for the same epochs; times exclude downloads."""
     config = make_config("finetune", seed=0, limit=options.limit)
     shortened = {"epochs": options.epochs, "patience": options.epochs}
     phases = tuple(dataclasses.replace(phase, **shortened) for phase in config.phases)

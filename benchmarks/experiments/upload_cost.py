@@ -26,17 +26,15 @@ def add_arguments(parser) -> None:
 
 
 def run(options, store: Path = SAVED_MODELS, photograph: Path = EXAMPLE) -> dict:
-    """Time predictions from the bytes of a file, in turns: as shipped, and with resize mode "bilinear" and no OOD detector."""
+    """Time predictions for encoded images, in turns: as shipped, and with resize mode "bilinear" and no OOD detector."""
     with Image.open(photograph) as opened:
         image = opened.convert("RGB")
     uploads = {
         "32×32 PNG": _encoded(image.resize((32, 32)), "PNG"),
         "1024×768 JPEG": _encoded(image.resize((1024, 768)), "JPEG"),
     }
-    rows = []
-    for folder in ProgressBar(
-        sorted(card.parent for card in store.glob("*/card.json")), desc="uploads", unit=" models"
-    ):
+    rows, folders = [], sorted(card.parent for card in store.glob("*/card.json"))
+    for folder in ProgressBar(folders, desc="uploads", unit=" models"):
         shipped = load_classifier(folder)
         plain = Classifier(dataclasses.replace(shipped.card, resize_mode="bilinear"), shipped.engine)
         for kind, data in uploads.items():

@@ -1,4 +1,4 @@
-"""How much accuracy do the shipped models keep on what people upload: compressed, small, cropped images and photographs?
+"""How accurate are the shipped models on uploads: compressed, small and cropped images, and photographs?
 
 Command: python benchmark.py uploads STAGE
 Cost: about 15 minutes for four models (photographs are downloaded once, 40 MB)
@@ -38,13 +38,12 @@ def add_arguments(parser) -> None:
 
 
 def run(options, store: Path = SAVED_MODELS) -> dict:
-    """Predict degraded test images and photographs; other stages in the file, and other models of this one, stay.
+    """Predict corrupted test images and photographs; other stages and other models in the file are kept.
 
     Raises:
-        ValueError: if the file holds rows of this stage with another number of images, or of a model of the same name that
-            was trained, resized or calibrated in another way.
-        FileNotFoundError: if there is no model of a name.
-        FileUnavailableError: if a photograph is neither in the cache nor can be downloaded.
+        ValueError: the stage in the file has another number of images, or a model of the same name with another training
+            command, resize mode or calibration.
+        FileNotFoundError: a model is missing.
     """
     stage, path = options.stage, options.results / "uploads.json"
     require(bool(stage), "the stage needs a name", stage=stage)
@@ -59,14 +58,14 @@ def run(options, store: Path = SAVED_MODELS) -> dict:
         require(
             stored == shipped, f"stage {stage!r} holds another {model}, {stored}: name another stage", shipped=shipped
         )
-    photographs()  # downloaded before the long work begins
+    photographs()  # downloads them before the long work
     for model, card in ProgressBar(cards.items(), desc="uploads", unit=" models"):
         classifier = load_classifier(store / model)
         conditions = _conditions(classifier, options.images)
         halves = {half: predict_photographs(classifier, half) for half in HALVES}
         row = {"input_size": card.input_size, "conditions": conditions, "photographs": halves}
         rows[model] = {**origin(), **_preparation(card), **row}
-        record(path, {"stages": stages})  # after each, so that an interruption loses none
+        record(path, {"stages": stages})  # after each row: an interruption loses none
     default = default_model({model: read_card(store / model / CARD_FILE) for model in sorted(rows)})
     wrong = rows[default]["photographs"]["report"]["wrong"]
     picture = f"figures/photographs-{stage}.png" if wrong else None
@@ -77,12 +76,12 @@ def run(options, store: Path = SAVED_MODELS) -> dict:
 
 
 def _preparation(card: Card) -> dict:
-    """Return what decides the predictions for uploads: the trained model, its resize mode, its calibration."""
+    """Return what determines the predictions for uploads: training, resize mode and calibration."""
     return {"command": card.command, "fit": card.resize_mode, "calibration": dataclasses.asdict(card.calibration)}
 
 
 def _conditions(classifier: Classifier, count: int) -> dict[str, dict]:
-    """Return the summary of the first `count` test images under every condition."""
+    """Return the summary of the first `count` test images under every corruption."""
     dataset, index = load_cifar10(), classifier.card.labels.index
     images = [Image.fromarray(image) for image in dataset.x_test[:count]]
     labels = np.array([index(dataset.class_names[label]) for label in dataset.y_test[:count]])
@@ -93,7 +92,7 @@ def _conditions(classifier: Classifier, count: int) -> dict[str, dict]:
 
 
 def predict_photographs(classifier: Classifier, half: str) -> dict:
-    """Return number of images, accuracy, confidence, calibration error and the mistakes on one half of the photographs."""
+    """Return the number of photographs in one half, their `summary` and the mistakes."""
     found, names = photographs(half), classifier.card.labels
     labels = np.array([names.index(each.label) for each in found])
     probabilities = predict(classifier, [each.path for each in found])
@@ -113,7 +112,7 @@ def _draw_mistakes(wrong: Sequence[Mapping], path: Path) -> None:
 
 
 def predict(classifier: Classifier, images: Iterable[Image.Image | Path]) -> np.ndarray:
-    """Return calibrated probabilities (n, classes) of uploads, of which few are in memory at a time."""
+    """Return calibrated probabilities (n, classes) of uploads, in batches to save memory."""
     images, found = iter(images), []
     while batch := list(itertools.islice(images, BATCH)):
         found += [list(each.probabilities.values()) for each in classifier.classify(batch)]

@@ -1,10 +1,10 @@
-"""What happens to images before they are uploaded, as the robustness results name it.
+"""Image corruptions of the robustness results, by kind.
 
-Names are those of image operations (`jpeg_30` is JPEG quality 30, `bicubic_16` is 16×16 pixels, `+` chains two), by kind.
-The report groups recorded results by them, so a published name keeps its kind here.
+`jpeg_30` is JPEG quality 30, `bicubic_16` is 16×16 pixels, `+` chains two. Recorded results use these names.
 """
 
 CLEAN = "as it is"
+METHODS = ("nearest", "bilinear", "bicubic", "lanczos")
 CONDITIONS = {
     "compression": ("jpeg_75", "jpeg_50", "jpeg_30", "jpeg_10"),
     "blur": ("blur_0.5", "blur_1", "blur_2"),
@@ -14,9 +14,5 @@ CONDITIONS = {
     "resolution": ("bicubic_8", "bicubic_16", "bicubic_24", "bicubic_64", "bicubic_128", "bicubic_512"),
     # crop_0.75 is an alias of center_crop_0.75
     "shape": ("crop_0.75", "corner_0.75", "stretch_1.5", "stretch_0.67", "bars_1.5", "screenshot_0.25"),
-    "enlarged": tuple(
-        f"{method}_{side}+jpeg_90"
-        for method in ("nearest", "bilinear", "bicubic", "lanczos")
-        for side in (96, 224, 640)
-    ),
+    "enlarged": tuple(f"{method}_{side}+jpeg_90" for method in METHODS for side in (96, 224, 640)),
 }

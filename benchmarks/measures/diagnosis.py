@@ -1,4 +1,4 @@
-"""What an accuracy does not show: confused classes, calibration, selective accuracy, confident mistakes."""
+"""Diagnosis of a classifier: confused classes, reliability, selective accuracy, confident mistakes."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ COVERAGES = 20
 def confusion_pairs(
     before: Sequence[Sequence[int]], after: Sequence[Sequence[int]], class_names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return for each pair of classes how many images two models take for the other class, both directions added up.
+    """Compare two models by how many images of each pair of classes they confuse, both directions added up.
 
     Args:
         before: confusion matrix of counts (classes, classes), rows true and columns predicted.
@@ -22,48 +22,37 @@ def confusion_pairs(
         class_names: in the order of rows and columns.
 
     Returns:
-        Rows `classes` (two names), `before`, `after`, and the relative `change`, None if there were none before; the hardest
-        pair comes first.
+        Rows `classes` (two names), `before`, `after` and the relative `change` (None if `before` is 0), by descending `before`.
     """
     matrices = [np.asarray(matrix) + np.asarray(matrix).T for matrix in (before, after)]
     rows = []
     for i, j in itertools.combinations(range(len(class_names)), 2):
         had, has = (int(matrix[i, j]) for matrix in matrices)
-        rows.append(
-            {
-                "classes": [class_names[i], class_names[j]],
-                "before": had,
-                "after": has,
-                "change": (has - had) / had if had else None,
-            }
-        )
+        change = (has - had) / had if had else None
+        rows.append({"classes": [class_names[i], class_names[j]], "before": had, "after": has, "change": change})
     return sorted(rows, key=lambda row: -row["before"])
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS) -> list[dict[str, float]]:
-    """Return the reliability diagram of probabilities (n, classes): a row for each bin of confidence with images in it.
+    """Return the reliability diagram of probabilities (n, classes) (Guo et al. 2017, arXiv 1706.04599).
 
-    Rows have `images`, `confidence` and `accuracy`, means over the bin (Guo et al. 2017, arXiv 1706.04599).
+    Each bin with images has a row of `images`, mean `confidence` and `accuracy`.
     """
-    confidence, right = _confidence(probabilities, labels)
+    confidence, correct = _confidence(probabilities, labels)
     interval = confidence_intervals(confidence, bins)
-    return [
-        {
-            "images": int(inside.sum()),
-            "confidence": float(confidence[inside].mean()),
-            "accuracy": float(right[inside].mean()),
-        }
-        for inside in (interval == number for number in range(bins))
-        if inside.any()
-    ]
+    rows = []
+    for number in np.unique(interval):
+        inside = interval == number
+        means = {"confidence": float(confidence[inside].mean()), "accuracy": float(correct[inside].mean())}
+        rows.append({"images": int(inside.sum()), **means})
+    return rows
 
 
 def calibration_error_by_chance(rows: Sequence[Mapping[str, float]]) -> float:
-    """Return the expected calibration error that a perfectly calibrated model would show on a finite sample.
+    """Return the expected calibration error of a perfectly calibrated model on a finite sample.
 
-    In each bin the number of correct predictions is taken to be normally distributed around its mean confidence. The error is
-    a mean of absolute values, so chance does not cancel out (Roelofs et al. 2022, "Mitigating bias in calibration
-    error estimation", arXiv 2012.08668).
+    The error is a mean of absolute values, so chance does not cancel out (Roelofs et al. 2022, arXiv 2012.08668). In each bin
+    the number of correct predictions is taken as normally distributed around its mean confidence.
 
     Args:
         rows: a reliability diagram, as `reliability` returns it.
@@ -73,30 +62,24 @@ def calibration_error_by_chance(rows: Sequence[Mapping[str, float]]) -> float:
 
 
 def coverage_curve(probabilities: np.ndarray, labels: np.ndarray, points: int = COVERAGES) -> list[dict[str, float]]:
-    """Return the accuracy on the images with the highest confidence, by coverage, the share of images that they are.
+    """Return the accuracy on the most confident images by coverage, their share of all (El-Yaniv and Wiener 2010, JMLR 11).
 
-    Rows have `coverage`, `confidence` (the lowest of these images) and `accuracy` (El-Yaniv and
-    Wiener 2010, "On the foundations of noise-free selective classification").
+    Rows have `coverage`, `confidence` (the lowest among these images) and `accuracy`.
     """
-    confidence, right = _confidence(probabilities, labels)
+    confidence, correct = _confidence(probabilities, labels)
     order = np.argsort(-confidence, kind="stable")
     rows = []
     for share in np.arange(1, points + 1) / points:
-        answered = order[: max(1, round(share * len(order)))]
-        rows.append(
-            {
-                "coverage": float(share),
-                "confidence": float(confidence[answered[-1]]),
-                "accuracy": float(right[answered].mean()),
-            }
-        )
+        kept = order[: max(1, round(share * len(order)))]
+        lowest, accuracy = float(confidence[kept[-1]]), float(correct[kept].mean())
+        rows.append({"coverage": float(share), "confidence": lowest, "accuracy": accuracy})
     return rows
 
 
 def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     """Return the indices of the wrong predictions with the highest confidence, in descending order: (at most `count`,)."""
-    confidence, right = _confidence(probabilities, labels)
-    wrong = np.flatnonzero(~right)
+    confidence, correct = _confidence(probabilities, labels)
+    wrong = np.flatnonzero(~correct)
     return wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
 
 

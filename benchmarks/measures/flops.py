@@ -1,4 +1,4 @@
-"""The floating-point operations of a model, counted in its ONNX file."""
+"""Floating-point operations of an ONNX model."""
 
 from pathlib import Path
 
@@ -8,13 +8,12 @@ KERNELS = {"Conv", "Gemm", "MatMul"}
 
 
 def count_flops(path: str | Path) -> int:
-    """Return the floating-point operations of one image, two for each multiply-add.
+    """Return the floating-point operations of the first output for one image, two for each multiply-add.
 
-    Convolutions and matrix products count; activations, pooling, scaling and unfolded normalisation do not. Of several
-    outputs only the first counts.
+    Only convolutions and matrix products count.
 
     Raises:
-        ValueError: a shape in the file depends on more than the batch.
+        ValueError: a shape depends on more than the batch.
     """
     import onnx
 
@@ -22,7 +21,8 @@ def count_flops(path: str | Path) -> int:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1  # the batch
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {value.name: _shape(value) for value in (*graph.input, *graph.value_info, *graph.output)}
+    values = (*graph.input, *graph.value_info, *graph.output)
+    shapes = {value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim) for value in values}
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     needed = {graph.output[0].name}
     operations = 0
@@ -46,7 +46,3 @@ def _multiplications(node, shapes: dict[str, tuple]) -> int:
         turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
         summed = kernel[-1] if turned else kernel[-2]
     return int(np.prod(out) * summed)
-
-
-def _shape(value) -> tuple[int, ...]:
-    return tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)

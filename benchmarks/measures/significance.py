@@ -9,13 +9,10 @@ RESAMPLES = 2000
 
 
 def bootstrap_interval(correct: np.ndarray, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of an accuracy over test images (Efron 1979).
+    """Return the percentile bootstrap interval of an accuracy (Efron 1979).
 
-    Args:
-        correct: (images,) bool, or (runs, images), whose mean over runs is resampled. The interval covers the choice of test
-            images, not the randomness of training.
-        level: confidence level.
-        seed: of the resampling.
+    It covers the choice of test images, not the randomness of training. `correct` is (images,) bool, or (runs, images), whose
+    mean over runs is resampled.
     """
     share = np.atleast_2d(np.asarray(correct, float)).mean(axis=0)  # (images,)
     if share.min() == share.max():
@@ -27,14 +24,10 @@ def bootstrap_interval(correct: np.ndarray, level: float = 0.95, seed: int = 0) 
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """Compare two models by the images that only one of them classifies correctly (McNemar 1947, exact).
-
-    Args:
-        first: (images,) bool, whether the first model is correct.
-        second: the same of the second model.
+    """Compare two models by McNemar's exact test (1947) on (images,) bool, whether each is correct.
 
     Returns:
-        `only_first` and `only_second`, counts of images, and `p`, two-sided.
+        `only_first` and `only_second`, counts of images that only one model classifies correctly, and the two-sided `p`.
 
     Raises:
         ValueError: the shapes differ.

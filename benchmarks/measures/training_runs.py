@@ -1,4 +1,4 @@
-"""What experiments that train share: an empty activation cache, and what a result keeps of a finished run."""
+"""What training experiments share: an empty activation cache, and the row of a finished run."""
 
 import contextlib
 import json
@@ -15,16 +15,15 @@ from training.data.cifar10 import load_cifar10
 
 @contextlib.contextmanager
 def empty_activation_cache(folder: Path) -> Iterator[None]:
-    """Point THAW_CACHE into `folder`, with the data and weights of the present cache but no activations.
+    """Point THAW_CACHE into `folder`, with a copy of the data sets and weights but without activations.
 
-    Activations that an interrupted use of the same folder left there are found again.
+    The activations of an interrupted use of the same folder are kept.
     """
     load_cifar10()
-    create_model("mobilenet_v2")  # so that the weights are in the present cache
-    present = cache_folder()
+    create_model("mobilenet_v2")  # downloads the weights
+    hidden = shutil.ignore_patterns(".*")
     for name in ("datasets", "weights"):
-        hidden = shutil.ignore_patterns(".*")
-        shutil.copytree(present / name, folder / "cache" / name, ignore=hidden, dirs_exist_ok=True)
+        shutil.copytree(cache_folder() / name, folder / "cache" / name, ignore=hidden, dirs_exist_ok=True)
     before = os.environ.get("THAW_CACHE")
     os.environ["THAW_CACHE"] = str(folder / "cache")
     try:
@@ -36,7 +35,7 @@ def empty_activation_cache(folder: Path) -> Iterator[None]:
 
 
 def run_row(metrics: dict) -> dict:
-    """Return what a result keeps of a run's `metrics.json`."""
+    """Return the part of a run's `metrics.json` that goes into a result."""
     row = {name: metrics[name] for name in ("accuracy", "validation_accuracy", "epochs", "seconds", "cpu_seconds")}
     return {**row, "macro_f1": metrics["macro"]["f1"]}
 

@@ -1,23 +1,23 @@
-"""Figures about training time, computed from recorded runs."""
+"""Training times of recorded runs."""
 
 from collections.abc import Mapping, Sequence
 
 
 def timed_run(runs: Sequence[Mapping]) -> Mapping:
-    """Return the run that a network's times are taken from: the one that computed the frozen layers, else the first."""
+    """Return the run that gives a network's times: the one that computed the frozen layers, else the first."""
     return max(runs, key=lambda run: run["seconds"]["cache"])
 
 
 def cost_ratios(cost: Mapping, lengths: Mapping[str, int]) -> dict[str, float]:
-    """Return how many times longer plain Keras takes, for phases of `lengths` epochs.
+    """Return the ratios of plain Keras' training time to that with the activation cache.
 
     Args:
-        cost: content of `training_cost.json`: seconds by stage of both ways, and the epochs that were measured.
+        cost: content of `training_cost.json`: seconds by phase, `cached` and `plain`, and the measured epochs.
         lengths: epochs of "head" and "finetune".
 
     Returns:
-        Ratios of one epoch of either phase (`head_epoch`, `finetune_epoch`), and with the pass through the frozen layers of
-        phase "head" (`head_with_cache`) and of both phases (`whole`).
+        Ratios of one epoch (`head_epoch`, `finetune_epoch`), and with the pass through the frozen layers of phase "head"
+        (`head_with_cache`) and of both phases (`whole`).
     """
     measured = cost["epochs"]["measured"]
     plain, cached = (

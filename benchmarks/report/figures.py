@@ -1,4 +1,4 @@
-"""The figures of the report, drawn from results. Colours are those of `training.plots`; every model has its own marker."""
+"""Figures of the report. Colours are those of `training.plots`; every model has its own marker."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,20 +12,14 @@ from PIL import Image, ImageOps
 
 from training.plots import BLUE, GREY, VERMILION, save
 
-# Okabe and Ito's without yellow, which is too light for a line on white.
+# The palette of Okabe and Ito without yellow, which is too light for a line on white.
 COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00", GREY)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LINESTYLES = ("-", "--", "-.", ":")
 
 
 def plot_lines(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], path: Path, x: str, y: str) -> None:
-    """Draw one line for each model.
-
-    Args:
-        lines: values on either axis by model, in the order of the legend; those on the y axis are shares, 0..1.
-        path: of the PNG.
-        x: label of the x axis.
-        y: label of the y axis.
-    """
+    """Draw one line for each model: its values on the x axis and on the y axis, which are shares, 0..1."""
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.add_subplot()
     for number, (name, values) in enumerate(lines.items()):
@@ -37,11 +31,9 @@ def plot_lines(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], pat
 
 
 def plot_frontier(models: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw test accuracy by parameters and by latency, with the Pareto front of either.
+    """Draw test accuracy by parameters and by latency, each with its Pareto front.
 
-    Args:
-        models: with `model` (name), `accuracy` (0..1), `parameters` (count) and `latency_ms` (None if not measured).
-        path: of the PNG.
+    `models` have `model` (name), `accuracy` (0..1), `parameters` (count) and `latency_ms` (None if not measured).
     """
     labels = {"parameters": "parameters", "latency_ms": "latency of one image (ms)"}
     keys = [key for key in labels if any(row[key] is not None for row in models)]
@@ -75,14 +67,11 @@ def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 
 
 def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Draw accuracy by confidence before and after calibration, one panel for each model; the diagonal is perfect calibration.
+    """Draw the reliability diagrams of models before and after calibration; the diagonal is perfect calibration.
 
-    Args:
-        models: by name: `reliability` with `before` and `after` (rows of `diagnosis.reliability`) and `calibration`.
-        path: of the PNG.
+    `models` have, by name, `reliability` with `before` and `after` (rows of `diagnosis.reliability`) and `calibration`.
     """
-    columns = min(3, len(models))
-    rows = -(-len(models) // columns)
+    rows, columns = _grid(len(models), 3)
     figure = Figure(figsize=(3 * columns, 3 * rows + 0.4), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes in grid[len(models) :]:
@@ -107,38 +96,25 @@ def plot_reliability(models: Mapping[str, Mapping[str, Any]], path: Path) -> Non
 
 
 def plot_mistakes(images: np.ndarray, heat: np.ndarray, captions: Sequence[str], path: Path) -> None:
-    """Draw images in pairs: the image, and its Grad-CAM heat map over it.
-
-    Args:
-        images: (n, H, W, 3) uint8.
-        heat: (n, h, w) in 0..1.
-        captions: of the images.
-        path: of the PNG.
-    """
-    columns = 4
-    rows = -(-len(images) // columns)
+    """Draw images (n, H, W, 3) uint8, each beside a copy under its Grad-CAM heat map (n, h, w) in 0..1."""
+    rows, columns = -(-len(images) // 4), 4
     figure = Figure(figsize=(2.9 * columns, 1.95 * rows), layout="constrained")
     grid = figure.subfigures(rows, columns, squeeze=False).ravel()
-    side = images.shape[1]
+    extent = (0, images.shape[1], images.shape[1], 0)
     for part, image, warm, caption in zip(grid, images, heat, captions, strict=False):
         part.suptitle(caption, fontsize=9)
         plain, explained = part.subplots(1, 2)
         for axes in (plain, explained):
-            axes.imshow(image, interpolation="nearest", extent=(0, side, side, 0))
+            axes.imshow(image, interpolation="nearest", extent=extent)
             axes.set_axis_off()
-        explained.imshow(
-            warm, cmap="inferno", alpha=0.6, interpolation="bicubic", extent=(0, side, side, 0), vmin=0, vmax=1
-        )
+        explained.imshow(warm, cmap="inferno", alpha=0.6, interpolation="bicubic", extent=extent, vmin=0, vmax=1)
     save(figure, path)
 
 
 def plot_uploads(groups: Sequence[str], stages: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
-    """Draw accuracy by kind of upload, with one panel for each model and one bar for each stage.
+    """Draw accuracy by kind of upload (`groups`), with a panel for each model and a bar for each stage.
 
-    Args:
-        groups: names of the kinds.
-        stages: by model and stage the accuracy (0..1) in each kind.
-        path: of the PNG.
+    `stages` have, by model and stage, the accuracy (0..1) of each kind.
     """
     figure = Figure(figsize=(9, 2.3 * len(stages) + 0.6), layout="constrained")
     panels = figure.subplots(len(stages), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
@@ -157,15 +133,14 @@ def plot_uploads(groups: Sequence[str], stages: Mapping[str, Mapping[str, Sequen
         axes.set(ylim=(0, 1.12), ylabel="accuracy")
         axes.set_xticks(places, groups, fontsize=9)
         _finish(axes, grid=False)
-    legend = {"loc": "outside upper right", "ncols": len(titles), "frameon": False}
-    figure.legend([bars[title] for title in titles], titles, **legend)
+    handles = [bars[title] for title in titles]
+    figure.legend(handles, titles, loc="outside upper right", ncols=len(titles), frameon=False)
     save(figure, path)
 
 
 def plot_photographs(files: Sequence[Path], captions: Sequence[str], path: Path) -> None:
-    """Draw pictures in a grid, each under its caption."""
-    columns = min(5, len(files))
-    rows = -(-len(files) // columns)
+    """Draw image files in a grid, each under its caption."""
+    rows, columns = _grid(len(files), 5)
     figure = Figure(figsize=(2.1 * columns, 2.4 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
@@ -177,12 +152,14 @@ def plot_photographs(files: Sequence[Path], captions: Sequence[str], path: Path)
     save(figure, path)
 
 
+def _grid(count: int, most: int) -> tuple[int, int]:
+    """Return the rows and columns of `count` panels in at most `most` columns."""
+    columns = min(most, count)
+    return -(-count // columns), columns
+
+
 def _style(number: int) -> dict[str, Any]:
-    return {
-        "color": COLOURS[number % 8],
-        "marker": MARKERS[number % 8],
-        "linestyle": ("-", "--", "-.", ":")[number % 4],
-    }
+    return {"color": COLOURS[number % 8], "marker": MARKERS[number % 8], "linestyle": LINESTYLES[number % 4]}
 
 
 def _short(value: float, _: Any = None) -> str:

@@ -1,4 +1,4 @@
-"""The measured parts of READMEs: what stands between `<!-- results: NAME -->` and `<!-- end -->` is rendered from results."""
+"""The measured parts of READMEs: blocks `<!-- results: NAME -->` … `<!-- end -->` are rendered from results."""
 
 import re
 from pathlib import Path
@@ -20,16 +20,12 @@ def write_readmes(results: Path, root: Path = Path()) -> None:
 
 
 def existing(root: Path) -> list[Path]:
-    """Return the READMEs that may hold blocks."""
+    """Return the READMEs that may have blocks."""
     return [root / name for name in FILES if (root / name).is_file()]
 
 
 def filled(text: str, known: dict[str, str]) -> str:
-    """Return a text with its blocks filled.
-
-    Raises:
-        ValueError: if a block has a name that is not in `known`.
-    """
+    """Return a text with its blocks filled; ValueError for a block that is not in `known`."""
     for _, name, _ in BLOCK.findall(text):
         if name not in known:
             raise ValueError(f"A results block must be one of {', '.join(sorted(known))}. Received: {name}")

@@ -1,6 +1,5 @@
 """Fill templates with results: the tables with their notes, and every value of `results/*.json`."""
 
-import dataclasses
 import functools
 import re
 import tomllib
@@ -16,41 +15,27 @@ from benchmarks.report.tables import Column, Table, origins
 TEMPLATES = Path(__file__).parent
 TABLES = tomllib.loads((TEMPLATES / "tables.toml").read_text(encoding="utf-8"))
 ROWS = training_tables.ROWS | model_tables.ROWS
+# Blocks of `notes.md` without a table, and the result file of each.
 SENTENCES = {"speedup": "training_cost", "fresh_clone": "fresh_clone", "stopping": "stopping"}
-"""Blocks of `notes.md` without a table, and the result file of each."""
-DEMO = (
-    "models",
-    "comparison",
-    "accuracy",
-    "training_cost",
-    "evaluation",
-    "ood_detection",
-    "serving",
-    "latency",
-    "parity",
-)
-"""Tables that the demo shows."""
+# Tables of the demo.
+DEMO = "models comparison accuracy training_cost evaluation ood_detection serving latency parity".split()
 
 
 def tables(stored: Mapping[str, Mapping]) -> dict[str, Table]:
-    """Return the tables of all results that are there, each with its note from `notes.md` and its origin."""
-    made = {name: _table(name, stored) for name, declared in TABLES.items() if declared["source"] in stored}
-    values = _values(stored)
-    return {
-        name: dataclasses.replace(table, note=_note(name, TABLES[name]["source"], values | {"rows": table.rows}))
-        for name, table in made.items()
-    }
-
-
-def _table(name: str, stored: Mapping[str, Mapping]) -> Table:
-    found = ROWS[name](stored)
-    rows, further = found if isinstance(found, tuple) else (found, [])
-    columns = [Column(*each) for each in (*TABLES[name]["columns"], *further)]
-    return Table(TABLES[name]["title"], columns, rows)
+    """Return the tables of all present results, each with its note from `notes.md` and its origin."""
+    made, values = {}, _values(stored)
+    for name, declared in TABLES.items():
+        if declared["source"] in stored:
+            found = ROWS[name](stored)
+            rows, further = found if isinstance(found, tuple) else (found, [])
+            columns = [Column(*each) for each in (*declared["columns"], *further)]
+            note = _note(name, declared["source"], values | {"rows": rows})
+            made[name] = Table(declared["title"], columns, rows, note)
+    return made
 
 
 def blocks(stored: Mapping[str, Mapping]) -> dict[str, str]:
-    """Return Markdown for every name that `<!-- results: NAME -->` may have: tables with their notes, and sentences."""
+    """Return the Markdown of every block `<!-- results: NAME -->`: tables with their notes, and sentences."""
     values = _values(stored)
     sentences = {name: _note(name, source, values) for name, source in SENTENCES.items() if source in stored}
     if values.get("backbones"):
@@ -59,21 +44,21 @@ def blocks(stored: Mapping[str, Mapping]) -> dict[str, str]:
 
 
 def report(stored: Mapping[str, Mapping]) -> str:
-    """Return the report in Markdown. A part whose result is missing says which command measures it."""
+    """Return the report in Markdown. For a missing result it names the command that measures it."""
     values = {**_values(stored), "tables": blocks(stored), "origin": origins(list(stored.values()))}
     text = _environment().get_template("report_template.md").render(values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _note(name: str, source: str, values: Mapping[str, Any]) -> str:
-    """Return a block of `notes.md`, with the origin of the result in small print."""
+    """Return a block of `notes.md`, followed by the origin of the result in small print."""
     own = [row for row in values.get("rows", ()) if isinstance(row, Mapping) and "hardware" in row]
     where = f"<sub>{origins(own or values[source])}; `results/{source}.json`</sub>"
     return f"{_sentences(name, values)} {where}".strip()
 
 
 def _sentences(name: str, values: Mapping[str, Any]) -> str:
-    """Return a block of `notes.md` in one line; empty if there is none of this name."""
+    """Return a block of `notes.md` in one line; empty if there is none."""
     template = _environment().get_template("notes.md")
     if name not in template.blocks:
         return ""
@@ -81,7 +66,7 @@ def _sentences(name: str, values: Mapping[str, Any]) -> str:
 
 
 def _values(stored: Mapping[str, Mapping]) -> dict[str, Any]:
-    """Return all results by name, and what the prose needs besides."""
+    """Return all results by name, and the values that notes derive from them."""
     values = dict(stored)
     if "comparison" in stored:
         values["backbones"] = training_tables.best_backbones(stored["comparison"])

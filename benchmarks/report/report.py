@@ -1,4 +1,4 @@
-"""The report: `results/REPORT.md`, a page that holds its figures, and the tables of the demo, from `results/*.json` alone."""
+"""The report (`results/REPORT.md`, a self-contained HTML page) and the tables of the demo, from `results/*.json` alone."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ PAGE = """<!doctype html>
 
 
 def write_report(results: Path) -> None:
-    """Write `REPORT.md`, its figures, `report.html`, which holds all of them, and `tables.json` into the folder of results."""
+    """Write `REPORT.md`, its figures, `report.html` and `tables.json` into the folder of results."""
     stored = read_all(results)
     draw(stored, results / "figures")
     for name, content in contents(stored, results).items():
@@ -41,7 +41,7 @@ def write_report(results: Path) -> None:
 
 
 def contents(stored: Mapping[str, Mapping], results: Path) -> dict[str, str]:
-    """Return the content of each rendered file by its name; the page reads its figures from `results`."""
+    """Return the content of each rendered file by name; the page embeds the figures in `results`."""
     text, tables = render.report(stored), render.tables(stored)
     demo = [tables[name].data() for name in render.DEMO if name in tables]
     lines = json.dumps(demo, ensure_ascii=False, indent=1)
@@ -49,12 +49,7 @@ def contents(stored: Mapping[str, Mapping], results: Path) -> dict[str, str]:
 
 
 def as_page(text: str, folder: Path) -> str:
-    """Return Markdown as one HTML page that needs no other file.
-
-    Args:
-        text: Markdown with tables, and pictures by their paths in `folder`.
-        folder: of the pictures.
-    """
+    """Return Markdown as a self-contained HTML page; paths of pictures are relative to `folder`."""
     body = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
     body = re.sub(r"<table>.*?</table>", lambda table: f'<div class="table">{table[0]}</div>', body, flags=re.DOTALL)
     body = re.sub(r"<code>\w+</code>", lambda name: name[0].replace("_", "_<wbr>"), body)  # names may break there
@@ -68,7 +63,7 @@ def _data_uri(picture: Path) -> str:
 
 
 def draw(stored: Mapping[str, Mapping], folder: Path) -> None:
-    """Draw the figures of the results that are there."""
+    """Draw the figures of all present results."""
     if compared := stored.get("comparison"):
         curves = {row["model"]: row["runs"][0]["curve"] for row in compared["models"]}
         lines = {name: (range(1, len(curve) + 1), curve) for name, curve in curves.items()}
@@ -77,13 +72,10 @@ def draw(stored: Mapping[str, Mapping], folder: Path) -> None:
     if evaluated := stored.get("evaluation"):
         models, found = evaluated["models"], evaluated["pairs"]
         figures.plot_reliability(models, folder / "reliability.png")
-        lines = {
-            name: [[p[k] for p in model["coverage"]] for k in ("coverage", "accuracy")]
-            for name, model in models.items()
-        }
-        figures.plot_lines(
-            lines, folder / "coverage.png", "coverage: share of images, most confident first", "accuracy"
-        )
+        keys = ("coverage", "accuracy")
+        lines = {name: [[point[key] for point in each["coverage"]] for key in keys] for name, each in models.items()}
+        label = "coverage: share of images, most confident first"
+        figures.plot_lines(lines, folder / "coverage.png", label, "accuracy")
         for which in ("from", "to"):
             matrix = models[found[which]]["confusion_matrix"]
             title = f"{found[which]}: images, and percent of the true class"

@@ -1,4 +1,4 @@
-"""Tables of results: declared once in `tables.toml`, rendered as Markdown and as data for the demo."""
+"""Tables of results, declared in `tables.toml`, as Markdown and as data for the demo."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,15 +13,15 @@ class Column:
     """A column of a table.
 
     Attributes:
-        header: its name.
-        cell: key of the row and format of the value, such as "{macro.f1:.4f}" or "**{seconds:.0f} s**".
+        header: name of the column.
+        cell: key and format of the value, such as "{macro.f1:.4f}" or "**{seconds:.0f} s**".
     """
 
     header: str
     cell: str
 
     def value(self, row: Mapping) -> Any:
-        """Return the value of this column in a row; None makes an empty cell."""
+        """Return the value of this column in a row; None is an empty cell."""
         if self._parts["key"] in row:
             return row[self._parts["key"]]
         for key in self._parts["key"].split("."):
@@ -45,14 +45,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a result, and how to show them.
-
-    Attributes:
-        title: of the table.
-        columns: from left to right.
-        rows: the records that the columns read.
-        note: Markdown below the table.
-    """
+    """The rows of a result with the columns that show them, and a note in Markdown below."""
 
     title: str
     columns: Sequence[Column]
@@ -77,7 +70,7 @@ class Table:
 
 
 def origins(result: Any) -> str:
-    """Return the machines and dates of a result: those of its rows if they have their own, else those of the whole."""
+    """Return the machines and dates of a result: those of its rows if they have them, else its own."""
     found = [origin for part in _parts(result) for origin in _origins(part)] or list(_origins(result))
     machines = dict.fromkeys(machine for machine, _ in found)
     return "; ".join(f"{name}, {_span(date for machine, date in found if machine == name)}" for name in machines)

@@ -1,4 +1,4 @@
-"""Rows of the tables of training: each function takes all results by name, and adds what `tables.toml` shows of them."""
+"""Rows of the tables of training. Each function takes all results by name and returns the rows for `tables.toml`."""
 
 import itertools
 import shlex
@@ -20,7 +20,7 @@ SHOWN = (  # the rows of the README's first table: network, recipe with its chan
 
 
 def models(stored: Mapping) -> Rows:
-    """The README's first table; the reference recipe with its mean over seeds."""
+    """The README's first table; the reference recipe is a mean over seeds."""
     rows = [row for row in accuracy(stored) if (row["model"], row["changed_recipe"]) in SHOWN]
     if spread := stored.get("reference", {}).get("finetune"):
         seconds = [run["seconds"]["total"] for run in stored["reference"]["runs"] if run["phase"] == "finetune"]
@@ -30,7 +30,7 @@ def models(stored: Mapping) -> Rows:
 
 
 def accuracy(stored: Mapping) -> Rows:
-    """The rows of `accuracy.json`, the best first, with the runs of several seeds averaged into one."""
+    """The rows of `accuracy.json`, averaged over seeds, the best first."""
     groups: dict[tuple, list[dict]] = {}
     for run in stored["accuracy"]["runs"]:
         recipe = f"{run['recipe']} {changed_options(run['command'])}".strip()
@@ -72,24 +72,21 @@ def reference(stored: Mapping) -> Rows:
 
 
 def training_cost(stored: Mapping) -> Rows:
-    """Seconds of both ways and their ratios."""
+    """Training times with and without the activation cache, and their ratios."""
     result, (ratios, lengths) = stored["training_cost"], speedup(stored)
-
-    def row(part: str, plain: float | None, cached: float | None, ratio: float | None) -> dict[str, Any]:
-        return {"part": part, "plain": plain, "cached": cached, "ratio": ratio}
-
     rows = []
     for phase, epochs in result["epochs"]["measured"].items():
         seconds = [result[way]["seconds"][phase] / epochs for way in ("plain", "cached")]
-        rows.append(row(f"one epoch of phase {phase}", *seconds, ratios[f"{phase}_epoch"]))
-    rows.append(row("frozen layers, once", None, result["cached"]["seconds"]["cache"], None))
+        rows.append((f"one epoch of phase {phase}", *seconds, ratios[f"{phase}_epoch"]))
+    rows.append(("frozen layers, once", None, result["cached"]["seconds"]["cache"], None))
     head, whole = f"{lengths['head']} epochs", f"{lengths['head']} + {lengths['finetune']} epochs"
-    rows.append(row(f"phase head, {head}, with the frozen layers", None, None, ratios["head_with_cache"]))
-    return [*rows, row(f"both phases, {whole}, with the frozen layers", None, None, ratios["whole"])]
+    rows.append((f"phase head, {head}, with the frozen layers", None, None, ratios["head_with_cache"]))
+    rows.append((f"both phases, {whole}, with the frozen layers", None, None, ratios["whole"]))
+    return [dict(zip(("part", "plain", "cached", "ratio"), row, strict=True)) for row in rows]
 
 
 def speedup(stored: Mapping) -> tuple[dict[str, float], dict[str, int]]:
-    """Return the ratios of `cost_ratios` and the epochs that the reference recipe takes, on average over its runs."""
+    """Return the ratios of `cost_ratios` and the mean epochs of the reference recipe's runs."""
     cost = stored["training_cost"]
     lengths = dict(cost["epochs"]["measured"])
     for phase in lengths:
@@ -100,7 +97,7 @@ def speedup(stored: Mapping) -> tuple[dict[str, float], dict[str, int]]:
 
 
 def time_to_accuracy(stored: Mapping) -> tuple[Rows, list[tuple[str, str]]]:
-    """Minutes until each threshold, which is a column of its own."""
+    """Minutes until each threshold, with a column for each."""
     rows = []
     for run in stored["time_to_accuracy"]["runs"]:
         minutes = {name: None if found is None else found / 60 for name, found in run["seconds_until"].items()}
@@ -111,7 +108,7 @@ def time_to_accuracy(stored: Mapping) -> tuple[Rows, list[tuple[str, str]]]:
 
 
 def comparison(stored: Mapping) -> Rows:
-    """The controlled comparison, for its table of accuracies and its table of costs."""
+    """The controlled comparison: accuracies and costs."""
     times = {(row["model"], row["engine"]): row["median_ms"] for row in stored.get("latency", {}).get("runs", [])}
     return [
         row
@@ -146,11 +143,12 @@ def pair(result: Mapping, first: str, second: str) -> dict[str, Any]:
 
 
 def best_backbones(result: Mapping) -> dict[str, Any] | None:
-    """Return the best frozen backbone and the best network from scratch; None if the result lacks one of them.
+    """Compare the best frozen backbone with the best network from scratch; None if the result lacks one of them.
 
-    Keys: `frozen` and `scratch`, their rows; `count` of the frozen backbones; `points`, by which the first is more accurate;
-    `verdict` on the first; `parameter_share`; `time_share`, None if they were timed on different machines; `overtaken`, the
-    frozen backbones that the best network from scratch beats significantly.
+    Returns:
+        `frozen` and `scratch`, their rows; `count` of frozen backbones; of the best one `points` above the other, `verdict`,
+        `parameter_share` and `time_share` (None if timed on different machines); `overtaken`, the frozen backbones that the
+        best network from scratch beats significantly.
     """
     scratch = [row for row in result["models"] if row["phase"] == "scratch"]
     frozen = [row for row in result["models"] if row["phase"] != "scratch"]
@@ -184,13 +182,5 @@ def _processor(hardware: str) -> str:
     return hardware.split(", ")[0]
 
 
-ROWS = {
-    "models": models,
-    "accuracy": accuracy,
-    "reference": reference,
-    "training_cost": training_cost,
-    "time_to_accuracy": time_to_accuracy,
-    "comparison": comparison,
-    "comparison_costs": comparison,
-    "comparison_pairs": comparison_pairs,
-}
+ROWS = {each.__name__: each for each in (models, accuracy, reference, training_cost, time_to_accuracy)}
+ROWS |= {"comparison": comparison, "comparison_costs": comparison, "comparison_pairs": comparison_pairs}

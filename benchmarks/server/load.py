@@ -1,10 +1,11 @@
-"""A load of requests over several connections, and its latencies and errors."""
+"""A load test over several connections."""
 
 import http.client
-import threading
+import itertools
 import time
 import uuid
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,12 +18,12 @@ class LoadReport:
     Attributes:
         seconds: from the first request to the last response.
         latencies: seconds of each response with status 200.
-        errors: one for each failed request: its status, or the name of an exception.
+        errors: status or exception name of each failed request.
     """
 
-    seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    seconds: float
+    latencies: list[float]
+    errors: list[str]
 
     def as_dict(self) -> dict:
         """Return requests per second, median and 99th percentile in ms, and the numbers of responses and errors."""
@@ -46,30 +47,19 @@ def multipart(data: bytes, filename: str = "image") -> tuple[bytes, dict[str, st
 
 
 def load(url: str, bodies: list[tuple[bytes, dict[str, str]]], *, connections: int, seconds: float) -> LoadReport:
-    """Send POST requests over several keep-alive connections; a broken connection is opened again.
+    """Send POST requests over keep-alive connections, each with one request in flight.
 
     Args:
         url: of the endpoint.
         bodies: (body, headers) pairs that each connection sends in turn.
-        connections: their number; each has one request in flight.
-        seconds: how long requests are sent.
+        connections: their number; a broken one is opened again.
+        seconds: duration.
     """
-    report, lock = LoadReport(), threading.Lock()
     start = time.perf_counter()
-
-    def connect(first: int) -> None:
-        latencies, errors = _send(url, bodies, first, start + seconds)
-        with lock:
-            report.latencies += latencies
-            report.errors += errors
-
-    threads = [threading.Thread(target=connect, args=(number,)) for number in range(connections)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    report.seconds = time.perf_counter() - start
-    return report
+    with ThreadPoolExecutor(connections) as pool:
+        sent = list(pool.map(lambda first: _send(url, bodies, first, start + seconds), range(connections)))
+    elapsed = time.perf_counter() - start
+    return LoadReport(elapsed, *(list(itertools.chain(*each)) for each in zip(*sent, strict=True)))
 
 
 def _send(url: str, bodies: list, first: int, end: float) -> tuple[list[float], list[str]]:

@@ -18,7 +18,7 @@ SIZE = model.input_shape[1]
 
 @app.get("/readyz")
 def readyz():
-    """Say that the model is loaded."""
+    """Return 200 as soon as the model is loaded."""
     return {"status": "ready"}
 
 

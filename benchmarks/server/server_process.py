@@ -1,5 +1,6 @@
 """The API as a real process, started as in the Procfile, for tests and experiments."""
 
+import contextlib
 import os
 import shlex
 import signal
@@ -7,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +16,19 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class ServerProcess:
-    """A server on a free port of 127.0.0.1, as a context manager; the block begins when it is ready.
+    """A server on a free port of 127.0.0.1, as a context manager that waits until it is ready.
+
+    Args:
+        command: of the server; None for the Procfile's.
+        environment: variables besides those of this process; PORT is added.
+        ready: a path with status 200 when the server is ready.
+        folder: working directory.
+        log: a file for its output; None to drop it.
+        patience: seconds to wait until it is ready.
 
     Attributes:
-        url: its address, without a slash at the end.
-        start_seconds: from its start to the first status 200 of `ready`.
+        url: without a slash at the end.
+        start_seconds: from the start to the first status 200 of `ready`.
     """
 
     def __init__(
@@ -33,16 +41,6 @@ class ServerProcess:
         log: Path | None = None,
         patience: float = 60.0,
     ):
-        """Describe the server.
-
-        Args:
-            command: of the server; None for the Procfile's.
-            environment: variables besides those of this process; PORT is added.
-            ready: a path with status 200 when the server is ready.
-            folder: working directory.
-            log: a file for its output; None to drop it.
-            patience: seconds to wait until it is ready.
-        """
         self._command = command or procfile_command()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -52,11 +50,7 @@ class ServerProcess:
         self._ready, self._folder, self._log, self._patience = ready, folder, log, patience
 
     def __enter__(self) -> "ServerProcess":
-        """Start the server and wait until it is ready.
-
-        Raises:
-            RuntimeError: if it ended or was not ready in time.
-        """
+        """Start the server and wait until it is ready; RuntimeError if it ends before or takes longer than `patience`."""
         started = time.perf_counter()
         with open(self._log or os.devnull, "ab") as output:
             self.process = subprocess.Popen(
@@ -85,7 +79,7 @@ class ServerProcess:
         try:
             with urllib.request.urlopen(self.url + self._ready, timeout=5) as response:
                 return response.status == 200
-        except (urllib.error.URLError, OSError):
+        except OSError:
             return False
 
     @property
@@ -95,18 +89,15 @@ class ServerProcess:
         return [int(pid) for pid in children.read_text().split()]
 
     def resident_mb(self) -> float:
-        """Return the resident memory of the server and its children in MB (10^6 bytes), shared pages counted twice."""
-        total = 0
+        """Return the resident memory of the server and its children in MB (10^6 bytes); shared pages count in each."""
+        pages = 0
         for pid in (self.process.pid, *self.workers):
-            try:
-                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-            except OSError:  # the process has just ended
-                continue
-            total += pages * os.sysconf("SC_PAGE_SIZE")
-        return total / 1e6
+            with contextlib.suppress(OSError):  # the process has just ended
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def procfile_command(python: str | None = None) -> list[str]:
-    """Return the Procfile's command for `web`, run by `python` (None: the running one)."""
+    """Return the Procfile's command for `web`, run by `python` (None: this interpreter)."""
     line = next(line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("web:"))
     return [python or sys.executable, "-m", *shlex.split(line.removeprefix("web:"))]
