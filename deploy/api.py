@@ -44,7 +44,6 @@ class Service:
         self.ready = threading.Event()  # set once the default model has run
 
     def warm_up(self) -> None:
-        """Load the default model and run it once."""
         try:
             seconds = self.store.get().warm_up()
         except Exception:
@@ -54,17 +53,14 @@ class Service:
             self.ready.set()
 
     def preprocess(self, classifier: Classifier, upload: uploads.Upload) -> ModelInput:
-        """Decode an upload and resize it to the model's input."""
         with metrics.STAGE.labels("decode").time():
             return classifier.preprocess(upload.data, max_pixels=self.settings.max_pixels)
 
     def predict(self, classifier: Classifier, inputs: list[ModelInput], top_k: int) -> list[Prediction]:
-        """Run the model on preprocessed images."""
         with metrics.STAGE.labels("inference").time():
             return classifier.predict(inputs, top_k)
 
     def max_top_k(self, classifier: Classifier) -> int:
-        """Return the largest `top_k` that a request may set."""
         return min(self.settings.max_top_k, len(classifier.card.labels))
 
 

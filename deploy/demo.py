@@ -17,20 +17,8 @@ QUEUE = 32  # requests that may wait; further ones get an error
 CONCURRENCY = 2  # requests of one tab that run at the same time; onnxruntime uses every core for each
 CLEANUP_INTERVAL, UPLOAD_LIFETIME = 600, 3600  # seconds
 
-ICE = gr.themes.Color(
-    name="ice",
-    c50="#eef8fb",
-    c100="#d5eef5",
-    c200="#aedeea",
-    c300="#7ac8dc",
-    c400="#3faac6",
-    c500="#1f8dab",
-    c600="#16718c",
-    c700="#155b72",
-    c800="#174b5e",
-    c900="#173f50",
-    c950="#0a2835",
-)
+SHADES = "#eef8fb #d5eef5 #aedeea #7ac8dc #3faac6 #1f8dab #16718c #155b72 #174b5e #173f50 #0a2835"  # c50 to c950
+ICE = gr.themes.Color(*SHADES.split(), name="ice")
 SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "DejaVu Sans Mono", "monospace")
 THAW = "linear-gradient(90deg, #1f8dab, #e8793c)"  # from ice to warm

@@ -68,10 +68,10 @@ def input_images(classifier: Classifier, path: str, label: str | None = None, si
     if not classifier.engine.explains:
         return InputImages(pixels, None, "This model does not support Grad-CAM.")
     found = classifier.explain(model_input, label)
-    overlay = explain.overlay(found.image, found.heat, side)
+    caption = f"Grad-CAM for **{found.label}**: warm areas count most."
     if not found.heat.any():
-        return InputImages(pixels, overlay, f"Grad-CAM finds no evidence for **{found.label}**.")
-    return InputImages(pixels, overlay, f"Grad-CAM for **{found.label}**: warm areas count most.")
+        caption = f"Grad-CAM finds no evidence for **{found.label}**."
+    return InputImages(pixels, explain.overlay(found.image, found.heat, side), caption)
 
 
 def warning(prediction: Prediction) -> str:
@@ -99,11 +99,9 @@ def compare(store: ModelStore, path: str, progress: Callable[[Iterable], Iterabl
 def majority(results: Sequence[ModelResult]) -> tuple[str, int]:
     """Return the class that most models predict and its number of votes; on a tie the class with the higher probability."""
     tops = [result.prediction.top[0] for result in results if result.prediction]
-    if not tops:
-        return "", 0
     votes = Counter(label for label, _ in tops)
     weight = {label: (count, sum(p for name, p in tops if name == label)) for label, count in votes.items()}
-    winner = max(weight, key=weight.get)
+    winner = max(weight, key=weight.get, default="")
     return winner, votes[winner]
 
 
@@ -128,9 +126,8 @@ def comparison_html(results: Sequence[ModelResult], cards: dict[str, Card]) -> s
 
 
 def _panel(result: ModelResult, card: Card, winner: str) -> str:
-    header = (
-        f"<header><h3>{html.escape(result.model)}</h3><small>{card.test_accuracy:.2%} test accuracy</small></header>"
-    )
+    accuracy = f"<small>{card.test_accuracy:.2%} test accuracy</small>"
+    header = f"<header><h3>{html.escape(result.model)}</h3>{accuracy}</header>"
     if result.prediction is None:
         return f'<article class="thaw-card">{header}<p class="thaw-error">{html.escape(result.error)}</p></article>'
     best = result.prediction.top[0][0]
@@ -198,10 +195,8 @@ def as_csv(results: Sequence[FileResult], labels: Sequence[str]) -> str:
             writer.writerow([result.file, *[""] * (len(labels) + 4), result.error or ""])
         else:
             label, probability = result.prediction.top[0]
-            probabilities = (f"{result.prediction.probabilities[name]:.6f}" for name in labels)
+            scores = [probability, *(result.prediction.probabilities[name] for name in labels)]
             share = result.prediction.in_distribution
-            share = "" if share is None else f"{share:.6f}"
-            writer.writerow(
-                [result.file, label, f"{probability:.6f}", *probabilities, share, result.prediction.warning, ""]
-            )
+            scores = [*(f"{score:.6f}" for score in scores), "" if share is None else f"{share:.6f}"]
+            writer.writerow([result.file, label, *scores, result.prediction.warning, ""])
     return text.getvalue()

@@ -52,7 +52,7 @@ def _cell(cell: Any, column: Column) -> str:
 
 
 def tables(results: Path) -> list[Table]:
-    """Return the rendered tables in a folder of results; empty, with a warning in the log, if they could not be read."""
+    """Return the tables in a folder of results; if they cannot be read, none, and a warning in the log."""
     file = results / TABLES_FILE
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))

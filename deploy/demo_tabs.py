@@ -232,7 +232,7 @@ def examples(pictures: Sequence[Path], store: ModelStore, image: gr.Image) -> De
     """Lay out example images, the out-of-distribution ones last. Returns the event of a click, which loads one into `image`."""
     labels = store.cards[store.default].labels
     pictures = sorted(pictures, key=lambda path: path.stem not in labels)
-    # gr.Examples would create the image component anew on each click, without the changes of `image_input`.
+    # gr.Examples would create a new image component on each click, without the changes of `image_input`.
     buttons = "".join(_example(index, path, path.stem in labels) for index, path in enumerate(pictures))
     content = f'<div class="thaw-examples">{buttons}</div>'
     row = gr.HTML(content, elem_classes="thaw-html", js_on_load=SELECT_ON_CLICK, apply_default_css=False)

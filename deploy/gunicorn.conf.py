@@ -6,8 +6,7 @@ import os
 import shutil
 import tempfile
 
-# Here, so that the Procfile, the Dockerfile and render.yaml do not repeat it.
-wsgi_app = "deploy.api:create_app()"
+wsgi_app = "deploy.api:create_app()"  # so that the Procfile, the Dockerfile and render.yaml do not repeat it
 
 # Hosts such as Render and Heroku set PORT, and connect from outside the container.
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
@@ -51,17 +50,13 @@ access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(M)s ms id=%({x-request-id}o)s'
 
 
 def on_starting(server):
-    """Create the folder in which the workers share their metrics.
-
-    In this hook and not at module level, because a reload (SIGHUP) reads this file again and must keep the metrics.
-    """
+    """Create the folder in which the workers share their metrics. A reload (SIGHUP) does not call this and keeps them."""
     folder = tempfile.mkdtemp(prefix="thaw-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    # gunicorn does not always call on_exit where workers fail to start.
-    atexit.register(remove_metrics, folder, os.getpid())
+    atexit.register(remove_metrics, folder, os.getpid())  # gunicorn may skip on_exit if workers fail to start
 
 
 def remove_metrics(folder, owner):
-    """Delete the metrics folder. Forked workers inherit the exit handler; only the process that made the folder may do it."""
+    """Delete the metrics folder in the process that made it. Forked workers inherit the exit handler."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from inference.decode import MAX_PIXELS
 from inference.engines import ENGINES
 from inference.model_store import SAVED_MODELS
+from runtime.validation import require
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,14 @@ class Settings:
     cors: str = ""  # comma-separated origins that may call the API from a browser, or `*`; empty for none
 
     def __post_init__(self):
-        if self.engine not in ENGINES:
-            raise ValueError(f"engine must be one of {', '.join(ENGINES)}. Received: engine={self.engine!r}")
-        for name in ("threads", "max_bytes", "max_pixels", "max_batch", "max_top_k", "concurrency"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1. Received: {name}={getattr(self, name)!r}")
-        for name in ("queue", "queue_seconds"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be at least 0. Received: {name}={getattr(self, name)!r}")
+        require(self.engine in ENGINES, f"engine must be one of {', '.join(ENGINES)}", engine=self.engine)
+        least = dict.fromkeys(("threads", "max_bytes", "max_pixels", "max_batch", "max_top_k", "concurrency"), 1)
+        for name, minimum in (least | {"queue": 0, "queue_seconds": 0}).items():
+            value = getattr(self, name)
+            require(value >= minimum, f"{name} must be at least {minimum}", **{name: value})
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The origins in `cors`."""
         return tuple(origin.strip() for origin in self.cors.split(",") if origin.strip())
 
     @classmethod

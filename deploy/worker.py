@@ -12,8 +12,8 @@ class Worker(ThreadWorker):
     """Disconnect clients that stall for `BODY_SECONDS`; after SIGTERM, serve accepted connections and refuse new ones.
 
     gunicorn's own worker waits for the rest of a body without a timeout, so a few stalled clients can block all threads.
-    On SIGTERM it stops accepting but keeps the listening socket open until its last response is sent. Until then the
-    kernel accepts connections that nobody serves and that are reset when the worker exits.
+    After SIGTERM it keeps the listening socket open until its last response is sent. Until then the kernel accepts
+    connections that nobody serves and that are reset when the worker exits.
     """
 
     def handle_request(self, req, conn):

@@ -108,9 +108,8 @@ def _clear(target: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Assemble the Space, list its files and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--to", type=Path, default=ROOT / "build" / "space", help="folder to write (default: build/space)"
-    )
+    target = ROOT / "build" / "space"
+    parser.add_argument("--to", type=Path, default=target, help="folder to write (default: build/space)")
     parser.add_argument("--models", type=Path, default=SAVED_MODELS, help="folder of models (default: saved_models)")
     options = parser.parse_args(arguments)
     try:

@@ -48,10 +48,9 @@ class _Builder:
         x = self.padded(x, 3, "stem_conv_pad")
         x = keras.layers.Conv2D(32, 3, 2, use_bias=False, name="stem_conv")(x)
         x = self.normalised(x, "stem_bn", "stem_activation")
-        for stage, (kernel, blocks, filters, expansion, stride) in enumerate(STAGES, start=1):
-            for block in range(blocks):
-                name = f"block{stage}{'abcd'[block]}_"
-                x = self.block(x, name, kernel, filters, expansion, stride if block == 0 else 1)
+        for stage, block, name in _blocks():
+            kernel, _, filters, expansion, stride = STAGES[stage - 1]
+            x = self.block(x, name, kernel, filters, expansion, stride if block == 0 else 1)
         x = keras.layers.Conv2D(1280, 1, use_bias=False, name="top_conv")(x)
         return self.normalised(x, "top_bn", "top_activation")
 
@@ -84,7 +83,6 @@ class _Builder:
         return keras.layers.Multiply(name=f"{name}se_excite")([x, gate])
 
     def normalised(self, x, batch_norm: str, activation: str) -> keras.KerasTensor:
-        """Append BatchNormalization and the activation."""
         x = keras.layers.BatchNormalization(epsilon=self.epsilon, name=batch_norm)(x)
         return keras.layers.Activation(self.activation, name=activation)(x)
 
@@ -125,10 +123,10 @@ def b0_names() -> Pairs:
     pairs = [("features.0.0", "stem_conv"), ("features.0.1", "stem_bn")]
     for stage, block, layer in _blocks():
         module = f"features.{stage}.{block}.block"
-        expand = [] if stage == 1 else [("0", "expand_conv"), ("1", "expand_bn")]
-        steps = [[("0", "dwconv"), ("1", "bn")], [("fc1", "se_reduce"), ("fc2", "se_expand")]]
+        steps = [] if stage == 1 else [[("0", "expand_conv"), ("1", "expand_bn")]]
+        steps += [[("0", "dwconv"), ("1", "bn")], [("fc1", "se_reduce"), ("fc2", "se_expand")]]
         steps += [[("0", "project_conv"), ("1", "project_bn")]]
-        for number, step in enumerate([expand, *steps] if expand else steps):
+        for number, step in enumerate(steps):
             pairs += [(f"{module}.{number}.{part}", f"{layer}{name}") for part, name in step]
     return (*pairs, ("features.8.0", "top_conv"), ("features.8.1", "top_bn"))
 
@@ -136,15 +134,11 @@ def b0_names() -> Pairs:
 def lite0_names() -> Pairs:
     """Return the pairs of EfficientNet-Lite0 in EfficientNet-PyTorch's names, which number the blocks consecutively."""
     pairs = [("_conv_stem", "stem_conv"), ("_bn0", "stem_bn")]
-    for number, (stage, _, layer) in enumerate(_blocks()):
-        expand = [] if stage == 1 else [("_expand_conv", "expand_conv"), ("_bn0", "expand_bn")]
-        steps = [
-            ("_depthwise_conv", "dwconv"),
-            ("_bn1", "bn"),
-            ("_project_conv", "project_conv"),
-            ("_bn2", "project_bn"),
-        ]
-        pairs += [(f"_blocks.{number}.{part}", f"{layer}{name}") for part, name in expand + steps]
+    modules = "_expand_conv _bn0 _depthwise_conv _bn1 _project_conv _bn2".split()
+    layers = "expand_conv expand_bn dwconv bn project_conv project_bn".split()
+    for number, (stage, _, prefix) in enumerate(_blocks()):
+        steps = list(zip(modules, layers, strict=True))[2 if stage == 1 else 0 :]  # stage 1 has no expansion
+        pairs += [(f"_blocks.{number}.{module}", f"{prefix}{layer}") for module, layer in steps]
     return (*pairs, ("_conv_head", "top_conv"), ("_bn1", "top_bn"))
 
 

@@ -40,9 +40,8 @@ def torchvision_resnet(image_size: int, convention: str, *, blocks: tuple[int, .
 
 def _block(x: keras.KerasTensor, filters: int, stride: int, bottleneck: bool, name: str) -> keras.KerasTensor:
     outputs = 4 * filters if bottleneck else filters
-    shortcut = x
-    if stride > 1 or x.shape[-1] != outputs:
-        shortcut = _convolved(x, outputs, 1, stride, f"{name}_0_{{}}", relu=False)
+    changed = stride > 1 or x.shape[-1] != outputs
+    shortcut = _convolved(x, outputs, 1, stride, f"{name}_0_{{}}", relu=False) if changed else x
     if bottleneck:
         x = _convolved(x, filters, 1, 1, f"{name}_1_{{}}")
         x = _convolved(x, filters, 3, stride, f"{name}_2_{{}}")
@@ -76,11 +75,9 @@ def pytorch_names(blocks: tuple[int, ...], convolutions: int) -> Pairs:
         for block in range(count):
             module, layer = f"layer{stage}.{block}", f"conv{stage + 1}_block{block + 1}"
             for number in range(1, convolutions + 1):
-                pairs.append((f"{module}.conv{number}", f"{layer}_{number}_conv"))
-                pairs.append((f"{module}.bn{number}", f"{layer}_{number}_bn"))
+                pairs += [(f"{module}.{kind}{number}", f"{layer}_{number}_{kind}") for kind in ("conv", "bn")]
             if block == 0 and (stage > 1 or convolutions == 3):
-                pairs.append((f"{module}.downsample.0", f"{layer}_0_conv"))
-                pairs.append((f"{module}.downsample.1", f"{layer}_0_bn"))
+                pairs += [(f"{module}.downsample.0", f"{layer}_0_conv"), (f"{module}.downsample.1", f"{layer}_0_bn")]
     return tuple(pairs)
 
 

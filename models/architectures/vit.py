@@ -1,9 +1,8 @@
 """Vision Transformers (Dosovitskiy et al. 2020, arXiv 2010.11929): patches, a class token, pre-norm blocks.
 
 Checkpoints in timm's and Hugging Face's names are assumed to expect pixels in -1..1, as Google's do. DeiT, DINO and MAE use the
-same names but expect ImageNet's mean and deviation: port those with `--convention pytorch`.
-
-Hugging Face's LayerNormalization adds 1e-12 to the variance; the other originals, and these networks, add 1e-6.
+same names but expect ImageNet's mean and deviation: port those with `--convention pytorch`. Hugging Face's LayerNormalization
+adds 1e-12 to the variance; the other originals, and these networks, add 1e-6.
 
 Each part of a block is a layer of the flat graph, so the freeze boundary can lie inside a block.
 """
@@ -85,8 +84,8 @@ def _block(x: keras.KerasTensor, heads: int, mlp_width: int, name: str, dropped:
 
 BLOCK_LAYERS = "norm_1 query_key_value attention_projection norm_2 mlp_1 mlp_2".split()
 OUTER_LAYERS = "class_token position_embedding patch_embedding norm".split()
-# By naming, PyTorch's names: prefix of a block, parts of a block as `BLOCK_LAYERS`, parts outside as `OUTER_LAYERS`. `+` joins
-# modules that are one layer here. Checkpoints of 2022, the published ones among them, have "torchvision-2022".
+# PyTorch's names by naming: prefix of a block, modules of `BLOCK_LAYERS` and of `OUTER_LAYERS`. `+` joins modules that are one
+# layer here. torchvision's published checkpoints are in "torchvision-2022".
 NAMES = {
     "torchvision": (
         "encoder.layers.encoder_layer_{}.",

@@ -33,6 +33,7 @@ _DTYPES = {  # by safetensors's name and torch's name
 _SAFETENSORS_DTYPES = {name: dtype for (name, _), dtype in _DTYPES.items()}
 _STORAGE_DTYPES = {name: dtype for (_, name), dtype in _DTYPES.items()}
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
+_BIG_ENDIAN = "it was written on a big-endian machine; save it on a little-endian one."
 
 
 class _StorageType(NamedTuple):
@@ -106,7 +107,7 @@ def _read_zip(content: bytes) -> dict[str, np.ndarray]:
         raise CheckpointError("it is a zip archive, but not one that torch.save wrote (it has no data.pkl).")
     root = programs[0].removesuffix("data.pkl")
     if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
-        raise CheckpointError("it was written on a big-endian machine; save it on a little-endian one.")
+        raise CheckpointError(_BIG_ENDIAN)
     unpickler = _StateDictUnpickler(archive.read(programs[0]))
     described = unpickler.load()
     storages = {key: _stored(archive.read(f"{root}data/{key}"), storage) for key, storage in unpickler.storages.items()}
@@ -120,7 +121,7 @@ def _read_legacy(content: bytes) -> dict[str, np.ndarray]:
         raise CheckpointError("it does not begin like a file of torch.save.")
     _StateDictUnpickler(stream).load()  # protocol version
     if _StateDictUnpickler(stream).load().get("little_endian") is not True:
-        raise CheckpointError("it was written on a big-endian machine; save it on a little-endian one.")
+        raise CheckpointError(_BIG_ENDIAN)
     unpickler = _StateDictUnpickler(stream)
     described = unpickler.load()
     keys = _StateDictUnpickler(stream).load()

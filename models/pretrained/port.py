@@ -132,11 +132,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--convention", help="variant of the graph (default: inferred from the names); pytorch for DeiT, DINO and MAE")
     add("--naming", help="naming of the tensors in a .safetensors file (default: the PyTorch original's)")
     options = parser.parse_args(arguments)
-    _check(parser, options)
-    return options
-
-
-def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     known = (*PYTORCH_SUFFIXES, ".keras")
     suffix = Path(options.source).suffix
     if options.source != "imagenet" and suffix not in known:
@@ -148,6 +143,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error("--naming is only for a conversion to .safetensors")
     if target == ".safetensors" and (options.classes or options.image_size or options.convention):
         parser.error("--classes, --image-size and --convention are only for a conversion to .keras")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -53,11 +53,8 @@ class OpenedWeights:
 def open_weights(network: str, weights: str | Path | None, pretrained: Pretrained) -> OpenedWeights:
     """Find and read weights for a network that is yet to be built.
 
-    Args:
-        network: its name, for messages.
-        weights: "imagenet"; "keras"; the path of a `.weights.h5`, `.keras`, `.pt`, `.pth`, `.bin`, `.safetensors` or `.ckpt`
-            file of the same network; or None, for which `load` leaves the model unchanged.
-        pretrained: the weights that the network declares.
+    `weights` is "imagenet"; "keras"; the path of a `.weights.h5`, `.keras`, `.pt`, `.pth`, `.bin`, `.safetensors` or `.ckpt`
+    file of the same network; or None, for which `load` leaves the model unchanged.
 
     Raises:
         ValueError: if `weights` is none of these.
@@ -94,7 +91,7 @@ def _cache_advice(path: Path, source: dict[str, str]) -> Iterator[None]:
     except CheckpointError as error:
         if not source:
             raise
-        raise type(error)(f"{error} Remove {path} and run again to fetch it anew.") from error
+        raise type(error)(f"{error} Remove {path} and run again to fetch it again.") from error
 
 
 def _weight_file(network: str, weights: str | Path, pretrained: Pretrained) -> tuple[Path, dict[str, str]]:

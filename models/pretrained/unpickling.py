@@ -24,12 +24,8 @@ class UnsafeCheckpointError(CheckpointError):
 class RestrictedUnpickler(pickle._Unpickler):
     """An unpickler that builds containers, numbers and strings, and calls only what `allowed` contains.
 
-    It extends the unpickler in pure Python. The one in C allocates a memo table of any size that the pickle claims, and its
-    opcodes cannot be removed.
-
-    Args:
-        program: the pickle, or a stream at its beginning.
-        allowed: the substitutes for classes and functions, by (module, name).
+    `allowed` has the substitutes for classes and functions, by (module, name). The base class is the unpickler in pure Python:
+    the one in C allocates a memo table of any size that the pickle claims, and its opcodes cannot be removed.
     """
 
     dispatch = {
@@ -52,8 +48,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         state = self.stack.pop()
         self.build(self.stack[-1], state)
 
-    # BUILD sets attributes, and could so alter the allowed classes.
-    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.BUILD[0]] = load_build  # the original sets attributes, also of the allowed classes
 
     def build(self, instance: Any, state: Any) -> None:
         """Set the state of an instance; ignored here."""

@@ -52,8 +52,8 @@ class Card:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"labels must be at least two different names. Received: labels={self.labels}")
+        different = len(set(self.labels)) == len(self.labels) >= 2
+        require(different, "labels must be at least two different names", labels=self.labels)
         for key in ("input_size", "resolution"):
             value = getattr(self, key)
             require(value is None or value >= 1, f"{key} must be at least 1", **{key: value})
@@ -64,7 +64,6 @@ class Card:
 
     @property
     def calibration(self) -> Calibration:
-        """The calibration of the model's probabilities."""
         return Calibration(self.temperature, self.exponent)
 
     def as_dict(self) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def read_ood_detector(folder: Path, card: Card) -> OodDetector | None:
     if not file.is_file() or card.sha256[OOD_FILE] != sha256_of(file):
         raise ModelFileError(
             f"{file} must have the sha256 in card.json, and is missing or differs. "
-            f"`python -m training.export.ood {folder}` writes it anew."
+            f"`python -m training.export.ood {folder}` writes it again."
         )
     try:
         with np.load(file) as arrays:
