@@ -31,11 +31,8 @@ def fit_calibration(probabilities: np.ndarray, labels: np.ndarray) -> Calibratio
 
     found = optimize.minimize(loss, np.zeros(2), method="Nelder-Mead", bounds=bounds, options=options)
     if (abs(found.x[:, np.newaxis] - bounds) < 1e-3).any():
-        log.warning(
-            "The calibration is at the limit of its range (temperature %s, exponent %s): too few or too uniform predictions.",
-            TEMPERATURE_RANGE,
-            EXPONENT_RANGE,
-        )
+        ranges = f"temperature {TEMPERATURE_RANGE}, exponent {EXPONENT_RANGE}"
+        log.warning("The calibration is at the limit of its range (%s): too few or too uniform predictions.", ranges)
     return Calibration(*map(float, np.exp(found.x)))
 
 

@@ -101,7 +101,6 @@ class Checkpoint:
     """A run's state and arrays. `optimizer`, `best` and `average` are empty between phases.
 
     Attributes:
-        state: the state of the run.
         model: all variables of the full model, including the random states of Dropout.
         optimizer: all variables of the phase's optimizer.
         best: the trainee's weights at the phase's best epoch.

@@ -28,10 +28,7 @@ class TrainingConfig:
     """All settings that affect a run's result.
 
     Attributes:
-        model: a name from the registry.
-        phases: the phases in order.
         recipe: the recipe that the phases come from.
-        head: the head's name.
         weights: the backbone's initial weights: "imagenet", "keras", the path of a file, or None for random ones.
         image_size: the side of the model's square input in pixels.
         unfreeze: what phase "finetune" trains: the last N backbone layers, all from a named layer or block on, or "all".
@@ -116,9 +113,8 @@ class TrainingConfig:
     def members(self) -> tuple[tuple["TrainingConfig", float], ...]:
         """Return the configs of the two runs that `average_with` averages, with their shares; the other recipe first."""
         shared = ("head", "image_size", "unfreeze", "seed", "cache", "cache_dtype", "precision")
-        given = {name: getattr(self, name) for name in shared}
-        given |= {"weights": self.weights or "none", "average_with": "none"}
-        other = make_config(self.phases[-1].name, self.model, self.average_with, **given)
+        given = {name: getattr(self, name) for name in shared} | {"weights": self.weights or "none"}
+        other = make_config(self.phases[-1].name, self.model, self.average_with, average_with="none", **given)
         # Both hold back the same images. `make_config` would read None as the other recipe's number.
         other = dataclasses.replace(other, validation=self.validation, limit=self.limit)
         own = dataclasses.replace(self, average_with=None, average_share=0.5)

@@ -38,17 +38,9 @@ def run_phase(
 ) -> None:
     """Train one phase from `state.epoch` to its end; a checkpoint is saved after every epoch.
 
-    The model ends with the weights of the epoch with the lowest validation loss, or without `patience` of the last epoch.
-
-    Args:
-        model: the full model, which shares its layers with the feed's trainee.
-        phase: the settings.
-        feed: from `make_feed`.
-        state: updated in place.
-        images: the number of training images.
-        checkpoint_path: where the checkpoint is saved.
-        resumed: the checkpoint to resume from.
-        on_epoch: called after each epoch.
+    The model, which shares its layers with the feed's trainee, ends with the weights of the epoch with the lowest validation
+    loss, or without `patience` of the last epoch. `state` is updated in place. `images` is the number of training images, and
+    `resumed` the checkpoint to resume from.
 
     Raises:
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint stays.

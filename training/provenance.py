@@ -22,7 +22,6 @@ def hardware() -> dict[str, Any]:
     Keys: `cpu` (model), `vectors` (see `vector_instructions`), `cores` (usable), `memory_gib` (None where unknown), `gpus` (see
     `gpus`), `platform`, `python`.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
@@ -30,7 +29,7 @@ def hardware() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "vectors": vector_instructions(),
-        "cores": cores,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         "memory_gib": memory,
         "gpus": gpus(),
         "platform": f"{platform.system()} {platform.machine()}",

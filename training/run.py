@@ -36,32 +36,26 @@ class RunConflictError(RuntimeError):
     """A run's folder holds another run or is in use by another process."""
 
 
+@dataclasses.dataclass(eq=False)
 class Run:
-    """A run in its folder. `Run(config, folder).complete()` starts or resumes it.
+    """A run in its folder, which is created if missing. `Run(config, folder).complete()` starts or resumes it.
 
-    Args:
-        config: the settings.
-        folder: the run's folder; created if missing.
+    Attributes:
         data_dir: a file or folder with the data set, or None to fetch it.
         command: the command line that repeats the run, for the card.
         head_run: the folder of a finished run of phase "head" to start from, see `finished_head`.
     """
 
-    def __init__(
-        self,
-        config: TrainingConfig,
-        folder: Path,
-        *,
-        data_dir: str | None = None,
-        command: str = "",
-        head_run: Path | None = None,
-    ):
-        self.config = config
-        self.folder = folder
-        self.data_dir = data_dir
-        self.command = with_precision(command, config)
-        self.head_run = head_run
-        self.state = TrainingState()
+    config: TrainingConfig
+    folder: Path
+    _: dataclasses.KW_ONLY
+    data_dir: str | None = None
+    command: str = ""
+    head_run: Path | None = None
+    state: TrainingState = dataclasses.field(default_factory=TrainingState, init=False)
+
+    def __post_init__(self):
+        self.command = with_precision(self.command, self.config)
 
     @property
     def checkpoint_path(self) -> Path:

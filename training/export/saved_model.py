@@ -89,8 +89,6 @@ class SavedModel:
     """A model loaded from disk.
 
     Attributes:
-        model: a `keras.Model` or an `OnnxModel`.
-        file: the file that it was loaded from.
         image_size: S, the side of its input in pixels.
         card: the card beside the file, if any.
         limit: the first n images that its run was limited to, from the config.json beside the file; None for all.

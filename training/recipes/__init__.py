@@ -23,14 +23,9 @@ _DEFAULTS: dict[str, str] = {}
 def register_recipe(
     name: str, recipe: Recipe, doc: str, *, networks: Mapping[str, Recipe] | None = None, default_for: str = ""
 ) -> None:
-    """Add a recipe to the registry.
+    """Add a recipe to the registry, with the docstring of its module, whose first line `train.py --list` shows.
 
-    Args:
-        name: the name for `--recipe`.
-        recipe: the settings.
-        doc: the docstring of its module, whose first line `train.py --list` shows.
-        networks: complete recipes that replace it for certain networks.
-        default_for: the network whose default recipe it is, if any.
+    `networks` are complete recipes that replace it for certain networks. It is the default recipe of network `default_for`.
     """
     _ENTRIES[name] = _Entry(recipe, doc, networks or {})
     if default_for:
