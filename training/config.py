@@ -107,7 +107,7 @@ class TrainingConfig:
         return "-".join(parts if self.limit is None else [*parts, f"limit{self.limit}"])
 
     def head_start(self) -> "TrainingConfig":
-        """Return the config of a run of only this run's phase "head"."""
+        """Return the config that trains only this run's phase "head"."""
         return dataclasses.replace(self, phases=self.phases[:1], unfreeze=0, average_with=None, average_share=0.5)
 
     def members(self) -> tuple[tuple["TrainingConfig", float], ...]:
@@ -194,9 +194,8 @@ def make_config(
     if fields["weights"] == "none":
         fields["weights"] = None
     elif fields["weights"] not in (None, *spec.weights):
-        fields["weights"] = str(
-            Path(fields["weights"]).expanduser().resolve()
-        )  # a run may be resumed from another folder
+        path = Path(fields["weights"]).expanduser().resolve()  # absolute, to resume the run from any folder
+        fields["weights"] = str(path)
     return TrainingConfig(model=model, recipe=recipe, **fields)
 
 

@@ -16,9 +16,9 @@ _KINDS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd":
 
 
 def make_optimizer(phase: PhaseConfig, trainee: keras.Model, images: int) -> keras.optimizers.Optimizer:
-    """Return a phase's optimizer, built for the trainable variables of `trainee`; `images` is the number to train on."""
+    """Return a phase's optimizer, built for `trainee`; `images` is the number of training images."""
     options = {"momentum": phase.momentum, "nesterov": True} if phase.optimizer == "sgd" else {}
-    if phase.weight_decay or phase.optimizer == "adamw":  # whose default is not 0
+    if phase.weight_decay or phase.optimizer == "adamw":  # AdamW decays weights by default
         options["weight_decay"] = phase.weight_decay
     kind, rates = _KINDS[phase.optimizer], variable_rates(phase, trainee)
     if any(rate != 1 for rate in rates):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy._core._multiarray_umath import __cpu_features__  # what numpy.show_runtime prints
 
-_VECTORS = {"AVX-512": "AVX512F", "AVX2": "AVX2"}  # NumPy's names, which it detects on every system
+_VECTORS = {"AVX-512": "AVX512F", "AVX2": "AVX2"}  # NumPy's names of the features, which it detects on every system
 ROOT = Path(__file__).resolve().parent.parent
 
 
