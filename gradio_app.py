@@ -20,13 +20,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add(
-        "--models",
-        type=Path,
-        default=SAVED_MODELS,
-        metavar="FOLDER",
-        help="folder with one subfolder per model, such as saved_models/ or runs/ (default: saved_models)",
-    )
+    models = "folder with one subfolder per model, such as saved_models/ or runs/ (default: saved_models)"
+    add("--models", type=Path, default=SAVED_MODELS, metavar="FOLDER", help=models)
     add("--host", help="address to listen on (default: $GRADIO_SERVER_NAME, else 127.0.0.1)")
     add("--port", type=int, help="port to listen on (default: $GRADIO_SERVER_PORT, else the first free from 7860)")
     add("--share", action="store_true", help="also create a public address; anybody who knows it can use the demo")

@@ -187,15 +187,13 @@ def load_classifier(folder: str | os.PathLike, engine: str = "auto", *, threads:
     Raises:
         ModelFileError: the folder holds no model that can be run, or a damaged file.
     """
-    folder = Path(folder)
-    if not (folder / CARD_FILE).is_file():
+    folder, path = Path(folder), Path(folder, CARD_FILE)
+    if not path.is_file():
         raise ModelFileError(f"{folder} is not the folder of a saved model: it holds no {CARD_FILE}.")
-    card = read_card(folder / CARD_FILE)
+    card = read_card(path)
     if card.resize_mode not in RESIZE_MODES:
         known = ", ".join(RESIZE_MODES)
-        raise ModelFileError(
-            f"{folder / CARD_FILE}: resize_mode must be one of {known}. Received: {card.resize_mode!r}"
-        )
+        raise ModelFileError(f"{path}: resize_mode must be one of {known}. Received: {card.resize_mode!r}")
     if card.resize_mode == "thumbnail" and card.resolution is None:
-        raise ModelFileError(f"{folder / CARD_FILE}: resize_mode 'thumbnail' needs a resolution.")
+        raise ModelFileError(f"{path}: resize_mode 'thumbnail' needs a resolution.")
     return Classifier(card, open_engine(folder, card, engine, threads), read_ood_detector(folder, card))

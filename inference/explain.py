@@ -24,12 +24,9 @@ def heat_map(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, heat: np.ndarray, side: int | None = None) -> Image.Image:
-    """Draw a heat map over an image; the hotter, the more opaque.
+    """Draw a heat map (h, w), float32 in 0..1, over an image (S, S, 3), uint8; the hotter, the more opaque.
 
-    Args:
-        image: (S, S, 3) uint8.
-        heat: (h, w) float32 in 0..1; enlarged bicubically.
-        side: of the result in pixels; None for S.
+    Both are resized bicubically to `side` pixels, by default S.
     """
     side = side or image.shape[0]
     base = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)

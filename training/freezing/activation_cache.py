@@ -30,8 +30,6 @@ from training.freezing.frozen_forward import CHUNK, FrozenForward
 
 log = logging.getLogger(__name__)
 
-DEFAULT_LIMIT_GB = 20.0
-
 
 class CacheSpaceError(OSError):
     """The disk, or the cache's own limit, has no room for the activations."""
@@ -112,7 +110,7 @@ def _make_room(root: Path, needed: int, *, keep: Sequence[Path]) -> None:
 
 
 def _limit_bytes() -> int:
-    text = os.environ.get("THAW_CACHE_GB") or str(DEFAULT_LIMIT_GB)
+    text = os.environ.get("THAW_CACHE_GB") or "20"
     try:
         return int(float(text) * 1e9)
     except ValueError:

@@ -79,12 +79,11 @@ def prepare_caches(
         if cut.has_weights:
             cuts[phase.name] = cut
     views = cached_views(config)
-    if cuts and views is None:
-        beside = " beside views" if config.views else ""
-        log.warning(
-            "No cache: %s%s cannot be enumerated as fixed views of an image.", ", ".join(config.augment), beside
-        )
-    if not cuts or views is None:
+    if not cuts:
+        return {}
+    if views is None:
+        names = ", ".join(config.augment) + (" beside views" if config.views else "")
+        log.warning("No cache: %s cannot be enumerated as fixed views of an image.", names)
         return {}
     try:
         activations = boundary_activations(model, list(cuts.values()), images, views=views, dtype=config.cache_dtype)

@@ -23,19 +23,19 @@ class FrozenForward:
     """Run a frozen model forward: with ONNX Runtime where its outputs agree within 1e-4, else with Keras.
 
     Call it with float32 images (batch, S, S, 3) in 0..255; it returns a list of float32 arrays, one per output. The first
-    call sets `engine` to "onnxruntime" or "keras", compared on its images.
+    call compares both on its images and sets `engine` to "onnxruntime" or "keras".
     """
 
     def __init__(self, model: keras.Model):
         self.model = model
         self.engine: str | None = None
-        self._served: OnnxModel | None = None
+        self._onnx_model: OnnxModel | None = None
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         if self.engine is None:
             self._choose_engine(images[:PARITY_IMAGES])
-        if self._served is not None:
-            return self._served.outputs(images)
+        if self._onnx_model is not None:
+            return self._onnx_model.outputs(images)
         return [np.asarray(output) for output in keras.tree.flatten(self.model.predict_on_batch(images))]
 
     def over(self, images: np.ndarray) -> list[np.ndarray]:
@@ -50,7 +50,7 @@ class FrozenForward:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "frozen.onnx"
                 difference = export_onnx(self.model, path, images, tolerance=TOLERANCE)
-                self._served = OnnxModel(path)
+                self._onnx_model = OnnxModel(path)
         except Exception as error:  # ONNX Runtime only saves time, so any failure falls back to Keras
             self.engine = "keras"
             log.info("The frozen layers run with Keras: %s", error)

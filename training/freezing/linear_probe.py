@@ -16,12 +16,9 @@ def fit_linear_probe(features: np.ndarray, labels: np.ndarray):
 
 
 def solve_head(layer, features: np.ndarray, labels: np.ndarray) -> None:
-    """Set the weights of a Dense softmax layer, (D) → (classes), to the linear probe's, including its scaling.
+    """Set the weights of a built Dense softmax layer, (D) → (classes), to the linear probe's, including its scaling.
 
-    Args:
-        layer: the layer, built.
-        features: float (n, D), of training images only.
-        labels: integers (n,), every class among them.
+    Pass the features (n, D) of training images only, and labels (n,) with every class among them.
     """
     scaler, regression = (step for _, step in fit_linear_probe(features, labels).steps)
     coefficients, intercepts = regression.coef_, regression.intercept_  # (classes, D), (classes,)
