@@ -24,7 +24,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--models", type=Path, default=SAVED_MODELS, metavar="FOLDER", help=models)
     add("--host", help="address to listen on (default: $GRADIO_SERVER_NAME, else 127.0.0.1)")
     add("--port", type=int, help="port to listen on (default: $GRADIO_SERVER_PORT, else the first free from 7860)")
-    add("--share", action="store_true", help="also create a public address; anybody who knows it can use the demo")
+    add("--share", action="store_true", help="also create a public address; anyone who knows it can use the demo")
     options = parser.parse_args(arguments)
     if options.port is not None and not 0 < options.port < 65536:
         parser.error(f"--port must be from 1 to 65535. Received: {options.port}")

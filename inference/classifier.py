@@ -17,6 +17,7 @@ from inference.engines import Engine, open_engine
 from inference.resize import RESIZE_MODES, resize
 from models.saved.card import CARD_FILE, Card, ModelFileError, NotExplainableError, read_card
 from models.saved.ood import OOD_THRESHOLD, OodDetector, read_ood_detector
+from runtime.validation import require
 
 BATCH_SIZE = 32
 
@@ -133,8 +134,7 @@ class Classifier:
     def predict(self, inputs: Sequence[ModelInput], top_k: int = 3) -> list[Prediction]:
         """Classify a batch of at least one preprocessed image."""
         labels = self.card.labels
-        if not 1 <= top_k <= len(labels):
-            raise ValueError(f"top_k must be from 1 to {len(labels)}. Received: top_k={top_k}")
+        require(1 <= top_k <= len(labels), f"top_k must be from 1 to {len(labels)}", top_k=top_k)
         outputs = self.engine.outputs(np.stack([each.pixels for each in inputs]))
         shares: list[float | None] = [None] * len(inputs)
         if self.ood_detector is not None:
@@ -157,8 +157,7 @@ class Classifier:
         if not self.engine.explains:
             raise NotExplainableError(f"The model {self.card.name} has no Grad-CAM outputs, so it cannot be explained.")
         labels = self.card.labels
-        if label is not None and label not in labels:
-            raise ValueError(f"label must be one of {', '.join(labels)}. Received: label={label!r}")
+        require(label is None or label in labels, f"label must be one of {', '.join(labels)}", label=label)
         probabilities, features, weights = self.engine.outputs(image.pixels[None])
         index = int(probabilities[0].argmax()) if label is None else labels.index(label)
         heat = explain.heat_map(features[0], weights[0, index])

@@ -14,6 +14,7 @@ import numpy as np
 
 from models.saved.card import KERAS_FILE, ONNX_FILE, Card, ModelFileError, NotExplainableError
 from runtime.files import sha256_of
+from runtime.validation import require
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,7 @@ def open_engine(folder: Path, card: Card, engine: str = "auto", threads: int | N
         ValueError: `engine` is unknown.
         ModelFileError: no model can be run; the message says why.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}. Received: engine={engine!r}")
+    require(engine in ENGINES, f"engine must be one of {', '.join(ENGINES)}", engine=engine)
     reasons = []
     if engine != "keras":
         if (reason := _why_not("onnxruntime", folder / ONNX_FILE, card)) is None:

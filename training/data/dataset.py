@@ -104,7 +104,7 @@ class ImageDataset:
         most = int(np.maximum(counts - 1, 0).sum())
         rule = f"validation must be between 1 and {most}, so that each class keeps an image to train on"
         require(1 <= validation <= most, rule, validation=validation)
-        # Raw generator output is the one stream that NumPy promises never to change.
+        # Raw generator output, because NumPy guarantees no other stream across versions.
         order = np.argsort(np.random.PCG64(seed).random_raw(len(self.y_train)), kind="stable")
         chosen = [
             order[self.y_train[order] == label][:share] for label, share in enumerate(_shares(counts, validation))

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from runtime.validation import require
 from training.data.operations import canonical, find_fixed, find_random, known_names, split_names
 from training.data.photometric import Batch
 
@@ -19,10 +20,8 @@ def check_augment(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return `names`; raise ValueError for one that is unknown or repeated."""
     for name in names:
         find_random(name)
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"Each augmentation may be named once. Known: {known_names('augmentation')}. Received: augment={names!r}"
-        )
+    rule = f"Each augmentation may be named once. Known: {known_names('augmentation')}"
+    require(len(set(names)) == len(names), rule, augment=names)
     return names
 
 

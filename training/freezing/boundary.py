@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import keras
 
+from runtime.validation import require
+
 REACH = 16  # frozen layers that the suffix may hold for the sake of a smaller tensor: a bottleneck block and a half
 
 
@@ -58,11 +60,8 @@ def resolve_unfreeze(model: keras.Model, unfreeze: int | str) -> int:
         return len(names)
     text = str(unfreeze)
     if text.lstrip("-").isdigit():
-        if not 0 <= int(text) <= len(names):
-            raise ValueError(
-                f"unfreeze must be between 0 and {len(names)}, the number of backbone layers of {model.name}. "
-                f"Received: unfreeze={text}"
-            )
+        rule = f"unfreeze must be between 0 and {len(names)}, the number of backbone layers of {model.name}"
+        require(0 <= int(text) <= len(names), rule, unfreeze=int(text))
         return int(text)
     for index, name in enumerate(names):
         if name == text or name.startswith(f"{text}_"):
