@@ -8,6 +8,8 @@ import re
 import threading
 import time
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 import flask
 
@@ -60,8 +62,9 @@ class Service:
         with metrics.STAGE.labels("inference").time():
             return classifier.predict(inputs, top_k)
 
-    def max_top_k(self, classifier: Classifier) -> int:
-        return min(self.settings.max_top_k, len(classifier.card.labels))
+    def top_k(self, classifier: Classifier, parameters: Mapping[str, Any]) -> int:
+        maximum = min(self.settings.max_top_k, len(classifier.card.labels))
+        return uploads.top_k(parameters.get("top_k", min(uploads.DEFAULT_TOP_K, maximum)), maximum)
 
 
 def create_app(settings: Settings | None = None) -> flask.Flask:
@@ -126,9 +129,7 @@ def _register_predict(app: flask.Flask, service: Service) -> None:
         classifier, name = service.store.get(query.get("model")), query.get("model") or service.store.default
         explain_requested = uploads.flag("explain", query.get("explain"))
         upload, parameters = uploads.one_image(flask.request)
-        max_top_k = service.max_top_k(classifier)
-        default = min(uploads.DEFAULT_TOP_K, max_top_k)
-        top_k = uploads.top_k(parameters.get("top_k", query.get("top_k", default)), max_top_k)
+        top_k = service.top_k(classifier, query.to_dict() | parameters)
         with service.limiter.slot():
             model_input = service.preprocess(classifier, upload)
             (prediction,) = service.predict(classifier, [model_input], top_k)
@@ -144,8 +145,7 @@ def _register_predict(app: flask.Flask, service: Service) -> None:
         query = flask.request.args
         classifier, name = service.store.get(query.get("model")), query.get("model") or service.store.default
         files = uploads.several_images(flask.request, service.settings.max_batch)
-        max_top_k = service.max_top_k(classifier)
-        top_k = uploads.top_k(query.get("top_k", min(uploads.DEFAULT_TOP_K, max_top_k)), max_top_k)
+        top_k = service.top_k(classifier, query)
         with service.limiter.slot():
             results: list[dict] = [{"filename": upload.filename} for upload in files]
             decoded = []

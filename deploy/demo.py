@@ -83,13 +83,10 @@ def build(store: ModelStore, results: Path = RESULTS, examples: Path = EXAMPLES)
 
 
 def launch(page: gr.Blocks, *, host: str | None = None, port: int | None = None, **options) -> str:
-    """Serve a page of `build` and return its address.
+    """Serve a page of `build` and return its address. Raises an OSError if the port is in use.
 
-    Args:
-        page: the page.
-        host: address to listen on; None for $GRADIO_SERVER_NAME, else 127.0.0.1.
-        port: None for $GRADIO_SERVER_PORT, else the first free one from 7860. A port in use raises an OSError.
-        options: passed to `gr.Blocks.launch`, which by default returns only when the server is interrupted.
+    Host None is $GRADIO_SERVER_NAME, else 127.0.0.1. Port None is $GRADIO_SERVER_PORT, else the first free one from 7860. The
+    options go to `gr.Blocks.launch`, which by default returns only when the server is interrupted.
     """
     _, address, _ = page.launch(
         server_name=host,

@@ -155,18 +155,16 @@ def predict_files(
     """Classify image files in batches. A file that cannot be decoded gets an error and does not stop the others."""
     results: list[FileResult] = []
     for start in progress(range(0, len(paths), BATCH_SIZE)):
-        names, inputs, errors = [], [], {}
+        errors: list[tuple[str, str | None]] = []
+        inputs = []
         for path in paths[start : start + BATCH_SIZE]:
-            names.append(Path(path).name)
             try:
                 inputs.append(classifier.preprocess(path))
+                errors.append((Path(path).name, None))
             except ImageError as error:
-                errors[len(names) - 1] = str(error)
+                errors.append((Path(path).name, str(error)))
         predictions = iter(classifier.predict(inputs, _top_k(classifier)) if inputs else ())
-        results += [
-            FileResult(name, error=errors[index]) if index in errors else FileResult(name, next(predictions))
-            for index, name in enumerate(names)
-        ]
+        results += [FileResult(name, None if error else next(predictions), error) for name, error in errors]
     return results
 
 

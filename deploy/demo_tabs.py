@@ -6,6 +6,7 @@ import html
 import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def compare(store: ModelStore, pictures: Sequence[Path]) -> None:
         if path is None:
             return ""
         with errors_shown():
-            results = demo_predictions.compare(store, path, lambda names: progress.tqdm(names, desc="models"))
+            results = demo_predictions.compare(store, path, partial(progress.tqdm, desc="models"))
         return demo_predictions.comparison_html(results, store.cards)
 
     _run_on(run, [image.input], loaded, [image], panels, "", "compare")
@@ -126,9 +127,7 @@ def batch(store: ModelStore) -> None:
             raise _error(f"A batch may have at most {BATCH_FILES} images. Received: {len(paths)}.")
         with errors_shown():
             classifier = store.get(name)
-            results = demo_predictions.predict_files(
-                classifier, paths, lambda each: progress.tqdm(each, desc="batches")
-            )
+            results = demo_predictions.predict_files(classifier, paths, partial(progress.tqdm, desc="batches"))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, f"{name}.csv")
             file.write_text(demo_predictions.as_csv(results, classifier.card.labels), encoding="utf-8")

@@ -13,11 +13,8 @@ from models.saved.card import NotExplainableError
 class ChannelWeights(keras.layers.Layer):
     """Grad-CAM's channel weights for every class, from the feature map and the output of each ReLU of the head.
 
-    Call it on `[features, *relu outputs]`, features (b, h, w, C); it returns (b, classes, C).
-
-    Args:
-        head: the layers from the one that pools or flattens to the Dense layer of the logits.
-        scale: the factor of the logits before the softmax.
+    Call it on `[features, *relu outputs]`, features (b, h, w, C); it returns (b, classes, C). `head` has the layers from the
+    one that pools or flattens to the Dense layer of the logits, `scale` is the factor of the logits before the softmax.
     """
 
     def __init__(self, head: list[keras.Layer], scale: float = 1.0, **kwargs):

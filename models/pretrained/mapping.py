@@ -88,15 +88,10 @@ def choose_mapping(state_dict: Mapping[str, np.ndarray], mappings: Sequence[Pyto
 
 
 def load_pytorch(model: keras.Model, state_dict: Mapping[str, np.ndarray], mapping: PytorchMapping) -> bool:
-    """Assign the tensors of a PyTorch state dict to a Keras model's backbone, and to its head if they fit it.
+    """Assign the tensors of a PyTorch state dict to a Keras model; return whether its head was loaded too.
 
-    Args:
-        model: has the backbone of `mapping`, in its convention (padding, BN epsilon). `preprocess_*` layers do not change.
-        state_dict: arrays by PyTorch name, of any float dtype. Position embeddings of another grid are resampled.
-        mapping: in the naming of `state_dict`.
-
-    Returns:
-        Whether the head was loaded. It is if it corresponds to the original's classifier and has as many classes.
+    The head is loaded if it corresponds to the original's classifier and has as many classes. Arrays of any float dtype are
+    converted, and position embeddings of another grid resampled. `preprocess_*` layers do not change.
 
     Raises:
         WeightsMismatchError: if a tensor is missing, unknown or of another shape, or if the model and the weights differ in
@@ -127,10 +122,8 @@ def load_pytorch(model: keras.Model, state_dict: Mapping[str, np.ndarray], mappi
 def to_pytorch(model: keras.Model, mapping: PytorchMapping, *, with_classifier: bool = True) -> dict[str, np.ndarray]:
     """Return a Keras model as a PyTorch state dict, which the PyTorch network loads with `strict=True`.
 
-    A head that does not correspond to the original's classifier is left out.
-
-    Returns:
-        Float32 arrays by PyTorch name, in the mapping's order; BN's `num_batches_tracked` is 0 (int64).
+    A head that does not correspond to the original's classifier is left out. The arrays are float32, in the mapping's order;
+    BN's `num_batches_tracked` is 0 (int64).
 
     Raises:
         WeightsMismatchError: if the model is not the mapping's, or follows another convention.

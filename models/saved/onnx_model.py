@@ -10,9 +10,7 @@ import numpy as np
 class OnnxModel:
     """An `.onnx` file in onnxruntime on the CPU, with the part of `keras.Model`'s interface that evaluation uses.
 
-    Args:
-        path: the file.
-        threads: the number of threads; None for one per core.
+    It runs in `threads` threads, by default one per core.
 
     Raises:
         ValueError: if onnxruntime cannot read the file, or it has more than one input.
