@@ -32,7 +32,16 @@ def train(model, config, split, tmp_path):
     return state
 
 
-@pytest.mark.parametrize("unfreeze", [0, 1, 4, 5])
+def observe(model, phase, split, tmp_path, observed):
+    """Train one phase without a cache; return its state and what `observed()` gave after each epoch."""
+    config = make_config("scratch", "custom_cnn", image_size=16)
+    feed, state, seen = make_feed(model, config, phase, split), TrainingState(), []
+    options = {"images": len(split.training), "checkpoint_path": tmp_path / "checkpoint.npz"}
+    run_phase(model, phase, feed, state, on_epoch=lambda _: seen.append(observed()), **options)
+    return state, seen
+
+
+@pytest.mark.parametrize("unfreeze", [0, 1, 4])
 def test_loss_and_gradients_of_the_suffix_are_those_of_the_full_model(tiny_network, unfreeze):
     import tensorflow as tf
 
@@ -125,20 +134,8 @@ def test_without_room_for_the_cache_training_goes_on_uncached(
 
 def test_the_best_epoch_is_kept_and_the_phase_stops_without_progress(tiny_network, split, cache, tmp_path):
     model = create_model(tiny_network, classes=3, weights=None)
-    config = make_config("head", tiny_network)
     phase = PhaseConfig("head", learning_rate=30.0, epochs=20, patience=2)  # far too high: the loss soon rises
-    feed = make_feed(model, config, phase, split)
-    state = TrainingState()
-    seen = []
-    run_phase(
-        model,
-        phase,
-        feed,
-        state,
-        images=len(split.training),
-        checkpoint_path=tmp_path / "checkpoint.npz",
-        on_epoch=lambda _: seen.append(values(model.trainable_variables)),
-    )
+    state, seen = observe(model, phase, split, tmp_path, lambda: values(model.trainable_variables))
     losses = [row["val_loss"] for row in state.history]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 2 < 20
@@ -151,18 +148,7 @@ def test_from_scratch_the_best_epoch_keeps_its_batch_norm_statistics_too(tiny_ne
     labels = np.random.default_rng(0).permutation(split.dataset.y_train)  # nothing to learn: the loss soon rises
     split = dataclasses.replace(split, dataset=dataclasses.replace(split.dataset, y_train=labels))
     phase = PhaseConfig("scratch", learning_rate=0.01, epochs=50, patience=1)  # stops right after its best epoch
-    feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
-    state = TrainingState()
-    seen = []
-    run_phase(
-        model,
-        phase,
-        feed,
-        state,
-        images=len(split.training),
-        checkpoint_path=tmp_path / "checkpoint.npz",
-        on_epoch=lambda _: seen.append(values(model.weights)),
-    )
+    _, seen = observe(model, phase, split, tmp_path, lambda: values(model.weights))
     statistics = [index for index, weight in enumerate(model.weights) if "moving" in weight.path]
     assert not any(np.array_equal(seen[-1][index], seen[-2][index]) for index in statistics)
     for kept, then in zip(values(model.weights), seen[-2], strict=True):
@@ -172,17 +158,7 @@ def test_from_scratch_the_best_epoch_keeps_its_batch_norm_statistics_too(tiny_ne
 def test_a_cosine_schedule_falls_to_zero_by_the_last_step(tiny_network, split, tmp_path):
     model = create_model(tiny_network, classes=3, weights=None)
     phase = PhaseConfig("scratch", learning_rate=1e-3, epochs=4, schedule="cosine")
-    feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
-    rates = []
-    run_phase(
-        model,
-        phase,
-        feed,
-        TrainingState(),
-        images=len(split.training),
-        checkpoint_path=tmp_path / "c.npz",
-        on_epoch=lambda _: rates.append(float(model.optimizer.learning_rate)),
-    )
+    _, rates = observe(model, phase, split, tmp_path, lambda: float(model.optimizer.learning_rate))
     assert rates == pytest.approx([1e-3 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in (1, 2, 3, 4)], abs=1e-9)
 
 
@@ -236,17 +212,7 @@ def test_a_run_under_a_schedule_resumes_to_the_same_weights(tiny_network, split,
 def test_the_last_epoch_is_cut_short_and_its_weights_are_kept(tiny_network, split, tmp_path):
     model = create_model(tiny_network, classes=3, weights=None)
     phase = PhaseConfig("scratch", epochs=2.5, batch_size=27, patience=None)  # 8 steps in each whole epoch
-    feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
-    state, seen = TrainingState(), []
-    run_phase(
-        model,
-        phase,
-        feed,
-        state,
-        images=len(split.training),
-        checkpoint_path=tmp_path / "c.npz",
-        on_epoch=lambda _: seen.append((int(model.optimizer.iterations), values(model.weights))),
-    )
+    _, seen = observe(model, phase, split, tmp_path, lambda: (int(model.optimizer.iterations), values(model.weights)))
     assert [steps for steps, _ in seen] == [8, 16, 20]
     for kept, then in zip(values(model.weights), seen[-1][1], strict=True):
         np.testing.assert_array_equal(kept, then)
@@ -255,16 +221,8 @@ def test_the_last_epoch_is_cut_short_and_its_weights_are_kept(tiny_network, spli
 def test_a_layer_stops_learning_at_its_epoch(tiny_network, split, tmp_path):
     model = create_model(tiny_network, classes=3, weights=None)
     phase = PhaseConfig("scratch", epochs=3, patience=None, freeze_at=(("block_1_conv", 2),))
-    feed = make_feed(model, make_config("scratch", "custom_cnn", image_size=16), phase, split)
-    seen = []
-    run_phase(
-        model,
-        phase,
-        feed,
-        TrainingState(),
-        images=len(split.training),
-        checkpoint_path=tmp_path / "c.npz",
-        on_epoch=lambda _: seen.append(values([model.get_layer(f"block_{n}_conv").kernel for n in (1, 2)])),
+    _, seen = observe(
+        model, phase, split, tmp_path, lambda: values([model.get_layer(f"block_{n}_conv").kernel for n in (1, 2)])
     )
     assert not np.array_equal(seen[0][0], seen[1][0])
     np.testing.assert_array_equal(seen[1][0], seen[2][0])

@@ -1,4 +1,4 @@
-"""The registry of image operations: what holds for every operation, in each of its uses."""
+"""The registry of image operations: what holds for every operation in each use, and what the fixed ones do."""
 
 import hashlib
 
@@ -81,12 +81,10 @@ def test_augmentations(images, name, dtype):
 
 
 @pytest.mark.parametrize("name", RANDOM)
-@pytest.mark.parametrize("count", [1, 3])
-def test_augmentations_take_small_batches_of_oblong_images(name, count):
-    images = np.random.default_rng(0).integers(0, 256, (count, 12, 20, 3), dtype=np.uint8)
-    changed, targets = augment((name,), images, np.eye(10, dtype=np.float32)[:count])
-    assert changed.shape == images.shape
-    np.testing.assert_allclose(targets.sum(axis=1), 1.0, atol=1e-6)
+def test_augmentations_take_a_single_oblong_image(images, name):
+    changed, targets = augment((name,), images[:1, :12], np.eye(10, dtype=np.float32)[:1])
+    assert changed.shape == (1, 12, 32, 3)
+    np.testing.assert_allclose(targets, np.eye(10)[:1], atol=1e-6)
 
 
 @pytest.mark.parametrize("view", [*VIEWS, "flip+thumbnail_8+jpeg_30"])
@@ -186,7 +184,6 @@ def test_an_alias_is_no_name_of_another_fixed_operation(images):
     [
         ("", ()),
         (" none ", ()),
-        ("flip", ("flip",)),
         ("crop , flip,cutout_12", ("crop", "flip", "cutout_12")),
         (",".join(AUGMENTATIONS), tuple(AUGMENTATIONS)),
     ],
@@ -249,3 +246,57 @@ def test_views_of_enumerates_what_can_be_enumerated():
         assert views_of((name,)) is None and views_of(("flip", name)) is None
     with pytest.raises(ValueError, match="Known"):
         views_of(("blur",))
+
+
+def test_flip_mirrors_left_to_right(images):
+    np.testing.assert_array_equal(apply_view(images, "flip"), images[:, :, ::-1])
+
+
+@pytest.mark.parametrize(("down", "right"), [(-2, 1), (4, -4), (0, 3), (7, 7)])
+def test_translate_moves_down_and_right_and_reflects(images, down, right):
+    images = images[:, :8, :8]
+    padded = np.pad(images, [(0, 0), (7, 7), (7, 7), (0, 0)], mode="reflect")
+    expected = padded[:, 7 - down : 15 - down, 7 - right : 15 - right]
+    np.testing.assert_array_equal(apply_view(images, f"translate_{down}_{right}"), expected)
+
+
+def test_a_translation_by_the_whole_image_is_refused(images):
+    with pytest.raises(ValueError, match="translate_0_32"):
+        apply_view(images, "translate_0_32")
+
+
+def test_a_chain_runs_from_left_to_right(images):
+    expected = apply_view(apply_view(images, "flip"), "translate_1_2")
+    np.testing.assert_array_equal(apply_view(images, "flip+translate_1_2"), expected)
+    assert not np.array_equal(expected, apply_view(images, "translate_1_2+flip"))
+    assert find_corruption("bicubic_224+jpeg_90")(Image.fromarray(images[0])).size == (224, 224)
+
+
+@pytest.mark.parametrize(
+    ("weak", "strong"),
+    [
+        ("jpeg_75", "jpeg_10"),
+        ("blur_0.5", "blur_2"),
+        ("noise_8", "noise_32"),
+        ("brightness_0.75", "brightness_0.25"),
+        ("contrast_0.75", "contrast_0.25"),
+        ("pixelate_16", "pixelate_4"),
+        ("thumbnail_16", "thumbnail_4"),
+    ],
+)
+def test_the_parameter_is_a_severity(images, weak, strong):
+    image = Image.fromarray(images[0])
+
+    def distance(name):
+        return np.abs(np.asarray(find_corruption(name)(image), float) - np.asarray(image, float)).mean()
+
+    assert 0 < distance(weak) < distance(strong)
+
+
+def test_the_noise_has_the_stated_deviation_and_differs_by_image():
+    first, second = (
+        np.asarray(find_corruption("noise_16")(Image.new("RGB", (64, 64), (grey,) * 3)), float) - grey
+        for grey in (120, 130)
+    )
+    assert first.std() == pytest.approx(16, rel=0.05)
+    assert not np.array_equal(first, second)
