@@ -88,7 +88,7 @@ def _explain_phase(model: keras.Model, config: TrainingConfig, phase: PhaseConfi
     return f"""\
 phase {phase.name}
   method        {how}
-  trains        from {trained[0].name} on: {len(trained)} layers with weights, {parameters:,} parameters
+  trains        from {trained[0].name} on: {len(trained)} layer{"s" * (len(trained) > 1)} with weights, {parameters:,} parameters
   cache         {cache}"""
 
 
