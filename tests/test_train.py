@@ -140,6 +140,7 @@ def test_resnet50_without_weights_at_hand_says_what_file_where_and_what_instead(
         assert part in error
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_real_data_and_real_weights(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

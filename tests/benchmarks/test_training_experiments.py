@@ -30,6 +30,7 @@ def no_more_training(monkeypatch):
     return functools.partial(monkeypatch.setattr, run, "load_cifar10", lambda data_dir=None: pytest.fail(message))
 
 
+@pytest.mark.slow
 def test_reference_trains_every_seed_once_and_states_the_spread(tiny_config, options, monkeypatch, no_more_training):
     monkeypatch.setattr(reference, "make_config", tiny_config)
     chosen = options(head_seeds=2, finetune_seeds=1)

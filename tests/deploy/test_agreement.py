@@ -94,6 +94,7 @@ def test_by_the_keras_engine(pictures, by_keras):
     agree([prediction.probabilities for prediction in predictions], by_keras)
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_by_the_demo(pictures, by_keras, uploads):
     gradio_client = pytest.importorskip("gradio_client")

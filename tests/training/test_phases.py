@@ -68,7 +68,7 @@ def test_loss_and_gradients_of_the_suffix_are_those_of_the_full_model(tiny_netwo
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("cached", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_what_is_frozen_is_bit_identical_after_training(tiny_network, split, cache, tmp_path, cached):
     model = create_model(tiny_network, classes=3, weights=None)
     config = make_config("finetune", tiny_network, epochs=2, batch_size=16, cache=cached)
@@ -91,7 +91,9 @@ def test_scratch_trains_everything_and_its_batch_norm(tiny_network, dataset):
     }
 
 
-@pytest.mark.parametrize("views", [(), ("identity", "mirror+shift_1_0", "shift_0_-1")])
+@pytest.mark.parametrize(
+    "views", [pytest.param((), marks=pytest.mark.slow), ("identity", "flip+translate_1_0", "translate_0_-1")]
+)
 def test_cached_and_plain_training_give_the_same_model(tiny_network, split, cache, tmp_path, views):
     results = []
     for cached in (True, False):
@@ -162,18 +164,28 @@ def test_a_cosine_schedule_falls_to_zero_by_the_last_step(tiny_network, split, t
     assert rates == pytest.approx([1e-3 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in (1, 2, 3, 4)], abs=1e-9)
 
 
+SPEEDRUN = {
+    "schedule": "triangle",
+    "optimizer": "sgd",
+    "average": "lookahead",
+    "patience": None,
+    "freeze_at": (("block_1_conv", 3),),
+}
+DISCRIMINATIVE = {
+    "schedule": "cosine",
+    "optimizer": "adamw",
+    "average": "ema",
+    "weight_decay": 0.1,
+    "first_layer_rate": 0.3,
+}
+
+
 @pytest.mark.parametrize(
     "settings",
     [
-        {"schedule": "cosine"},
-        {
-            "schedule": "triangle",
-            "optimizer": "sgd",
-            "average": "lookahead",
-            "patience": None,
-            "freeze_at": (("block_1_conv", 3),),
-        },
-        {"schedule": "cosine", "optimizer": "adamw", "average": "ema", "weight_decay": 0.1, "first_layer_rate": 0.3},
+        pytest.param({"schedule": "cosine"}, marks=pytest.mark.slow),
+        SPEEDRUN,
+        pytest.param(DISCRIMINATIVE, marks=pytest.mark.slow),
     ],
     ids=["adam", "speedrun", "discriminative"],
 )

@@ -107,6 +107,7 @@ def test_average_with_trains_both_recipes_and_averages_their_weights(tiny_networ
     assert read_card(whole.folder / "card.json").test_accuracy == metrics["accuracy"]
 
 
+@pytest.mark.slow
 def test_a_resumed_average_keeps_its_trained_members(tiny_network, data, cache, tmp_path, monkeypatch):
     choices = {"epochs": 1, "weights": "none", "average_with": "reference", "head": "linear"}
     config = make_config("finetune", tiny_network, "strong", **choices, validation=24)
@@ -140,6 +141,7 @@ def test_a_finished_run_is_not_run_again(config, data, cache, tmp_path, monkeypa
     assert Run(config, tmp_path / "run").complete() == first
 
 
+@pytest.mark.slow
 def test_finetune_starts_from_a_finished_head_phase(config, data, cache, tmp_path):
     head_config = make_config("head", config.model, weights="none")
     assert finished_head(config, tmp_path) is None
@@ -197,6 +199,7 @@ def test_two_processes_do_not_train_in_one_folder(config, data, interrupted):
         Run(config, interrupted).complete()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_while_saving_resumes_to_the_same_card(config, data, cache, tmp_path, monkeypatch):
     Run(config, tmp_path / "whole", command="python train.py").complete()
     with monkeypatch.context() as patch:
@@ -224,6 +227,7 @@ def test_the_time_of_an_interrupted_frozen_pass_counts(config, data, cache, tmp_
     assert resumed.state.seconds["cache"] > 0.5
 
 
+@pytest.mark.slow
 def test_finetune_of_no_layer_shares_the_heads_cache(config, data, cache, tmp_path):
     metrics = Run(dataclasses.replace(config, unfreeze=0), tmp_path / "run").complete()
     assert metrics["epochs"]["finetune"] >= 1
