@@ -68,6 +68,7 @@ def _explain_phase(model: keras.Model, config: TrainingConfig, phase: PhaseConfi
     thaw(model, config, phase)
     trained = [layer for layer in model.layers if layer.trainable_weights]
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    count = f"{len(trained)} layer{'s' * (len(trained) > 1)}"
     if phase.is_solved:
         how = f"logistic regression on frozen features, batch size {phase.batch_size}"
     else:
@@ -88,7 +89,7 @@ def _explain_phase(model: keras.Model, config: TrainingConfig, phase: PhaseConfi
     return f"""\
 phase {phase.name}
   method        {how}
-  trains        from {trained[0].name} on: {len(trained)} layer{"s" * (len(trained) > 1)} with weights, {parameters:,} parameters
+  trains        from {trained[0].name} on: {count} with weights, {parameters:,} parameters
   cache         {cache}"""
 
 
