@@ -10,12 +10,7 @@ CELL = re.compile(r"(`|\*\*|)\{(?P<key>[^{}:]+)(?P<spec>:[^}]*)?\}(?P<unit>[^`*]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Attributes:
-        header: name of the column.
-        cell: key and format of the value, such as "{macro.f1:.4f}" or "**{seconds:.0f} s**".
-    """
+    """A column: its header, and the key and format of its cells, such as "{macro.f1:.4f}" or "**{seconds:.0f} s**"."""
 
     header: str
     cell: str
