@@ -23,14 +23,9 @@ threads = int(os.environ.get("THAW_CONCURRENCY") or 1) + int(os.environ.get("THA
 # By default onnxruntime uses all cores for each prediction. Workers that compete for cores are slower than workers that share.
 os.environ.setdefault("THAW_THREADS", str(max(1, cores // workers)))
 
-# Seconds without a heartbeat after which a worker is replaced. gthread sends it from its main thread, not from requests.
-timeout = 30
-
-# Hosts send SIGKILL 30 s after SIGTERM; requests in flight must be finished before.
-graceful_timeout = 25
-
-# Seconds to keep idle connections open. Proxies reuse them, and a request on a connection that was just closed is an error.
-keepalive = 75
+timeout = 30  # seconds without a heartbeat, after which a worker is replaced; slow requests do not delay the heartbeat
+graceful_timeout = 25  # hosts send SIGKILL 30 s after SIGTERM, and requests in flight must be finished before
+keepalive = 75  # seconds; proxies reuse idle connections, and a request on one that was just closed fails
 
 # Replace workers now and then, against slow memory leaks in image decoders. The jitter avoids replacing all at once.
 max_requests = 20_000
@@ -39,8 +34,7 @@ max_requests_jitter = 4_000
 # Heartbeats are file writes, which can stall on a slow or network disk. /dev/shm is in memory.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
-# gunicorn 27 opens one control socket for all servers of a user. It is not used here.
-control_socket_disable = True
+control_socket_disable = True  # gunicorn 27 opens one for all servers of a user; it is not used here
 
 # Hosts collect logs from stdout and stderr.
 accesslog = "-"

@@ -21,13 +21,11 @@ TITLES = {
 
 def description(store: ModelStore, settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI document."""
+    card = store.cards[store.default]
+    about = f"Image classification: {', '.join(card.labels)}."
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "Thaw",
-            "version": store.cards[store.default].version,
-            "description": f"Image classification: {', '.join(store.cards[store.default].labels)}.",
-        },
+        "info": {"title": "Thaw", "version": card.version, "description": about},
         "paths": {
             "/predict": {"post": _predict(store, settings)},
             "/predict/batch": {"post": _predict_batch(store, settings)},

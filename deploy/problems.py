@@ -43,10 +43,8 @@ def problem(status: int, detail: str) -> dict:
 
 def of_error(error: Exception) -> dict | None:
     """Return the problem document of an error caused by the request or the load; None for any other error."""
-    for kind, status in STATUS.items():
-        if isinstance(error, kind):
-            return problem(status, str(error))
-    return None
+    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), None)
+    return None if status is None else problem(status, str(error))
 
 
 def response(document: dict) -> flask.Response:

@@ -1,4 +1,4 @@
-"""EfficientNet-B0 (Tan and Le 2019, arXiv 1905.11946) and EfficientNet-Lite0, its form for phones.
+"""EfficientNet-B0 (Tan and Le 2019, arXiv 1905.11946) and EfficientNet-Lite0, its variant for mobile devices.
 
 Layers are named as in Keras Applications, so its weight files load by name. Two things differ on purpose. There is no
 stochastic depth: it has no weights, and a random frozen part could not be cached. And a Rescaling layer replaces the

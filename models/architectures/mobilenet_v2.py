@@ -39,8 +39,8 @@ def _in_pytorch_convention(layer: keras.Layer) -> keras.Layer:
 def pytorch_names(naming: str) -> Pairs:
     """Return the (PyTorch module, Keras layer) pairs of the 52 convolutions and 52 BNs.
 
-    In naming "torchvision" convolution, BN and ReLU6 form a block (`conv.0.0`); in naming "flat" they stand side by side
-    (`conv.0`), as in the first PyTorch ports and many checkpoints since.
+    In naming "torchvision" convolution, BN and ReLU6 form a block (`conv.0.0`). In naming "flat" they do not (`conv.0`), as
+    in the first PyTorch ports and many checkpoints since.
     """
     pairs = [("features.0.0", "Conv1"), ("features.0.1", "bn_Conv1")]
     for block in range(17):

@@ -5,7 +5,7 @@ convolution, and convolutions have biases. PyTorch has version 1.5: the 3×3 con
 and ImageNet accuracy is half a point higher. Weights of one do not work in the other, so each has its own name.
 
 Layers are named as in Keras Applications: `conv3_block1_2_conv` is the second convolution of stage 3's first block, and
-`_0_` stands for the one on the shortcut.
+`conv3_block1_0_conv` the one on its shortcut.
 """
 
 import functools

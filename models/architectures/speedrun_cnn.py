@@ -19,7 +19,7 @@ def speedrun_backbone(
     """Build whitening, then three blocks that each halve the map: (32, 32, 3) → (3, 3, widths[2]).
 
     A block is conv 3×3 → max-pool 2 → BN → GELU, then one or two times conv 3×3 → BN → GELU. With three convolutions, as in
-    the paper's 96 % network, a shortcut leads around the last two. No convolution has a bias. `convention` is not used,
+    the paper's 96 % network, a shortcut skips the last two. No convolution has a bias. `convention` is not used,
     because there are no weights from another framework.
     """
     image = keras.Input((image_size, image_size, 3), name="image")

@@ -78,7 +78,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
             tensors = _read_legacy(content)
     except CheckpointError as error:
         raise type(error)(f"{path} cannot be read as a checkpoint: {error}") from error
-    except Exception as error:  # a hostile file makes the readers below raise nearly anything
+    except Exception as error:  # a malicious file can make the readers below raise any error
         reason = f"it is truncated or damaged ({type(error).__name__}: {error})."
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
     if tensors and all(name.startswith("module.") for name in tensors):

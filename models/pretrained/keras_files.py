@@ -95,9 +95,9 @@ def read_keras_file(path: str | Path) -> KerasFile:
             return KerasFile(_legacy_arrays(file) if _is_legacy(file) else _arrays(file), configs)
     except FileNotFoundError:
         raise
-    except Exception as error:  # a hostile or damaged file makes h5py and zipfile raise nearly anything
-        reason = f"it is truncated, damaged or of another format ({type(error).__name__}: {error})."
-        reason = error if isinstance(error, CheckpointError) else reason
+    except Exception as error:  # a malicious or damaged file can make h5py and zipfile raise any error
+        damage = f"it is truncated, damaged or of another format ({type(error).__name__}: {error})."
+        reason = error if isinstance(error, CheckpointError) else damage
         raise CheckpointError(f"{path} cannot be read as a Keras file: {reason}") from error
 
 

@@ -16,7 +16,7 @@ from models.pretrained.mismatch import WeightsMismatchError, require_same_shapes
 Pairs = tuple[tuple[str | tuple[str, ...], str], ...]
 """(PyTorch module, Keras layer) pairs in the network's order, such as ("features.0.0", "Conv1").
 
-The tensors of several modules in front of one layer are concatenated along the output axis. A module that ends with `_` is a
+Where one layer has several modules, their tensors are concatenated along the output axis. A module that ends with `_` is a
 prefix of tensor names, as `in_proj_` is of `in_proj_weight`.
 """
 
