@@ -5,13 +5,13 @@ import io
 import json
 import re
 import shutil
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
 from browser import PHONE, overflows, watched
+from image_files import photograph
 from pictures import png
 from PIL import Image
 
@@ -24,15 +24,8 @@ from inference.classifier import Prediction, load_classifier
 from inference.model_store import ModelStore
 from models.saved.card import ONNX_FILE
 
-ROOT = Path(demo.__file__).parent.parent
-RESULTS = ROOT / "results"
+RESULTS = Path(demo.__file__).parent.parent / "results"
 TABS = ("Classify", "Compare", "Batch", "Benchmark", "About")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +38,7 @@ def address(store):
     page = demo.build(store)
     assert not any(map(store.is_loaded, store.cards))
     with contextlib.redirect_stdout(io.StringIO()):
-        yield demo.launch(page, host="127.0.0.1", port=free_port(), prevent_thread_lock=True, quiet=True)
+        yield demo.launch(page, host="127.0.0.1", prevent_thread_lock=True, quiet=True)
     page.close()
 
 
@@ -80,7 +73,7 @@ def saved(folder: Path, name: str, image: Image.Image, **options) -> str:
     return str(folder / name)
 
 
-def test_an_upload_is_classified(site, saved_models):
+def test_an_upload_is_classified_and_a_click_on_a_class_shows_its_grad_cam(site, saved_models):
     upload(site, file("noise.png", png()))
     prediction = site.locator("#prediction")
     expected = load_classifier(saved_models / "tiny_a").classify(png(), 3).top
@@ -89,6 +82,8 @@ def test_an_upload_is_classified(site, saved_models):
     for label, share in expected:
         assert re.search(rf"{label}\s+{share:.0%}", shown), shown
     grad_cam(site, expected[0][0]).wait_for()
+    prediction.get_by_text(expected[1][0], exact=True).click()
+    grad_cam(site, expected[1][0]).wait_for()
     assert site.problems == []
 
 
@@ -103,36 +98,21 @@ def test_a_warning_is_shown(site):
     cards.nth(1).locator(".thaw-warning", has_text="5×5 pixels").wait_for()
 
 
-@pytest.mark.parametrize(("probability", "warning"), [(0.9, ""), (0.9, "OOD."), (0.4, ""), (0.4, "OOD.")])
-def test_a_warning_has_every_reason(probability, warning):
-    text = demo_predictions.warning(Prediction({}, (("cat", probability),), None, warning))
-    assert ("cat 40%" in text) == (probability < 0.5)
-    assert warning in text and bool(text) == (probability < 0.5 or bool(warning))
+def test_a_warning_has_every_reason():
+    sure, unsure = (("cat", 0.9),), (("cat", 0.4),)
+    assert demo_predictions.warning(Prediction({}, sure)) == ""
+    assert demo_predictions.warning(Prediction({}, sure, None, "OOD.")) == "OOD."
+    assert "cat 40%" in demo_predictions.warning(Prediction({}, unsure))
+    assert re.search("cat 40%.*OOD", demo_predictions.warning(Prediction({}, unsure, None, "OOD.")))
 
 
-def test_a_click_on_a_class_shows_its_grad_cam(site, saved_models):
-    upload(site, file("noise.png", png()))
-    second = load_classifier(saved_models / "tiny_a").classify(png(), 3).top[1][0]
-    site.locator("#prediction").get_by_text(second, exact=True).click()
-    grad_cam(site, second).wait_for()
-
-
-def test_an_example_is_a_click_away(site):
+def test_a_file_that_cannot_be_decoded_takes_the_place_of_an_example(site, tmp_path):
     for name in ("cat", "pizza"):
         site.get_by_role("button", name=f"Example: {name}").click()
         site.locator(f"[data-testid=image] img[src*='{name}.']").wait_for()
-    site.locator("#prediction").get_by_role("heading").wait_for()
-
-
-def test_a_file_that_cannot_be_decoded_gives_a_message(site, tmp_path):
-    site.get_by_role("button", name="Example: cat").click()
     heading = site.locator("#prediction").get_by_role("heading")
     heading.wait_for()
-    for data, message in (
-        (png()[:500], re.compile("PNG.*damaged")),
-        (b"These are words.", re.compile("JPEG, PNG, .*16 bytes")),
-        (bytes(11_000_000), re.compile("maximum allowed size")),
-    ):
+    for data, message in ((png()[:500], "damaged"), (b"text", "JPEG, PNG"), (bytes(11_000_000), "maximum")):
         (tmp_path / "broken.png").write_bytes(data)
         upload(site, str(tmp_path / "broken.png"))
         site.get_by_text(message).wait_for()
@@ -209,13 +189,9 @@ def test_it_fits_a_phone_in_dark_mode(chromium, address, store):
     context.close()
 
 
-def picture(side: int, mode: str = "RGB") -> Image.Image:
-    return Image.open(io.BytesIO(png(side=side))).convert(mode)
-
-
-def see_through(side: int) -> Image.Image:
-    image = picture(side, "RGBA")
-    image.putalpha(Image.linear_gradient("L").resize((side, side)))
+def transparent() -> Image.Image:
+    image = photograph(32, 32)
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
     return image
 
 
@@ -226,24 +202,24 @@ QUARTER_TURN = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0
 @pytest.mark.parametrize(
     ("file_name", "image", "options"),
     [
-        ("small.png", picture(32), {}),
-        ("clear.png", see_through(32), {}),
-        ("turned.jpg", picture(90).crop((0, 0, 90, 60)), {"exif": QUARTER_TURN}),
-        ("grey.webp", picture(70, "L"), {"lossless": True}),
-        ("many.gif", picture(40), {"save_all": True, "append_images": [Image.new("RGB", (40, 40))]}),
+        ("small.png", photograph(32, 32), {}),
+        ("transparent.png", transparent(), {}),
+        ("turned.jpg", photograph(90, 60), {"exif": QUARTER_TURN}),
+        ("grey.webp", photograph(70, 70).convert("L"), {"lossless": True}),
+        ("animated.gif", photograph(40, 40), {"save_all": True, "append_images": [Image.new("RGB", (40, 40))]}),
     ],
 )
 def test_the_file_is_shown_as_the_model_sees_it(client, saved_models, tmp_path, name, file_name, image, options):
     path = saved(tmp_path, file_name, image, **options)
-    label, _, saw, looked, note = client.predict(gradio_client.handle_file(path), name, api_name="/classify")
+    label, _, pixels, overlay, note = client.predict(gradio_client.handle_file(path), name, api_name="/classify")
     classifier = load_classifier(saved_models / name)
     expected = classifier.classify(path, 3).top
     assert [each["label"] for each in label["confidences"]] == [top for top, _ in expected]
     assert [each["confidence"] for each in label["confidences"]] == pytest.approx([p for _, p in expected], abs=1e-6)
-    assert Image.open(looked).size == (demo_predictions.IMAGE_SIDE, demo_predictions.IMAGE_SIDE)
-    pixels = np.asarray(Image.open(saw))[12::24, 12::24]  # each of the 16×16 is a square of 24
+    assert Image.open(overlay).size == (demo_predictions.IMAGE_SIDE, demo_predictions.IMAGE_SIDE)
+    pixels = np.asarray(Image.open(pixels))[12::24, 12::24]  # each of the 16×16 is a square of 24
     np.testing.assert_array_equal(pixels, classifier.preprocess(path).pixels.round())
-    assert "16×16 pixels" in note
+    assert "16×16" in note
 
 
 def test_only_predictions_are_endpoints(client):
@@ -251,7 +227,7 @@ def test_only_predictions_are_endpoints(client):
 
 
 def test_a_file_that_was_not_uploaded_is_not_read(address, tmp_path):
-    path = saved(tmp_path, "secret.png", picture(32))
+    path = saved(tmp_path, "secret.png", photograph())
     sent = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, "tiny_a"]}
     call = f"{address}gradio_api/call/classify"
     event = requests.post(call, json=sent, timeout=10).json()["event_id"]
@@ -261,8 +237,7 @@ def test_a_file_that_was_not_uploaded_is_not_read(address, tmp_path):
 def test_a_model_without_grad_cam_says_so(saved_models, monkeypatch, tmp_path):
     classifier = load_classifier(saved_models / "tiny_a")
     monkeypatch.setattr(classifier.engine, "explains", False)
-    images = demo_predictions.input_images(classifier, saved(tmp_path, "noise.png", picture(32)))
-    assert images.pixels.size == (demo_predictions.IMAGE_SIDE, demo_predictions.IMAGE_SIDE)
+    images = demo_predictions.input_images(classifier, saved(tmp_path, "noise.png", photograph()))
     assert images.overlay is None and "Grad-CAM" in images.caption
 
 
@@ -272,7 +247,7 @@ def test_a_model_that_cannot_be_loaded_does_not_stop_the_others(saved_models, tm
     for damaged in ("model.keras", ONNX_FILE):
         (tmp_path / "models" / "<broken>" / damaged).unlink()
     store = ModelStore(tmp_path / "models")
-    results = demo_predictions.compare(store, saved(tmp_path, "noise.png", picture(32)))
+    results = demo_predictions.compare(store, saved(tmp_path, "noise.png", photograph()))
     page = demo_predictions.comparison_html(results, store.cards)
     assert page.count('class="thaw-card"') == 2
     assert page.count('class="thaw-error"') == 1 and "model.onnx" in page
@@ -286,11 +261,8 @@ def results_of(*tops: tuple[str, float]) -> list[demo_predictions.ModelResult]:
 def test_models_that_differ_from_the_majority_are_marked(store):
     results = results_of(("cat", 0.9), ("dog", 0.8), ("dog", 0.2))
     cards = dict.fromkeys((each.model for each in results), store.cards["tiny_a"])
-    assert re.findall(r">(agrees|differs)<", demo_predictions.comparison_html(results, cards)) == [
-        "differs",
-        "agrees",
-        "agrees",
-    ]
+    marks = re.findall(r">(agrees|differs)<", demo_predictions.comparison_html(results, cards))
+    assert marks == ["differs", "agrees", "agrees"]
     assert "thaw-chip" not in demo_predictions.comparison_html(results[:2], cards)
 
 
@@ -298,30 +270,26 @@ def test_models_that_differ_from_the_majority_are_marked(store):
     ("results", "majority"),
     [
         ([], ("", 0)),
-        (results_of(("cat", 0.9), ("cat", 0.5)), ("cat", 2)),
         (results_of(("cat", 0.9), ("dog", 0.5), ("dog", 0.2)), ("dog", 2)),
         (results_of(("cat", 0.6), ("dog", 0.9)), ("dog", 1)),  # on a tie the higher probability
     ],
 )
 def test_the_majority_counts_votes(results, majority):
     assert demo_predictions.majority(results) == majority
-    assert majority[1] < 2 or majority[0] in demo_predictions.agreement(results)
 
 
-@pytest.mark.parametrize("content", ["no JSON", '[{"title": "A table without columns"}]', None])
-def test_tables_that_could_not_be_read_are_left_out(tmp_path, caplog, content):
-    if content:
-        (tmp_path / "tables.json").write_text(content)
+def test_tables_that_could_not_be_read_are_left_out(tmp_path, caplog):
     assert demo_results.tables(tmp_path) == []
-    assert len(caplog.records) == 1
+    (tmp_path / "tables.json").write_text('[{"title": "A table without columns"}]')
+    assert demo_results.tables(tmp_path) == []
+    assert len(caplog.records) == 2
 
 
-def test_the_rendered_tables_become_html():
+def test_the_rendered_tables_have_a_cell_for_each_column():
     tables = demo_results.tables(RESULTS)
     assert len(tables) >= 4
     for table in tables:
         assert all(len(row) == len(table.columns) for row in table.rows)
-        assert table.as_html().count("<tr>") == 1 + len(table.rows)
 
 
 def test_examples_are_small_and_have_a_source():
