@@ -1,4 +1,4 @@
-"""Files that are no image, or cannot be decoded, each with the status that it is rejected with."""
+"""Files that are no image or cannot be decoded, each with the status that rejects it."""
 
 import gzip
 import io
@@ -15,7 +15,6 @@ from image_files import (
     chunk,
     decompression_bombs,
     encoded,
-    gif_file,
     photograph,
     png_file,
     png_header,
@@ -30,7 +29,7 @@ HTML, SCRIPT = b"<html><script>alert(1)</script></html>", b"/*\n*/=1;alert(1);//
 
 
 def status_of(data: bytes) -> int | None:
-    """Return the status that an image is rejected with, or None where it can be decoded."""
+    """Return the status that rejects an image, or None where it can be decoded."""
     try:
         decode(data)
     except UnsupportedFormatError:
@@ -72,33 +71,17 @@ def _other_formats() -> dict[str, bytes]:
         **{name.lower(): encoded(image, name) for name in formats},
         "pdf": b"%PDF-1.7\n1 0 obj\n<< /OpenAction << /S /JavaScript /JS (app.alert(1)) >> >>\nendobj\n%%EOF\n",
         "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/></svg>',
-        "svg that reads a file": b'<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>',
         "svg of a billion laughs": f'<!DOCTYPE svg [<!ENTITY l0 "ha">{laughs}]><svg>&l9;</svg>'.encode(),
-        "svg with a script": b'<?xml version="1.0"?><svg onload="alert(1)"><script>alert(1)</script></svg>',
         "html": b"<!DOCTYPE html><script>alert(document.domain)</script>",
-        "php": b"<?php system($_GET['c']); ?>",
-        "shell": b"#!/bin/sh\nrm -rf /\n",
-        "imagemagick": b"push graphic-context\nfill 'url(https://a.test/\"|id; \")'\npop graphic-context\n",
-        "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%id) (w) file\nshowpage\n",
         "zip": packed.getvalue(),
         "gzip of a png": gzip.compress(png, mtime=0),
         "elf": b"\x7fELF\x02\x01\x01" + bytes(57),
-        "windows program": b"MZ\x90\0" + bytes(60),
-        "webassembly": b"\0asm\x01\0\0\0",
-        "python pickle": b"\x80\x04cos\nsystem\n(S'id'\ntR.",
         "mp4": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
-        "avif": b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf",
         "heic": b"\0\0\0\x18ftypheic\0\0\0\0heicmif1",
-        "wav": b"RIFF\x24\0\0\0WAVEfmt " + bytes(28),
-        "photoshop": b"8BPS\0\x01" + bytes(40),
         "text": b"a picture of a cat",
-        "text in utf-16": "a picture of a cat".encode("utf-16"),
-        "json": b'{"inputs": "aGVsbG8="}',
         "zeros": bytes(1000),
-        "ones": b"\xff" * 1000,
         "noise": np.random.default_rng(0).bytes(1000),
         "a png after a space": b" " + png,
-        "a gif after a byte order mark": b"\xef\xbb\xbf" + gif_file(),
         "base64 of a png": b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk",
     }
 
@@ -107,21 +90,16 @@ def _polyglots() -> dict[str, bytes]:
     """Files that begin like an image and are something else."""
     return {
         "gif and javascript": b"GIF89a" + SCRIPT,
-        "old gif and html": b"GIF87a" + HTML,
-        "gif and php": b"GIF89a;<?php system($_GET['c']); ?>",
         "png and html": PNG_MAGIC + HTML,
         "png header and html": png_header(8, 8) + HTML,
         "png header and end": png_header(8, 8) + chunk(b"IEND"),
         "jpeg and javascript": b"\xff\xd8\xff" + SCRIPT,
         "jpeg comment with php, no image": b"\xff\xd8" + segment(0xFE, b"<?php phpinfo(); ?>") + b"\xff\xd9",
         "bmp and javascript": b"BM=1;alert(1);" + bytes(40),
-        "bmp and text": b"BMW is a maker of cars",
         "webp and html": b"RIFF" + struct.pack("<I", len(HTML) + 4) + b"WEBP" + HTML,
         "webp without chunks": b"RIFF\x04\0\0\0WEBP",
-        "webp with a foreign chunk": b"RIFF\x0c\0\0\0WEBPDATA" + bytes(4),
         **{f"only {magic!r}": magic for magic in (PNG_MAGIC, b"\xff\xd8\xff", b"GIF89a", b"BM")},
         "apple's png": PNG_MAGIC + chunk(b"CgBI", b"\x50\0\x20\x02") + png_header(4, 4)[8:] + chunk(b"IEND"),
-        "mng": b"\x8aMNG\r\n\x1a\n" + bytes(40),
     }
 
 
@@ -147,12 +125,10 @@ def _damaged_headers() -> dict[str, bytes]:
             "png with a wider header than rows": png_header(80, 8) + rows,
             "png with a higher header than rows": png_header(8, 80) + rows,
             "png of an unknown interlace": png_header(8, 8, interlace=9) + rows,
-            "png without header": PNG_MAGIC + rows,
             "png with a short header": PNG_MAGIC + chunk(b"IHDR", bytes(4)) + rows,
             "png with a wrong checksum": sound[:29] + bytes(4) + sound[33:],
             "png whose data fails its checksum": sound[:-16] + bytes(4) + sound[-12:],
             "png whose data is not compressed": png_header(8, 8) + chunk(b"IDAT", row * 8) + chunk(b"IEND"),
-            "png whose data is empty": png_header(8, 8) + chunk(b"IDAT") + chunk(b"IEND"),
             "png with a chunk of 4 GB": png_header(8, 8) + b"\xff\xff\xff\xffIDAT" + rows[8:],
             "png with a chunk of a wrong name": png_header(8, 8) + chunk(b"\0\1\2\3", b"x") + rows,
             "png without its palette": png_file(8, 8, bytes(9 * 8), colour=PALETTE),
@@ -167,19 +143,14 @@ def _damaged_headers() -> dict[str, bytes]:
             + segment(0xC0, b"\x08\0\x08\0\x08\x02\1\x11\0\2\x11\0")
             + b"\xff\xd9",
             "jpeg of 255 components": b"\xff\xd8" + segment(0xC0, b"\x08\0\x08\0\x08\xff" + bytes(765)) + b"\xff\xd9",
-            "jpeg that ends at once": b"\xff\xd8\xff\xd9",
             "jpeg of 100,000 starts": b"\xff\xd8" * 100_000,
             "gif of comments only": b"GIF89a\x04\0\x04\0\0\0\0" + b"!\xfe\x01a\0" * 1000 + b";",
-            "gif of one endless comment": b"GIF89a\x04\0\x04\0\0\0\0!\xfe" + b"\x01a" * 100_000,
             "bmp of negative width": with_size(data["bmp"], -48, 32),
-            "bmp of the most negative height": with_size(data["bmp"], 48, -(2**31)),
             **{f"bmp header of {size} bytes": bmp_file(4, 4, bytes(16), header=size) for size in (41, 2**32 - 1)},
             "bmp of 7 bits": bmp_file(4, 4, bytes(64), bits=7),
             "bmp with a jpeg inside": bmp_file(4, 4, jpeg, bits=24, compression=4),
-            "bmp of an unknown compression": bmp_file(4, 4, bytes(64), bits=24, compression=99),
             "bmp without pixels": bmp_file(4, 4, b"", bits=24),
             "webp with too large a length": lossy[:4] + b"\xff\xff\xff\x7f" + lossy[8:],
-            "webp with a length of 0": lossy[:4] + bytes(4) + lossy[8:],
             "webp with an odd length": lossless[:4] + b"\x05\0\0\0" + lossless[8:],
         }
     )

@@ -28,11 +28,8 @@ class Request:
 
     Attributes:
         name: what is wrong or unusual about it.
-        body: as it is sent.
         statuses: those that the API may respond with.
-        headers: name → value.
         path: with the query.
-        method: as in the request line.
     """
 
     name: str
@@ -116,8 +113,6 @@ def _forms() -> Iterator[Request]:
     malformed = {
         "no file": END,
         "nothing": b"",
-        "line breaks": b"\r\n" * 1000,
-        "an image without a form": IMAGE,
         "json": json.dumps({"inputs": TEXT}).encode(),
         **{f"field {name}": _file(name) + END for name in (b"picture", b"FILE", b"", b"file\0", b"file[]")},
         "a text in place of the file": _part(b'name="file"', b"cat.png", b"") + END,
@@ -125,12 +120,8 @@ def _forms() -> Iterator[Request]:
         "no field name": _part(b'filename="a.png"') + END,
         "two files": sound * 2 + END,
         "a file and an image": sound + _file(b"image") + END,
-        "two files, one of them empty": sound + _file(content=b"") + END,
         "another boundary": sound.replace(b"--b", b"--c") + b"--c--\r\n",
-        "a boundary in capitals": sound.replace(b"--b", b"--B") + b"--B--\r\n",
-        "a boundary without dashes": sound.replace(b"--b", b"b") + b"b--\r\n",
         "a part without headers": b"--b\r\n\r\n" + IMAGE + b"\r\n" + END,
-        "a part without a disposition": b"--b\r\nContent-Type: image/png\r\n\r\n" + IMAGE + b"\r\n" + END,
         "a header without a colon": b"--b\r\nContent-Disposition\r\n\r\n" + IMAGE + b"\r\n" + END,
         **{f"the first {end} bytes": sound[:end] for end in (2, 40, sound.index(b"\r\n\r\n") + 4, len(sound) // 2)},
         "no final boundary": sound[:-2],
@@ -139,7 +130,6 @@ def _forms() -> Iterator[Request]:
         yield request(f"form of {name}", body, 400, headers=FORM)
     yield request("form of an empty file", _file(content=b"") + END, 400, 415, 422, headers=FORM)
     yield request("form of a text file", _file(content=b"a cat") + END, 415, headers=FORM)
-    yield request("form of base64", _file(content=TEXT.encode()) + END, 415, headers=FORM)
     yield request("form of a thousand texts", _part(b'name="x"', b"", b"") * 1000 + sound + END, 400, 413, headers=FORM)
     yield request("form of a thousand files", sound * 1000 + END, 400, 413, headers=FORM)
     header = _part(b'name="file"; x="' + b"a" * 100_000 + b'"')
@@ -148,7 +138,6 @@ def _forms() -> Iterator[Request]:
     for name, body in batches.items():
         yield request(f"batch of {name}", body, 400, headers=FORM, path="/predict/batch")
     yield request("batch of 200 images", sound * 200 + END, 400, 413, headers=FORM, path="/predict/batch")
-    yield request("batch of a raw image", IMAGE, 400, 415, path="/predict/batch")
     yield request("batch of nothing", b"", 400, 415, headers={}, path="/predict/batch")
 
 
@@ -157,20 +146,15 @@ def _json() -> Iterator[Request]:
     good = json.dumps(TEXT)
     bodies = {
         "nothing": b"",
-        "spaces": b" \r\n\t ",
         "a raw image": IMAGE,
         "a form": _file() + END,
         "half a document": b'{"inputs": "aGVs',
         "a comma too many": f'{{"inputs": {good},}}'.encode(),
-        "single quotes": f"{{'inputs': '{TEXT}'}}".encode(),
-        "a name without quotes": f"{{inputs: {good}}}".encode(),
         "two documents": f'{{"inputs": {good}}}{{"inputs": {good}}}'.encode(),
         "latin-1": b'{"inputs": "\xe9\xff"}',
-        "half a character": b'{"inputs": "\xe2\x98"}',
         "a null byte": b'{"inputs": "\0"}',
         "100000 brackets": b"[" * 100_000,
         "100000 brackets that close": b"[" * 100_000 + b"]" * 100_000,
-        "100000 objects": b'{"inputs":' * 100_000,
         "100000 objects in the parameters": f'{{"inputs": {good}, "parameters": '.encode() + b'{"top_k":' * 100_000,
         "two values, the last one wrong": f'{{"inputs": {good}, "inputs": 7}}'.encode(),
     }
@@ -192,21 +176,15 @@ def _json() -> Iterator[Request]:
         yield request(f"json: {name}", body, 400, headers=JSON)
     texts = {
         "a wrong alphabet": "*" + TEXT[1:],
-        "the alphabet of URLs": "-_-_" + TEXT,
-        "letters beyond ascii": "é" + TEXT,
         "a space inside": TEXT[:20] + " " + TEXT[20:],
         "a line break inside": TEXT[:76] + "\n" + TEXT[76:],
         "no padding": base64.b64encode(IMAGE + bytes(-len(IMAGE) % 3 + 1)).decode().rstrip("="),
         "too much padding": TEXT + "====",
         "padding in the middle": "aGVsbG8=" + TEXT,
-        "one letter": "a",
-        "hexadecimal digits": "0x" + IMAGE.hex() + "z",
         "a URL": "https://a.test/cat.png",
-        "a local file": "file:///etc/passwd",
         "a data URI of html": "data:text/html;base64," + TEXT,
         "a data URI without base64": "data:image/png," + TEXT,
         "a data URI of a wrong alphabet": "data:image/png;base64,****",
-        "a data URI in a data URI": "data:image/png;base64,data:image/png;base64," + TEXT,
     }
     for name, text in texts.items():
         yield request(f"json: inputs of {name}", json.dumps({"inputs": text}).encode(), 400, headers=JSON)
@@ -237,9 +215,8 @@ def _queries() -> Iterator[Request]:
 def _headers() -> Iterator[Request]:
     """Content types and encodings that are missing, wrong or tricks; bodies that are too large."""
     types = (
-        "text/plain text/html application/xml application/x-www-form-urlencoded application/jsonp text/json video/mp4 "
-        "application/vnd.api+json multipart/mixed;boundary=b multipart/related;boundary=b application/pdf image png */* ;;; "
-        "json /"
+        "text/plain application/x-www-form-urlencoded text/json application/vnd.api+json multipart/mixed;boundary=b "
+        "image png */* ;;; json /"
     )
     for kind in [*types.split(), "a" * 1000]:
         yield request(f"type {kind[:40]}", IMAGE, 400, 415, headers={"Content-Type": kind})
@@ -276,7 +253,6 @@ def _headers() -> Iterator[Request]:
     yield request("9 MiB in a form", padded, 413, headers=FORM)
     yield request("9 MiB in a batch", padded, 413, headers=FORM, path="/predict/batch")
     yield request("9 MiB of json", b'{"inputs": "' + b"A" * TOO_LARGE + b'"}', 413, headers=JSON)
-    yield request("9 MiB of brackets", b"[" * TOO_LARGE, 413, headers=JSON)
 
 
 def _methods_and_paths() -> Iterator[Request]:
@@ -286,9 +262,8 @@ def _methods_and_paths() -> Iterator[Request]:
             body = b"" if method in ("GET", "TRACE", "DELETE") else IMAGE
             yield request(f"{method} {path}", body, 405, headers=PNG if body else {}, path=path, method=method)
     paths = (
-        "/nonsense /predict/ /predict/1 /PREDICT /predict%00 /predict%20 /predict.json /predict;a=b /predict/batch/ "
-        "/v1/predict /api/predict /saved_models /.env /wp-login.php /%ff /%E2%98%83 /predict/../../etc/passwd "
-        "/..%2f..%2fetc/passwd /%2e%2e/etc/passwd"
+        "/nonsense /predict/ /PREDICT /predict%00 /predict%20 /predict;a=b /saved_models /.env /%ff /%E2%98%83 "
+        "/predict/../../etc/passwd /..%2f..%2fetc/passwd /%2e%2e/etc/passwd"
     )
     for path in [*paths.split(), "/" + "a" * 2000]:
         yield request(f"path {path[:40]}", IMAGE, 404, path=path)

@@ -1,4 +1,4 @@
-"""Files that look as if something were wrong with them, and are sound."""
+"""Unusual image files that are valid."""
 
 import struct
 
@@ -24,7 +24,7 @@ from PIL import Image
 
 
 def odd_images() -> dict[str, bytes]:
-    """Return every file by name; each is answered."""
+    """Return every file by name; each can be decoded."""
     image, data = photograph(), specimens()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -37,10 +37,8 @@ def odd_images() -> dict[str, bytes]:
         **{f"{file_format.lower()} of one pixel": file for file_format, file in pixel.items()},
         **data,
         "png of 1 x 20000": encoded(image.resize((1, 20_000)), "PNG"),
-        "png of 20000 x 1": encoded(image.resize((20_000, 1)), "PNG"),
         "jpeg of 65500 x 1": encoded(image.resize((65_500, 1)), "JPEG"),
         "png of 1 bit": encoded(image.convert("1"), "PNG"),
-        "bmp of 1 bit": encoded(image.convert("1"), "BMP"),
         "png of grey": encoded(image.convert("L"), "PNG"),
         "png of grey and alpha": encoded(half.convert("LA"), "PNG"),
         "png of colour and alpha": encoded(half, "PNG"),
@@ -61,15 +59,12 @@ def odd_images() -> dict[str, bytes]:
         "png with html behind it": encoded(image, "PNG") + b"<html><script>alert(1)</script></html>",
         "jpeg of grey": encoded(image.convert("L"), "JPEG"),
         "jpeg of cmyk": encoded(image.convert("CMYK"), "JPEG"),
-        "jpeg of the worst quality": encoded(image, "JPEG", quality=1),
         "jpeg of 64 scans": jpeg_of_scans(64, 64, 64),
         "jpeg with html in its comment": data["jpeg"][:2]
         + segment(0xFE, b"<script>alert(1)</script>")
         + data["jpeg"][2:],
         "jpeg with a zip behind it": data["jpeg"] + b"PK\x05\x06" + bytes(18),
         "jpeg that lies on its side": encoded(image, "JPEG", exif=exif),
-        "png that lies on its side": encoded(image, "PNG", exif=exif),
-        "webp that lies on its side": encoded(image, "WEBP", exif=exif),
         "webp with damaged exif data": encoded(image, "WEBP", exif=b"Exif\0\0rubbish, and more of it"),
         "jpeg of two pictures": encoded(image, "MPO", save_all=True, append_images=[photograph(seed=1)]),
         "gif with a million bytes of comments": gif_file(b"!\xfe" + b"\x01a" * 500_000 + b"\0"),
