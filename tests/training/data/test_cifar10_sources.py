@@ -3,10 +3,7 @@
 import os
 import pickle
 import socket
-import struct
-import sys
 import tarfile
-import types
 import urllib.request
 from pathlib import Path
 
@@ -14,61 +11,10 @@ import numpy as np
 import pytest
 
 from training.data import cifar10_sources
-from training.data.cifar10_sources import ARRAYS, from_keras, read_named
-
-BATCHES = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
+from training.data.cifar10_sources import ARRAYS, BATCHES, from_keras, read_named
 
 
-class Python2Pickler(pickle._Pickler):
-    """Writes byte strings and NumPy's module name as Python 2 did, like the official batches."""
-
-    dispatch = dict(pickle._Pickler.dispatch)
-
-    def save_bytes(self, value: bytes) -> None:
-        self.write(pickle.BINSTRING + struct.pack("<i", len(value)) + value)
-        self.memoize(value)
-
-    dispatch[bytes] = save_bytes
-
-    def save_global(self, value: object, name: str | None = None) -> None:
-        if getattr(value, "__name__", "") != "_reconstruct":
-            return super().save_global(value, name)
-        self.write(pickle.GLOBAL + b"numpy.core.multiarray\n_reconstruct\n")
-        return self.memoize(value)
-
-
-def write_batches(folder: Path, content: list[dict]) -> None:
-    folder.mkdir()
-    for name, batch in zip(BATCHES, content, strict=True):
-        with open(folder / name, "wb") as file:
-            Python2Pickler(file, protocol=2).dump(batch)
-
-
-@pytest.fixture(scope="module")
-def standin(tmp_path_factory) -> types.SimpleNamespace:
-    """Four images a batch in every format that a user can name, and the arrays that must come out."""
-    root = tmp_path_factory.mktemp("standin")
-    rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (4, 32, 32, 3), np.uint8) for _ in BATCHES]
-    labels = [rng.integers(0, 10, 4).astype(np.uint8) for _ in BATCHES]
-    arrays = dict(zip(ARRAYS, map(np.concatenate, (images[:5], labels[:5], images[5:], labels[5:])), strict=True))
-    content = [
-        {
-            b"batch_label": name.encode(),
-            b"labels": y.tolist(),
-            b"data": x.transpose(0, 3, 1, 2).reshape(4, 3072),
-            b"filenames": [b"leptodactylus_pentadactylus_s_000004.png"] * 4,
-        }
-        for name, x, y in zip(BATCHES, images, labels, strict=True)
-    ]
-    write_batches(root / "cifar-10-batches-py", content)
-    with tarfile.open(root / "cifar-10-python.tar.gz", "w:gz") as archive:
-        archive.add(root / "cifar-10-batches-py", "cifar-10-batches-py")
-    np.savez(root / "arrays.npz", **arrays)
-    return types.SimpleNamespace(root=root, arrays=arrays)
-
-
-def assert_right(received: dict[str, np.ndarray], standin: types.SimpleNamespace) -> None:
+def assert_right(received: dict[str, np.ndarray], standin) -> None:
     assert set(received) == set(ARRAYS)
     for name in ARRAYS:
         assert np.array_equal(received[name], standin.arrays[name])
@@ -77,11 +23,6 @@ def assert_right(received: dict[str, np.ndarray], standin: types.SimpleNamespace
 @pytest.mark.parametrize("named", ["cifar-10-python.tar.gz", "cifar-10-batches-py", ".", "arrays.npz"])
 def test_every_format_gives_the_same_arrays(standin, named):
     assert_right(read_named(standin.root / named), standin)
-
-
-def test_the_stand_in_is_pickled_as_the_official_files_are(standin):
-    content = (standin.root / "cifar-10-batches-py" / "data_batch_1").read_bytes()
-    assert content.startswith(b"\x80\x02}") and b"cnumpy.core.multiarray\n_reconstruct\n" in content
 
 
 def test_a_folder_that_holds_only_the_archive_is_read(standin, tmp_path):
@@ -99,16 +40,16 @@ def test_batches_pickled_by_python_3_are_read(standin, tmp_path):
 
 @pytest.mark.parametrize("keep", [0, 10, 5000, -100, -1])
 @pytest.mark.parametrize("name", ["cifar-10-python.tar.gz", "arrays.npz"])
-def test_a_truncated_file_is_never_taken_for_a_whole_one(standin, tmp_path, name, keep):
+def test_a_truncated_file_is_an_error(standin, tmp_path, name, keep):
     (tmp_path / name).write_bytes((standin.root / name).read_bytes()[:keep])
-    with pytest.raises(Exception, match=r".+"):  # whatever the format's reader says; the loader names the source
+    with pytest.raises(Exception, match=r".+"):  # of the format's reader
         read_named(tmp_path / name)
 
 
 def test_what_is_missing_is_named(standin, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+    with pytest.raises(FileNotFoundError, match="no such file"):
         read_named(tmp_path / "nothing")
-    with pytest.raises(FileNotFoundError, match=r"expected cifar-10-python.tar.gz or the folder cifar-10-batches-py"):
+    with pytest.raises(FileNotFoundError, match="cifar-10-batches-py"):
         read_named(tmp_path)
     (tmp_path / "data_batch_2").write_bytes((standin.root / "cifar-10-batches-py" / "data_batch_2").read_bytes())
     with pytest.raises(FileNotFoundError, match=r"Missing: data_batch_1, data_batch_3, .*test_batch"):
@@ -116,8 +57,8 @@ def test_what_is_missing_is_named(standin, tmp_path):
     np.savez(tmp_path / "part.npz", x_train=standin.arrays["x_train"], y_train=standin.arrays["y_train"])
     with pytest.raises(ValueError, match="Missing: x_test, y_test"):
         read_named(tmp_path / "part.npz")
-    (tmp_path / "notes.txt").write_text("no archive at all")
-    with pytest.raises(ValueError, match=r"expected cifar-10-python.tar.gz, a folder of its batches, or an .npz"):
+    (tmp_path / "notes.txt").write_text("no archive")
+    with pytest.raises(ValueError, match=r"\.npz"):
         read_named(tmp_path / "notes.txt")
 
 
@@ -136,7 +77,7 @@ class Bomb:
 def test_a_malicious_pickle_executes_nothing(tmp_path, packed, protocol):
     mark, folder = tmp_path / "executed", tmp_path / "cifar-10-batches-py"
     pickle.loads(pickle.dumps(Bomb(mark)))
-    mark.rmdir()  # so it would work
+    mark.rmdir()  # the pickle is malicious
     folder.mkdir()
     for name in BATCHES:
         (folder / name).write_bytes(pickle.dumps({"data": Bomb(mark), "labels": []}, protocol))
@@ -149,38 +90,29 @@ def test_a_malicious_pickle_executes_nothing(tmp_path, packed, protocol):
     assert not mark.exists()
 
 
-def use_keras(monkeypatch, load_data) -> None:
-    """Put a Keras in place whose download is `load_data`."""
-    datasets = types.SimpleNamespace(cifar10=types.SimpleNamespace(load_data=load_data))
-    monkeypatch.setitem(sys.modules, "keras", types.SimpleNamespace(datasets=datasets))
-
-
-@pytest.mark.parametrize("channels_first", [False, True])
-def test_the_official_download(standin, monkeypatch, capsys, channels_first):
+def test_the_official_download_with_channels_first(standin, use_keras, capsys):
     def load_data():
-        print("the bar of Keras")
+        print("a progress bar")
         x_train, y_train, x_test, y_test = (standin.arrays[name] for name in ARRAYS)
-        if channels_first:
-            x_train, x_test = x_train.transpose(0, 3, 1, 2), x_test.transpose(0, 3, 1, 2)
-        return (x_train, y_train), (x_test, y_test)
+        return (x_train.transpose(0, 3, 1, 2), y_train), (x_test.transpose(0, 3, 1, 2), y_test)
 
-    use_keras(monkeypatch, load_data)
+    use_keras(load_data)
     assert_right(from_keras(), standin)
     assert capsys.readouterr().out == ""
 
 
-def test_an_official_host_that_never_answers_is_given_up(monkeypatch):
+def test_a_download_without_a_response_times_out(monkeypatch, use_keras):
     monkeypatch.setattr(cifar10_sources, "SILENCE_SECONDS", 0.3)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        use_keras(monkeypatch, lambda: urllib.request.urlopen(address))
+        use_keras(lambda: urllib.request.urlopen(address))
         with pytest.raises(OSError, match="timed out"):
             from_keras()
     assert socket.getdefaulttimeout() is None
 
 
-def test_a_download_is_measured_by_the_growth_of_its_files(standin, tmp_path, monkeypatch, caplog):
+def test_a_download_is_measured_by_the_growth_of_its_files(standin, tmp_path, monkeypatch, use_keras, caplog):
     def load_data():
         archive = tmp_path / "datasets" / "cifar-10-batches-py-target_archive"
         archive.parent.mkdir()
@@ -189,7 +121,7 @@ def test_a_download_is_measured_by_the_growth_of_its_files(standin, tmp_path, mo
         return (x_train, y_train), (x_test, y_test)
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    use_keras(monkeypatch, load_data)
+    use_keras(load_data)
     with caplog.at_level("INFO"):
         from_keras()
-    assert "CIFAR-10 from its official host: 2.5 MB in" in caplog.text
+    assert "2.5 MB" in caplog.text
