@@ -1,4 +1,4 @@
-"""Run settings: the recipe's, the user's in their place, and a clear error for a wrong value."""
+"""Run settings: the recipe's, overridden by the user's, and an error for a wrong value."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_the_head_phase_alone_is_not_averaged():
 
 
 @pytest.mark.parametrize(("validation", "limit"), [(None, None), (24, 300)])
-def test_both_members_hold_back_the_same_images(tiny_network, validation, limit):
+def test_both_members_have_the_same_validation_split(tiny_network, validation, limit):
     choices = {"weights": "none", "head": "linear", "average_with": "strong"}
     config = make_config("finetune", tiny_network, "reference", **choices, validation=validation, limit=limit)
     assert {(member.validation, member.limit) for member, _ in config.members()} == {(validation, limit)}
@@ -57,8 +57,7 @@ def test_both_members_hold_back_the_same_images(tiny_network, validation, limit)
 @pytest.mark.parametrize(
     ("options", "token"),
     [
-        ({"model": "nonsense"}, "mobilenet_v2.*model='nonsense'"),
-        ({"model": "mobilenet"}, "'mobilenet_v2'"),
+        ({"model": "nonsense"}, "model='nonsense'"),
         ({"recipe": "secret"}, "reference.*recipe='secret'"),
         ({"phase": "scratch"}, "head or finetune.*mobilenet_v2.*phase='scratch'"),
         ({"model": "custom_cnn", "phase": "head"}, "scratch.*custom_cnn.*phase='head'"),
@@ -83,7 +82,7 @@ def test_a_wrong_value_is_refused(options, token):
     "options",
     [{"augment": "flip,crop", "unfreeze": "block_13", "limit": 200}, {"model": "speedrun_cnn"}, {"recipe": "robust"}],
 )
-def test_a_config_comes_back_from_its_file(tmp_path, options):
+def test_a_saved_config_loads_again(tmp_path, options):
     config = make_config(**options)
     config.save(tmp_path / "config.json", {"command": "train"})
     assert TrainingConfig.load(tmp_path / "config.json") == config
