@@ -1,6 +1,4 @@
-import dataclasses
 import json
-import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,13 +22,13 @@ def softmax(logits):
 
 
 @pytest.fixture
-def answers():
+def predictions():
     random = np.random.default_rng(0)
     return softmax(random.normal(0, 2, (500, 3))).astype(np.float32), random.integers(0, 3, 500)
 
 
 class ColourModel:
-    """Answers the mean of each colour channel as the probability of a class, and remembers what it was given."""
+    """Predicts the mean of each colour channel as the probability of a class, and records its inputs."""
 
     output_shape = (None, 3)
 
@@ -44,8 +42,9 @@ class ColourModel:
 
 
 class TestEvaluate:
-    def test_agrees_with_the_definitions(self, answers):
-        probabilities, labels = answers
+    @pytest.mark.filterwarnings("error")  # the float32 rounding of a softmax
+    def test_agrees_with_the_definitions(self, predictions):
+        probabilities, labels = predictions
         found = evaluate(probabilities, labels, NAMES)
         predicted = probabilities.argmax(1)
         assert found["accuracy"] == pytest.approx((predicted == labels).mean())
@@ -60,6 +59,7 @@ class TestEvaluate:
             assert row["support"] == (labels == i).sum()
         for key in ("precision", "recall", "f1"):
             assert found["macro"][key] == pytest.approx(np.mean([found["per_class"][name][key] for name in NAMES]))
+        assert json.loads(json.dumps(found)) == found
 
     def test_rows_of_the_matrix_are_the_true_classes(self):
         always_dog = np.tile(np.array([[0.1, 0.8, 0.1]]), (3, 1))
@@ -68,20 +68,11 @@ class TestEvaluate:
         assert found["per_class"]["frog"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
         assert found["per_class"]["dog"]["support"] == 0
 
-    def test_holds_nothing_but_what_json_knows(self, answers):
-        found = evaluate(*answers, NAMES)
-        assert json.loads(json.dumps(found)) == found
-
-    def test_float32_rounding_of_a_softmax_is_no_warning(self, answers):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            evaluate(*answers, NAMES)
-
     @pytest.mark.parametrize(
         ("probabilities", "labels", "message"),
         [
-            (np.full((2, 4), 0.25), [0, 1], r"shape \(n, 3\).*Received: \(2, 4\)"),
-            (np.full((2, 3), 1 / 3), [0], r"labels must have the shape \(2,\).*Received: \(1,\)"),
+            (np.full((2, 4), 0.25), [0, 1], r"Received: \(2, 4\)"),
+            (np.full((2, 3), 1 / 3), [0], r"labels.*Received: \(1,\)"),
             (np.full((2, 3), 1 / 3), [0, 3], r"0\.\.2.*Received: 0\.\.3"),
             (np.array([[2.0, -1.0, 0.0]]), [0], "sum to 1"),
             (np.array([[np.nan, 0.5, 0.5]]), [0], "finite"),
@@ -89,7 +80,7 @@ class TestEvaluate:
             (np.empty((0, 3)), [], "n > 0"),
         ],
     )
-    def test_refuses_what_is_no_answer(self, probabilities, labels, message):
+    def test_wrong_arrays_are_errors(self, probabilities, labels, message):
         with pytest.raises(ValueError, match=message):
             evaluate(probabilities, np.array(labels), NAMES)
 
@@ -97,30 +88,23 @@ class TestEvaluate:
 class TestCalibration:
     @pytest.fixture
     def overconfident(self):
-        """Labels drawn from softmax(z), answers of softmax(2.5 z): the temperature that mends them is 2.5."""
+        """Labels drawn from softmax(z), probabilities of softmax(2.5 z): the right temperature is 2.5."""
         random = np.random.default_rng(1)
         logits = random.normal(0, 1.5, (20_000, 5))
         honest = softmax(logits)
         labels = (honest.cumsum(axis=1) < random.random((len(honest), 1))).sum(axis=1)
         return softmax(2.5 * logits), labels
 
-    def test_finds_the_temperature_that_made_the_answers_overconfident(self, overconfident):
+    def test_finds_the_temperature_of_overconfident_probabilities(self, overconfident):
         found = fit_calibration(*overconfident)
         assert (found.temperature, found.exponent) == pytest.approx((2.5, 1), rel=0.05)
 
-    def test_finds_the_exponent_that_bounded_the_distances(self, overconfident):
+    def test_finds_the_exponent(self, overconfident):
         bounded = Calibration(0.8, 0.5)(overconfident[0])
         found = fit_calibration(bounded, overconfident[1])
         assert (found.temperature, found.exponent) == pytest.approx(((2.5 / 0.8) ** 0.5, 2), rel=0.05)
 
-    @pytest.mark.parametrize("number", ["temperature", "exponent"])
-    def test_no_number_nearby_is_better(self, overconfident, number):
-        best = fit_calibration(*overconfident)
-        nearby = [dataclasses.replace(best, **{number: getattr(best, number) * factor}) for factor in (0.97, 1, 1.03)]
-        losses = [calibration(*overconfident, each)["loss_after"] for each in nearby]
-        assert min(losses) == losses[1]
-
-    def test_mends_the_calibration_error_and_no_prediction_changes(self, overconfident):
+    def test_lowers_the_calibration_error_and_changes_no_prediction(self, overconfident):
         probabilities, labels = overconfident
         fitted = fit_calibration(probabilities, labels)
         found = calibration(probabilities, labels, fitted)
@@ -132,7 +116,7 @@ class TestCalibration:
 
     def test_warns_at_the_limit_of_the_range(self, overconfident, caplog):
         probabilities, labels = overconfident
-        found = fit_calibration(probabilities, np.roll(labels, 1))  # the labels say nothing of the images
+        found = fit_calibration(probabilities, np.roll(labels, 1))  # the labels are independent of the images
         assert found.temperature == pytest.approx(20)
         assert "limit of its range" in caplog.text
 
@@ -141,17 +125,15 @@ class TestCalibration:
         found = fit_calibration(certain, np.array([0, 1, 2, 1]))
         assert np.isfinite([found.temperature, found.exponent]).all()
 
-    def test_error_by_hand(self):
+    def test_the_expected_calibration_error(self):
         # Confidences 0.9, 0.9 (one right) and 0.6 (right): (2/3)|0.5 - 0.9| + (1/3)|1 - 0.6|.
         probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]])
         assert expected_calibration_error(probabilities, np.array([0, 1, 0])) == pytest.approx(0.4)
-
-    def test_certain_and_right_is_calibrated(self):
         assert expected_calibration_error(np.eye(3), np.arange(3)) == 0
 
 
 class TestPredict:
-    def test_sees_every_image_in_order_resized_as_in_training(self):
+    def test_predicts_every_image_in_order_resized_as_in_training(self):
         images = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
         model = ColourModel()
         found = predict_probabilities(model, images, image_size=16, batch_size=3)
@@ -172,7 +154,7 @@ class TestPredict:
         found = predict_views(model, images, 8, ("identity", "mirror", "identity"))
         np.testing.assert_allclose(found, softmax((2 * plain + mirrored) / 3), atol=1e-6)
 
-    def test_refuses_no_images(self):
+    def test_no_images_are_an_error(self):
         with pytest.raises(ValueError, match="at least one image"):
             predict_probabilities(ColourModel(), np.zeros((0, 8, 8, 3), np.uint8), 8)
 
@@ -199,12 +181,12 @@ class TestEvaluateSaved:
         assert found["images"] == len(dataset.x_test)
         assert "calibration" not in found
 
-    def test_reports_the_calibration_that_the_card_claims(self, dataset):
+    def test_reports_the_calibration_of_the_card(self, dataset):
         found = evaluate_saved(self.saved(card=self.card(dataset)), dataset)
         assert (found["calibration"]["temperature"], found["calibration"]["exponent"]) == (1.5, 2)
         assert found["model"] == "colours"
 
-    def test_outputs_in_another_order_are_put_right(self, dataset):
+    def test_outputs_are_reordered_by_the_labels_of_the_card(self, dataset):
         class Turned(ColourModel):
             def predict_on_batch(self, x):
                 return super().predict_on_batch(x)[:, [2, 0, 1]]
@@ -213,56 +195,38 @@ class TestEvaluateSaved:
         found = evaluate_saved(self.saved(Turned(), self.card(dataset, labels=labels)), dataset)
         assert found["confusion_matrix"] == evaluate_saved(self.saved(), dataset)["confusion_matrix"]
 
-    def test_validation_is_the_split_of_the_run(self, dataset):
+    @pytest.mark.parametrize(
+        ("limit", "validation_images", "seed", "expected"),
+        [(None, None, None, (3, 24)), (120, None, None, (3, 12)), (None, 12, None, (3, 12)), (None, None, 9, (9, 24))],
+    )
+    def test_validation_is_the_split_of_the_run(self, dataset, limit, validation_images, seed, expected):
         model = ColourModel()
-        evaluate_saved(self.saved(model, self.card(dataset)), dataset, split="validation")
-        _, validation = dataset.split(3, len(dataset.x_train) // 10)
+        saved = self.saved(model, self.card(dataset, validation_images=validation_images), limit=limit)
+        found = evaluate_saved(saved, dataset, split="validation", seed=seed)
+        _, validation = dataset.limited(limit or 240).split(*expected)
         np.testing.assert_array_equal(np.concatenate(model.batches), dataset.x_train[validation])
+        direct = ColourModel().predict_on_batch(dataset.x_train[validation].astype(np.float32))
+        assert found["accuracy"] == (direct.argmax(1) == dataset.y_train[validation]).mean()
 
-    def test_validation_of_a_limited_run_holds_no_image_that_it_trained_on(self, dataset):
-        model = ColourModel()
-        evaluate_saved(self.saved(model, self.card(dataset), limit=120), dataset, split="validation")
-        _, validation = dataset.limited(120).split(3, 12)
-        np.testing.assert_array_equal(np.concatenate(model.batches), dataset.x_train[validation])
-
-    def test_validation_is_as_large_as_the_card_says(self, dataset):
-        _, held_back = dataset.split(3, 12)
-        found = evaluate_saved(self.saved(card=self.card(dataset, validation_images=12)), dataset, split="validation")
-        direct = ColourModel().predict_on_batch(dataset.x_train[held_back].astype(np.float32))
-        assert found["images"] == 12
-        assert found["accuracy"] == (direct.argmax(1) == dataset.y_train[held_back]).mean()
-
-    def test_a_given_seed_goes_before_the_cards(self, dataset):
-        model = ColourModel()
-        evaluate_saved(self.saved(model, self.card(dataset)), dataset, split="validation", seed=9)
-        _, validation = dataset.split(9, len(dataset.x_train) // 10)
-        np.testing.assert_array_equal(np.concatenate(model.batches), dataset.x_train[validation])
-
-    def test_validation_without_a_seed_is_refused(self, dataset):
-        with pytest.raises(ValueError, match="no card.json.*Give the seed"):
+    def test_what_does_not_fit_the_data_set_is_an_error(self, dataset):
+        with pytest.raises(ValueError, match="Give the seed"):
             evaluate_saved(self.saved(), dataset, split="validation")
-
-    def test_another_number_of_classes_is_refused(self, dataset):
+        with pytest.raises(ValueError, match="a, b, c; tiny has colour 0"):
+            evaluate_saved(self.saved(card=self.card(dataset, labels=("a", "b", "c"))), dataset)
+        with pytest.raises(ValueError, match="split='train'"):
+            evaluate_saved(self.saved(), dataset, split="train")
         model = ColourModel()
         model.output_shape = (None, 1000)
         with pytest.raises(ValueError, match="1000 classes.*tiny has 3"):
             evaluate_saved(self.saved(model), dataset)
 
-    def test_other_class_names_are_refused(self, dataset):
-        with pytest.raises(ValueError, match="a, b, c; tiny has colour 0"):
-            evaluate_saved(self.saved(card=self.card(dataset, labels=("a", "b", "c"))), dataset)
 
-    def test_an_unknown_split_is_refused(self, dataset):
-        with pytest.raises(ValueError, match="split='train'"):
-            evaluate_saved(self.saved(), dataset, split="train")
-
-
-def test_table_lines_up_and_says_everything(answers):
-    found = evaluate(*answers, NAMES)
-    table = format_metrics(found | {"calibration": calibration(*answers, Calibration(2.0, 1.5))})
+def test_the_table_lines_up_and_holds_the_numbers(predictions):
+    found = evaluate(*predictions, NAMES)
+    table = format_metrics(found | {"calibration": calibration(*predictions, Calibration(2.0, 1.5))})
     lines = table.splitlines()
     rows = [line for line in lines if line.startswith((*NAMES, "macro", " "))]
     assert len({len(line) for line in rows}) == 1
     assert f"{found['per_class']['dog']['f1']:.4f}" in lines[2]
-    assert f"accuracy {found['accuracy']:.4f}" in table
-    assert "at temperature 2.000, exponent 1.500: " in table
+    for number in (f"{found['accuracy']:.4f}", "2.000", "1.500"):
+        assert number in table
