@@ -53,6 +53,8 @@ def unrolled(batches):
 def test_unshuffled_batches_show_the_first_view_in_order(views):
     plain = feature_batches(views, shuffle=False)
     assert [len(targets) for _, targets in plain] == [16, 16, 16, 7]
+    with pytest.raises(IndexError, match="index=4"):
+        plain[4]
     images, shown = unrolled(plain)
     np.testing.assert_array_equal(images, ROWS)
     assert not shown.any()
@@ -150,11 +152,6 @@ def test_arguments_are_checked(changes, message):
     arguments = {"views": [[np.zeros((N, 3))]], "rows": ROWS, "labels": LABELS, "classes": CLASSES, "batch_size": 8}
     with pytest.raises(ValueError, match=message):
         FeatureBatches(**(arguments | changes))
-
-
-def test_a_batch_beyond_the_last_is_an_index_error(views):
-    with pytest.raises(IndexError, match=r"index=4"):
-        feature_batches(views)[4]
 
 
 @pytest.mark.slow
