@@ -36,14 +36,11 @@ def test_order_is_a_permutation_by_seed_and_epoch():
     np.testing.assert_array_equal(epoch_order(5, 3, 2), np.random.default_rng([3, 2]).permutation(5))  # never changes
 
 
-def test_views_in_turn_start_at_random_and_follow_one_another():
+def test_views_are_taken_in_turn_or_drawn_uniformly_by_seed_and_epoch():
     turns = np.stack([epoch_turns(9000, 3, 1, epoch) for epoch in range(4)])
     np.testing.assert_array_equal(np.diff(turns, axis=0) % 3, 1)
     np.testing.assert_allclose(np.bincount(turns[0]), 3000, atol=200)
     assert not np.array_equal(turns[0], epoch_turns(9000, 3, 2, 0))
-
-
-def test_drawn_views_are_uniform_by_seed_and_epoch():
     drawn = epoch_views(9000, 3, 1, 0)
     assert np.bincount(drawn).min() > 2800
     for other, equal in (((1, 0), True), ((1, 1), False), ((2, 0), False)):
@@ -53,9 +50,10 @@ def test_drawn_views_are_uniform_by_seed_and_epoch():
 def test_each_image_shows_the_view_whose_turn_it_is(data):
     names, order, turns = ("identity", "flip", "flip+translate_1_-1"), epoch_order(50, 3, 2), epoch_turns(50, 3, 3, 2)
     assert set(turns) == {0, 1, 2}
-    ((shown, _),) = batches(data, batch_size=50, views=names, seed=3, epoch=2, shuffle=True)
+    ((shown, labels),) = batches(data, batch_size=50, views=names, seed=3, epoch=2, shuffle=True)
     for image, row in zip(shown, order, strict=True):
         np.testing.assert_array_equal(image, apply_view(data[0][row : row + 1], names[turns[row]])[0])
+    np.testing.assert_array_equal(labels.argmax(axis=1), data[1][order])
     assert same(batches(data, views=names), batches(data))  # in order, the first view
 
 
@@ -92,11 +90,6 @@ def test_images_are_augmented_at_their_own_size_and_then_resized(data):
     ):
         np.testing.assert_array_equal(images, resize(own, 80))
         np.testing.assert_array_equal(labels, own_labels)
-
-
-def test_shuffled_batches_follow_epoch_order(data):
-    labels = np.concatenate([labels for _, labels in batches(data, shuffle=True, epoch=3)])
-    np.testing.assert_array_equal(labels.argmax(axis=1), data[1][epoch_order(50, 1, 3)])
 
 
 @pytest.mark.parametrize("augment", [(), AUGMENT])
