@@ -15,13 +15,18 @@ from weight_files import Evil, pickled, zipped
 from models.pretrained.checkpoints import read_state_dict
 from models.pretrained.unpickling import CheckpointError, UnsafeCheckpointError
 
+CHECKPOINTS = PARITY.parent / "checkpoints"  # written by torch, see record_parity.py
 LEGACY_HEAD = b"".join(
     pickle.dumps(part, protocol=2)
     for part in (0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}})
 )
 
 
-CHECKPOINTS = PARITY.parent / "checkpoints"  # written by torch, see record_parity.py
+def dumped(value, protocol=2):
+    return pickle.dumps(value, protocol=protocol)
+
+
+STORAGE_KEYS = dumped(["0"])
 
 
 def program(**changes):
@@ -45,41 +50,30 @@ def test_a_wrapping_dict_and_the_data_parallel_prefix_are_removed():
     assert list(read_state_dict(CHECKPOINTS / "wrapped.pth")) == ["fc.weight"]
 
 
-def test_the_undamaged_program_is_valid(tmp_path):
-    values = np.arange(6, dtype="<f4")
-    tensors = read_state_dict(zipped(tmp_path / "w.pt", program(), {"0": values.tobytes()}))
-    np.testing.assert_array_equal(tensors["w"], values.reshape(2, 3))
-
-
-def test_the_malicious_pickle_would_execute(tmp_path):
-    pickle.loads(pickle.dumps(Evil(tmp_path / "executed")))
-    assert (tmp_path / "executed").exists()
-
-
 @pytest.mark.parametrize(
-    "place", ["file", "legacy_head", "legacy", "legacy_keys", "zip", "zip_value", "zip_protocol_4"]
+    ("file_format", "content"),
+    [
+        ("raw", dumped),
+        ("raw", lambda evil: LEGACY_HEAD[:15] + dumped(evil)),  # in place of the protocol version
+        ("raw", lambda evil: LEGACY_HEAD + dumped(evil)),
+        ("raw", lambda evil: LEGACY_HEAD + program() + dumped(evil)),  # in place of the keys of the storages
+        ("zip", dumped),
+        ("zip", lambda evil: dumped({"state_dict": {"w": [1, {"x": evil}]}})),
+        ("zip", lambda evil: dumped(OrderedDict(w=evil), protocol=4)),
+    ],
 )
-def test_a_malicious_pickle_executes_nothing(tmp_path, place):
-    marker = tmp_path / "executed"
-    path = tmp_path / "weights.pt"
-    evil = pickle.dumps(Evil(marker), protocol=2)
-    if place == "file":
-        path.write_bytes(evil)
-    elif place == "legacy_head":
-        path.write_bytes(LEGACY_HEAD[:15] + evil)
-    elif place == "legacy":
-        path.write_bytes(LEGACY_HEAD + evil)
-    elif place == "legacy_keys":
-        path.write_bytes(LEGACY_HEAD + program() + evil)
-    elif place == "zip":
-        zipped(path, evil)
-    elif place == "zip_value":
-        zipped(path, pickle.dumps({"state_dict": {"w": [1, {"x": Evil(marker)}]}}, protocol=2))
+def test_a_malicious_pickle_executes_nothing(tmp_path, file_format, content):
+    marker, path = tmp_path / "executed", tmp_path / "weights.pt"
+    evil = Evil(marker)
+    if file_format == "raw":
+        path.write_bytes(content(evil))
     else:
-        zipped(path, pickle.dumps(OrderedDict(w=Evil(marker)), protocol=4))
+        zipped(path, content(evil))
     with pytest.raises(UnsafeCheckpointError, match=r"(posix|nt)\.system"):
         read_state_dict(path)
     assert not marker.exists()
+    pickle.loads(dumped(evil))
+    assert marker.exists(), "pickle itself executes it"
 
 
 @pytest.mark.parametrize(
@@ -87,11 +81,8 @@ def test_a_malicious_pickle_executes_nothing(tmp_path, place):
     [
         b"(S'touch MARKER'\nios\nsystem\n",  # INST
         b"(cos\nsystem\nS'touch MARKER'\no",  # OBJ
-        b"cos\nsystem\nS'touch MARKER'\n\x85R",  # REDUCE
         b'c__builtin__\neval\nS\'open("MARKER", "w")\'\n\x85R',
         b"cbuiltins\ngetattr\n",
-        b"ctorch.serialization\nload\n",
-        b"cnumpy\nload\n",
         b"ccollections\nOrderedDict.fromkeys\n",
         b"ctorch._utils\n_rebuild_tensor_v2.__globals__\n",
         b"\x82\x01",  # EXT1
@@ -139,9 +130,12 @@ def test_tensors_outside_their_storage_are_refused(tmp_path, wrong, reason):
         read_state_dict(zipped(tmp_path / "w.pt", program(**wrong), {"0": content}))
 
 
-def test_a_huge_expanded_tensor_costs_no_memory(tmp_path):
-    path = zipped(tmp_path / "w.pt", program(shape=(1 << 40, 3), strides=(0, 1)), {"0": bytes(24)})
-    assert read_state_dict(path)["w"].shape == (1 << 40, 3)
+def test_the_same_program_is_read_where_nothing_is_wrong_also_as_a_huge_view(tmp_path):
+    values = np.arange(6, dtype="<f4")
+    tensors = read_state_dict(zipped(tmp_path / "w.pt", program(), {"0": values.tobytes()}))
+    np.testing.assert_array_equal(tensors["w"], values.reshape(2, 3))
+    expanded = zipped(tmp_path / "w.pt", program(shape=(1 << 40, 3), strides=(0, 1)), {"0": values.tobytes()})
+    assert read_state_dict(expanded)["w"].shape == (1 << 40, 3)
 
 
 @pytest.mark.parametrize(
@@ -149,23 +143,19 @@ def test_a_huge_expanded_tensor_costs_no_memory(tmp_path):
     [
         (b"", "truncated or damaged"),
         (b"not a checkpoint", "cannot be read"),
-        (pickle.dumps({"w": 1}, protocol=2), "torch.save"),
-        (
-            LEGACY_HEAD + program() + pickle.dumps(["0"], protocol=2) + struct.pack("<q", 6) + bytes(20),
-            "24 bytes and has 20",
-        ),
-        (LEGACY_HEAD + program() + pickle.dumps(["0"], protocol=2) + struct.pack("<q", 5) + bytes(24), "storage 0"),
-        (LEGACY_HEAD + program() + pickle.dumps([], protocol=2), "storages"),
-        (LEGACY_HEAD + pickle.dumps({"w": 1}, protocol=2) + pickle.dumps([], protocol=2), "'w': int"),
-        (LEGACY_HEAD + pickle.dumps([1], protocol=2) + pickle.dumps([], protocol=2), "Received: list"),
+        (dumped({"w": 1}), "torch.save"),
+        (LEGACY_HEAD + program() + STORAGE_KEYS + struct.pack("<q", 6) + bytes(20), "24 bytes and has 20"),
+        (LEGACY_HEAD + program() + STORAGE_KEYS + struct.pack("<q", 5) + bytes(24), "storage 0"),
+        (LEGACY_HEAD + program() + dumped([]), "storages"),
+        (LEGACY_HEAD + dumped({"w": 1}) + dumped([]), "'w': int"),
+        (LEGACY_HEAD + dumped([1]) + dumped([]), "Received: list"),
         (LEGACY_HEAD.replace(b"\x88", b"\x89"), "big-endian"),
     ],
 )
 def test_damaged_and_foreign_files_say_why(tmp_path, content, reason):
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(CheckpointError, match=reason) as caught:
+    with pytest.raises(CheckpointError, match=f"w.pth.*{reason}"):
         read_state_dict(tmp_path / "w.pth")
-    assert "w.pth" in str(caught.value)
 
 
 def test_a_decompression_bomb_is_not_unpacked(tmp_path):
@@ -179,19 +169,17 @@ def test_a_dict_that_contains_itself_is_refused(tmp_path):
     itself = {}
     itself["state_dict"] = itself
     with pytest.raises(CheckpointError, match="tensors by name"):
-        read_state_dict(zipped(tmp_path / "w.pt", pickle.dumps(itself, protocol=2)))
+        read_state_dict(zipped(tmp_path / "w.pt", dumped(itself)))
 
 
-def test_a_truncated_or_foreign_safetensors_file_says_so(tmp_path):
-    path = tmp_path / "w.safetensors"
+def test_a_truncated_or_foreign_safetensors_file_is_named(tmp_path):
+    path, marker = tmp_path / "w.safetensors", tmp_path / "executed"
     save_file({"w": np.arange(100, dtype="float32")}, path)
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match="w.safetensors"):
-        read_state_dict(path)
-    path.write_bytes(pickle.dumps(Evil(tmp_path / "executed")))
-    with pytest.raises(CheckpointError, match="w.safetensors"):
-        read_state_dict(path)
-    assert not (tmp_path / "executed").exists()
+    for content in (path.read_bytes()[:-1], dumped(Evil(marker))):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match="w.safetensors"):
+            read_state_dict(path)
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("container", ["zip", "legacy"])
@@ -199,7 +187,7 @@ def test_any_damage_gives_tensors_or_a_checkpoint_error(tmp_path, container):
     if container == "zip":
         whole = zipped(tmp_path / "whole.pt", program(), {"0": bytes(24)}).read_bytes()
     else:
-        whole = LEGACY_HEAD + program() + pickle.dumps(["0"], protocol=2) + struct.pack("<q", 6) + bytes(24)
+        whole = LEGACY_HEAD + program() + STORAGE_KEYS + struct.pack("<q", 6) + bytes(24)
     generator = np.random.default_rng(0)
     path = tmp_path / "w.pt"
     damaged = [whole[:length] for length in range(0, len(whole), 3)]
