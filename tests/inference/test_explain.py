@@ -22,12 +22,7 @@ def test_a_heat_map_is_the_weighted_sum_of_channels_scaled_to_1():
     heat = heat_map(features, np.array([0.5, -0.5], np.float32))
     assert heat.dtype == np.float32
     np.testing.assert_allclose(heat, [[0.25, 0], [0.25, 1]])
-
-
-def test_negative_evidence_gives_a_heat_map_of_zeros():
-    for weights in (np.array([-1, -2], np.float32), np.zeros(2, np.float32)):
-        heat = heat_map(np.ones((3, 3, 2), np.float32), weights)
-        np.testing.assert_array_equal(heat, np.zeros((3, 3)))
+    np.testing.assert_array_equal(heat_map(features, np.zeros(2, np.float32)), np.zeros((2, 2)))
 
 
 @pytest.mark.parametrize(("side", "expected"), [(None, 32), (320, 320), (8, 8)])
@@ -47,18 +42,6 @@ def test_each_step_of_heat_has_its_colour(step):
     opacity = OPACITY * np.sqrt(heat[0, 0])
     expected = (1 - opacity) * 100 + opacity * COLOURS[step]
     np.testing.assert_allclose(np.asarray(overlay(image, heat)), np.broadcast_to(expected, image.shape), atol=1)
-
-
-@pytest.mark.parametrize("corner", CORNERS)
-def test_only_hot_areas_are_coloured(corner):
-    row, column = CORNERS[corner]
-    image, heat = np.full((64, 64, 3), 60, np.uint8), np.zeros((8, 8), np.float32)
-    heat[7 * row, 7 * column] = 1
-    change = np.abs(np.asarray(overlay(image, heat)).astype(int) - image).max(axis=2)
-    assert change[63 * row, 63 * column] > 100
-    quarters = change.reshape(2, 32, 2, 32).max(axis=(1, 3))
-    quarters[row, column] = 0
-    assert quarters.max() == 0
 
 
 def test_a_data_uri_holds_the_image():
@@ -97,35 +80,36 @@ def classifier():
     return Classifier(Card(**model, **numbers, **texts, parameters={}, sha256={}), RednessEngine())
 
 
-@pytest.mark.parametrize("corner", CORNERS)
-@pytest.mark.parametrize("side", [64, 500], ids=["at its own size", "shrunk"])
-def test_the_heat_map_marks_the_class(classifier, corner, side):
-    row, column = CORNERS[corner]
-    image = np.full((side, side, 3), 90, np.uint8)
-    patch = side // 4
+def with_patch(side: int, row: int, column: int) -> np.ndarray:
+    """Return a grey image with a red quarter of its side in one corner."""
+    image, patch = np.full((side, side, 3), 90, np.uint8), side // 4
     rows, columns = (slice(at * (side - patch), at * (side - patch) + patch) for at in (row, column))
     image[rows, columns] = (255, 0, 0)
-    explanation = classifier.explain(classifier.preprocess(encoded(Image.fromarray(image), "PNG")))
+    return image
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+@pytest.mark.parametrize("side", [64, 500], ids=["at its own size", "shrunk"])
+def test_heat_map_and_overlay_mark_the_class(classifier, corner, side):
+    row, column = CORNERS[corner]
+    explanation = classifier.explain(classifier.preprocess(with_patch(side, row, column)))
     assert explanation.label == "red"
-    assert np.argwhere(explanation.heat > 0.5).tolist() == [
-        [6 * row + i, 6 * column + j] for i in range(2) for j in range(2)
-    ]
-    picture = np.asarray(overlay(explanation.image, explanation.heat, side=320)).astype(int)
-    glow = np.abs(picture - np.asarray(Image.fromarray(explanation.image).resize((320, 320), Image.Resampling.BICUBIC)))
-    strongest = np.unravel_index(glow.sum(axis=2).argmax(), (320, 320))
-    assert (strongest[0] // 160, strongest[1] // 160) == (row, column)
+    hot = [[6 * row + i, 6 * column + j] for i in range(2) for j in range(2)]
+    assert np.argwhere(explanation.heat > 0.5).tolist() == hot
+    picture = np.asarray(overlay(explanation.image, explanation.heat)).astype(int)
+    change = np.abs(picture - explanation.image).max(axis=2)
+    quarters = change.reshape(2, 32, 2, 32).max(axis=(1, 3))
+    assert quarters[row, column] > 50
+    assert quarters.sum() == quarters[row, column], "only the hot area is coloured"
 
 
 def test_the_heat_map_follows_the_exif_orientation(classifier):
-    image = np.full((64, 64, 3), 90, np.uint8)
-    image[:16, :16] = (255, 0, 0)  # stored at the top left, to be shown at the top right
     exif = Image.Exif()
-    exif[0x0112] = 6
-    heat = classifier.explain(classifier.preprocess(encoded(Image.fromarray(image), "PNG", exif=exif))).heat
+    exif[0x0112] = 6  # stored at the top left, to be shown at the top right
+    data = encoded(Image.fromarray(with_patch(64, 0, 0)), "PNG", exif=exif)
+    heat = classifier.explain(classifier.preprocess(data)).heat
     assert np.argwhere(heat > 0.5).tolist() == [[0, 6], [0, 7], [1, 6], [1, 7]]
 
 
 def test_evidence_against_a_class_is_not_marked(classifier):
-    image = np.full((64, 64, 3), 90, np.uint8)
-    image[:16, :16] = (255, 0, 0)
-    assert classifier.explain(classifier.preprocess(image), "other").heat.max() == 0
+    assert classifier.explain(classifier.preprocess(with_patch(64, 0, 0)), "other").heat.max() == 0
