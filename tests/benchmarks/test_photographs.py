@@ -28,13 +28,10 @@ def test_every_file_of_the_project_is_listed_and_a_photograph():
             assert (image.format, image.mode) == ("JPEG", "RGB") and 130 <= max(image.size) <= 512
 
 
-def test_both_halves_hold_every_class():
+def test_both_halves_hold_every_class(own_photographs):
     for half in HALVES:
         counts = Counter(each.label for each in listed_photographs() if each.half == half)
         assert set(counts) == set(CLASS_NAMES) and min(counts.values()) >= 3
-
-
-def test_a_half_is_every_photograph_of_it(own_photographs):
     assert set(photographs(HALVES[0])) | set(photographs(HALVES[1])) == set(photographs()) == set(own_photographs)
     assert all(each.half == half for half in HALVES for each in photographs(half))
     with pytest.raises(ValueError, match="half='third'"):
