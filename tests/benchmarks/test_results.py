@@ -36,20 +36,11 @@ SCHEMA = {  # keys of each file, and keys of each of its rows, which are under t
     "upload_cost": (("runs",), ("model", "image", "plain_ms", "shipped_ms")),
     "uploads": (("stages",), ("test_images", "models")),
 }
-SHARES = (
-    "accuracy",
-    "accuracy_mean",
-    "accuracy_tta",
-    "macro_f1",
-    "confidence",
-    "coverage",
-    "calibration_error",
-    "p_holm",
-)
+SHARES = "accuracy accuracy_mean accuracy_tta macro_f1 confidence coverage calibration_error p_holm".split()
 
 
 def numbers(value, name: str = "") -> Iterator[tuple[str, float]]:
-    """Yield every number of a result with the key that it stands under."""
+    """Yield every number of a result with its key."""
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield from numbers(part, key)
@@ -80,34 +71,26 @@ def test_archived_results_are_listed():
     text = (RESULTS / "archive" / "README.md").read_text(encoding="utf-8")
     for path in (RESULTS / "archive").glob("*.json"):
         assert f"`{path.name}`" in text
-        assert json.loads(path.read_text())["git_commit"][:7] in text
 
 
 def test_every_experiment_states_question_command_cost_and_result():
     for name, described in experiments().items():
-        assert described["question"].endswith("?"), name
+        assert described["question"] and described["cost"], name
         assert described["command"].startswith(f"python benchmark.py {name}")
-        assert "minutes" in described["cost"]
         assert described["result"].startswith(f"results/{name}.json")
 
 
-def test_a_recorded_result_has_its_origin_and_is_read_again(tmp_path):
+def test_a_recorded_result_is_read_again_with_the_same_setting_only(tmp_path):
     result = record(tmp_path / "some.json", {"images": 10, "runs": []})
     assert set(ORIGIN) <= result.keys()
     assert read(tmp_path / "some.json", {"images": 10}) == result == read_all(tmp_path)["some"]
     assert read(tmp_path / "none.json", {"images": 10}) == {}
-
-
-def test_rows_of_another_setting_are_refused(tmp_path):
-    record(tmp_path / "some.json", {"images": 10})
-    with pytest.raises(ValueError, match="Received: images=20"):
+    with pytest.raises(ValueError, match="images=20"):
         read(tmp_path / "some.json", {"images": 20})
 
 
 def test_a_row_takes_the_place_of_the_one_with_the_same_key():
     rows = [{"model": "a", "seed": 0, "n": 1}, {"model": "a", "seed": 1, "n": 1}]
-    assert merge(rows, {"model": "a", "seed": 0, "n": 2}, "model", "seed") == [
-        {"model": "a", "seed": 0, "n": 2},
-        rows[1],
-    ]
-    assert merge(rows, {"model": "b", "seed": 0}, "model", "seed") == [*rows, {"model": "b", "seed": 0}]
+    changed, new = {"model": "a", "seed": 0, "n": 2}, {"model": "b", "seed": 0}
+    assert merge(rows, changed, "model", "seed") == [changed, rows[1]]
+    assert merge(rows, new, "model", "seed") == [*rows, new]
