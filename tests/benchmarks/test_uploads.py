@@ -45,10 +45,9 @@ def test_every_condition_is_predicted_as_an_upload_and_other_rows_stay(saved_mod
     predictions = classifier.classify([change(Image.fromarray(image)) for image in dataset.x_test[:20]])
     top = [each.top[0] for each in predictions]
     labels = [CLASS_NAMES[label] for label in dataset.y_test[:20]]
+    correct = [name == label for (name, _), label in zip(top, labels, strict=True)]
     found = tiny["conditions"]["jpeg_10"]
-    assert found["accuracy"] == pytest.approx(
-        np.mean([name == label for (name, _), label in zip(top, labels, strict=True)])
-    )
+    assert found["accuracy"] == pytest.approx(np.mean(correct))
     assert found["confidence"] == pytest.approx(np.mean([share for _, share in top]))
     with Image.open(tmp_path / after["picture"]) as picture:
         assert min(picture.size) > 100
@@ -64,15 +63,7 @@ def test_what_cannot_be_measured_is_refused_before_the_long_work(measure, cache,
         measure("after", ["tiny_a"])
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"test_images": 10},
-        {"command": "python train.py --model other"},
-        {"fit": "thumbnail"},
-        {"calibration": {"temperature": 9, "exponent": 1}},
-    ],
-)
+@pytest.mark.parametrize("change", [{"test_images": 10}, {"fit": "thumbnail"}])
 def test_a_stage_keeps_one_setting(saved_models, measure, tmp_path, change):
     card = read_card(saved_models / "tiny_a" / "card.json")
     calibration = {"temperature": card.temperature, "exponent": card.exponent}
