@@ -28,7 +28,7 @@ def test_mcnemar_counts_what_one_alone_gets_right():
     assert (found["only_first"], found["only_second"]) == (5, 1)
     assert found["p"] == pytest.approx(2 * (1 + 6) / 64)  # of six coins, one or none on the rarer side
     assert mcnemar(first, first)["p"] == 1.0
-    with pytest.raises(ValueError, match=r"the same images. Received: \(9,\) and \(8,\)"):
+    with pytest.raises(ValueError, match=r"\(9,\) and \(8,\)"):
         mcnemar(first, second[:8])
 
 
