@@ -66,12 +66,6 @@ def test_several_outputs_keep_their_order(tmp_path, model, images):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-def test_a_model_that_was_loaded_from_disk_is_exported(tmp_path, model, images):
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert export_onnx(loaded, tmp_path / "model.onnx", images) < 1e-5
-
-
 def test_a_model_with_other_outputs_is_an_error_and_leaves_no_file(tmp_path, model, images, monkeypatch):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"the ONNX file of an earlier run")
@@ -106,12 +100,9 @@ def test_an_unsupported_operation_is_an_error(tmp_path, model, images, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_images_and_a_damaged_file_are_errors(tmp_path, model):
+def test_no_images_are_an_error(tmp_path, model):
     with pytest.raises(ValueError, match="at least one image"):
         export_onnx(model, tmp_path / "model.onnx", np.zeros((0, 16, 16, 3), np.uint8))
-    (tmp_path / "model.onnx").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match=r"model\.onnx"):
-        OnnxModel(tmp_path / "model.onnx")
 
 
 def test_a_kernel_that_grad_cam_transposes_is_stored_once(tmp_path, images):
