@@ -1,4 +1,4 @@
-"""The registry of image operations: what holds for every operation in each use, and what the fixed ones do."""
+"""The registry of image operations: properties of every operation in each use, and what the fixed ones do."""
 
 import hashlib
 
@@ -121,17 +121,6 @@ def test_every_fixed_operation_is_tested():
     assert set(FIXED) == {name for name, operation in OPERATIONS.items() if operation.fixed}
 
 
-def test_a_random_flip_or_translation_is_one_of_the_fixed_ones(images):
-    labels = np.eye(24, dtype=np.float32)
-    steps = range(-2, 3)
-    translations = [f"translate_{down}_{right}" for down in steps for right in steps]
-    for name, views in (("flip", ["identity", "flip"]), ("translate", translations)):
-        changed, _ = augment((name,), images, labels)
-        shown = np.stack([apply_view(images, view) for view in views])  # (views, 24, 32, 32, 3)
-        equal = (shown == changed).all(axis=(2, 3, 4))
-        assert equal.any(axis=0).all() and equal.any(axis=1).sum() > 1
-
-
 SUMS = {
     "flip": "5881e0228f7c57a2",
     "crop": "74abc1b6d497e71d",
@@ -143,11 +132,11 @@ SUMS = {
     "mixup": "8e42712f03292cd2",
     "cutmix": "a2270b1e3bb86737",
 }
-"""Sums of a batch by seed (0, 1). They may never change: a recipe repeats only while they stay."""
+"""Checksums of a batch by seed (0, 1). If one changes, recipes are no longer reproducible."""
 
 
 @pytest.mark.parametrize("name", SUMS)
-def test_a_seed_draws_what_it_always_drew(name):
+def test_a_seed_always_draws_the_same(name):
     images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
     changed, targets = augment((name,), images, np.eye(8, dtype=np.float32), seed=(0, 1))
     content = changed.round().astype(np.uint8).tobytes() + (1000 * targets).round().astype(np.uint16).tobytes()
@@ -192,7 +181,9 @@ def test_parse_augment(text, names):
     assert parse_augment(text) == names
 
 
-def test_parse_views():
+def test_parse_views_and_duplicates():
+    with pytest.raises(ValueError, match=r"\('flip', 'flip'\)"):
+        parse_augment("flip,flip")
     assert parse_views("") == parse_views(" none ") == ()
     assert parse_views(" identity, mirror ") == ("identity", "flip")
     with pytest.raises(ValueError, match="robust"):
@@ -228,17 +219,6 @@ def test_an_unknown_name_lists_the_known_ones_of_its_use(parse, use, names):
         assert known_names(use) in str(raised.value)
 
 
-def test_known_names_state_the_parameters_of_a_use():
-    assert "cutout_SIDE (1 to 4096)" in known_names("augmentation")
-    assert "jpeg_QUALITY (1 to 95)" in known_names("view")
-    assert "bicubic" not in known_names("view") and "bicubic_SIDE" in known_names("corruption")
-
-
-def test_an_augmentation_may_be_named_once():
-    with pytest.raises(ValueError, match=r"\('flip', 'flip'\)"):
-        parse_augment("flip,flip")
-
-
 def test_views_of_enumerates_what_can_be_enumerated():
     assert views_of(()) == ("identity",)
     assert views_of(("flip",)) == ("identity", "flip")
@@ -246,10 +226,6 @@ def test_views_of_enumerates_what_can_be_enumerated():
         assert views_of((name,)) is None and views_of(("flip", name)) is None
     with pytest.raises(ValueError, match="Known"):
         views_of(("blur",))
-
-
-def test_flip_mirrors_left_to_right(images):
-    np.testing.assert_array_equal(apply_view(images, "flip"), images[:, :, ::-1])
 
 
 @pytest.mark.parametrize(("down", "right"), [(-2, 1), (4, -4), (0, 3), (7, 7)])
@@ -266,7 +242,7 @@ def test_a_translation_by_the_whole_image_is_refused(images):
 
 
 def test_a_chain_runs_from_left_to_right(images):
-    expected = apply_view(apply_view(images, "flip"), "translate_1_2")
+    expected = apply_view(images[:, :, ::-1], "translate_1_2")
     np.testing.assert_array_equal(apply_view(images, "flip+translate_1_2"), expected)
     assert not np.array_equal(expected, apply_view(images, "translate_1_2+flip"))
     assert find_corruption("bicubic_224+jpeg_90")(Image.fromarray(images[0])).size == (224, 224)
