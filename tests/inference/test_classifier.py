@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,16 +71,15 @@ def test_a_prediction_names_every_class_in_order_and_the_best_first(classifier):
     for prediction in predictions:
         assert tuple(prediction.probabilities) == CLASS_NAMES
         assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-9)
-        assert dict(prediction.top) == prediction.probabilities
-        scores = [score for _, score in prediction.top]
-        assert scores == sorted(scores, reverse=True)
+        ranked = sorted(prediction.probabilities.items(), key=lambda item: item[1], reverse=True)
+        assert list(prediction.top) == ranked
 
 
 def test_top_k_is_the_number_of_named_classes_and_has_a_range(classifier):
-    (image,) = pictures(1)
+    image = photograph()
     assert [len(classifier.classify(image, top_k).top) for top_k in (1, 3, 10)] == [1, 3, 10]
     for top_k in (0, -1, 11):
-        with pytest.raises(ValueError, match=f"Received: top_k={top_k}"):
+        with pytest.raises(ValueError, match=f"top_k={top_k}"):
             classifier.classify(image, top_k)
 
 
@@ -102,10 +102,8 @@ def test_both_engines_agree(saved_models, name):
     assert (onnx.engine.name, keras.engine.name) == ("onnxruntime", "keras (tensorflow)")
     images = pictures(40)
     np.testing.assert_allclose(table(onnx.classify(images)), table(keras.classify(images)), atol=1e-4)
-    for label in (None, "cat"):
-        one, other = (each.explain(each.preprocess(images[0]), label) for each in (onnx, keras))
-        assert one.label == other.label
-        np.testing.assert_allclose(one.heat, other.heat, atol=1e-4)
+    one, other = (each.explain(each.preprocess(images[0]), "cat") for each in (onnx, keras))
+    np.testing.assert_allclose(one.heat, other.heat, atol=1e-4)
 
 
 def test_a_long_list_is_split_into_batches(saved_models):
@@ -137,7 +135,7 @@ def test_what_is_no_image_is_an_error(classifier, tmp_path):
         classifier.classify(encoded(photograph(), "PNG"), max_pixels=100)
     with pytest.raises(FileNotFoundError):
         classifier.classify(tmp_path / "nothing.png")
-    with pytest.raises(TypeError, match="Received: int"):
+    with pytest.raises(TypeError, match="int"):
         classifier.classify(7)
 
 
@@ -149,7 +147,7 @@ def test_an_explanation_is_of_the_best_class_or_the_named_one(classifier):
     assert best.heat.min() >= 0 and best.heat.max() == 1
     np.testing.assert_array_equal(best.image, image.pixels.round())
     assert classifier.explain(image, "truck").label == "truck"
-    with pytest.raises(ValueError, match="Received: label='lorry'"):
+    with pytest.raises(ValueError, match="label='lorry'"):
         classifier.explain(image, "lorry")
 
 
@@ -193,7 +191,7 @@ def test_warm_up_runs_the_model(saved_models, monkeypatch):
 def test_a_file_with_another_checksum_is_not_run(folder, caplog):
     (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes() + b"\0")
     assert load_classifier(folder).engine.name == "keras (tensorflow)"
-    assert "model.onnx" in caplog.text and "Falling back to Keras" in caplog.text
+    assert "model.onnx" in caplog.text
     with pytest.raises(ModelFileError, match=r"model\.onnx"):
         load_classifier(folder, "onnxruntime")
     (folder / "model.keras").write_bytes(b"another")
@@ -201,27 +199,22 @@ def test_a_file_with_another_checksum_is_not_run(folder, caplog):
         load_classifier(folder)
 
 
-@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"nonsense")])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"nonsense")])
 def test_an_ood_file_with_another_checksum_is_an_error(folder, damage):
     damage(folder / "ood.npz")
     with pytest.raises(ModelFileError, match=r"ood\.npz"):
         load_classifier(folder)
 
 
-def test_one_of_the_two_model_files_is_enough(folder, saved_models, caplog):
+def test_one_of_the_two_model_files_is_enough(folder, saved_models):
     (folder / "model.onnx").unlink()
     assert load_classifier(folder).engine.name == "keras (tensorflow)"
-    assert "Falling back to Keras" in caplog.text
     shutil.copy(saved_models / "tiny_a" / "model.onnx", folder)
     (folder / "model.keras").unlink()
     assert load_classifier(folder).engine.name == "onnxruntime"
     with pytest.raises(ModelFileError, match=r"model\.keras"):
         load_classifier(folder, "keras")
-
-
-def test_a_folder_without_a_model_is_an_error(folder):
-    for name in FILES:
-        (folder / name).unlink()
+    (folder / "model.onnx").unlink()
     with pytest.raises(ModelFileError, match=r"model\.onnx.*model\.keras"):
         load_classifier(folder)
     (folder / "card.json").unlink()
@@ -253,7 +246,7 @@ def test_an_unreadable_model_file_is_an_error(folder, engine):
 
 
 def test_an_unknown_engine_is_an_error(folder):
-    with pytest.raises(ValueError, match="auto, onnxruntime, keras. Received: engine='tpu'"):
+    with pytest.raises(ValueError, match="engine='tpu'"):
         load_classifier(folder, "tpu")
 
 
