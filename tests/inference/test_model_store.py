@@ -35,7 +35,7 @@ def test_another_default_can_be_named(folder):
     store = ModelStore(folder, default="tiny_b")
     assert list(store.cards) == ["tiny_b", "tiny_a"]
     assert store.get() is store.get("tiny_b")
-    with pytest.raises(ModelFileError, match="tiny_a, tiny_b. Received: 'tiny_c'"):
+    with pytest.raises(ModelFileError, match="tiny_c"):
         ModelStore(folder, default="tiny_c")
 
 
@@ -60,7 +60,7 @@ def test_engine_and_threads_are_passed_on(folder, monkeypatch):
 
 @pytest.mark.parametrize("name", ["tiny", "TINY_A", "../models/tiny_a", "tiny_a/", "\0", "x" * 10_000])
 def test_an_unknown_name_is_an_error(folder, name):
-    with pytest.raises(UnknownModelError, match="tiny_a, tiny_b. Received: "):
+    with pytest.raises(UnknownModelError, match="tiny_a, tiny_b"):
         ModelStore(folder).get(name)
 
 
@@ -85,13 +85,8 @@ def test_threads_load_a_model_once(folder, monkeypatch):
     assert all(each is found[0] for each in found)
 
 
-def test_a_folder_without_models_is_an_error(tmp_path):
-    for root in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(ModelFileError, match=r"card\.json"):
-            ModelStore(root)
-
-
-def test_a_damaged_card_is_an_error_at_once(folder):
+def test_a_folder_without_models_or_with_a_damaged_card_is_an_error(folder, tmp_path):
     (folder / "tiny_b" / "card.json").write_text("{")
-    with pytest.raises(ModelFileError, match=r"tiny_b/card\.json"):
-        ModelStore(folder)
+    for root, file in ((tmp_path, "card.json"), (tmp_path / "missing", "card.json"), (folder, "tiny_b/card.json")):
+        with pytest.raises(ModelFileError, match=file):
+            ModelStore(root)
