@@ -20,11 +20,6 @@ def test_an_enlarged_image_equals_trainings(size, mode):
         np.testing.assert_allclose(resized, np.asarray(image_batches.resize(image[None], size))[0], atol=1e-3)
 
 
-def test_an_image_of_the_target_size_is_unchanged():
-    image = photograph(32, 32)
-    np.testing.assert_array_equal(resize(image, 32), np.asarray(image))
-
-
 @pytest.mark.parametrize("size", [8, 60, 64, 200])
 @pytest.mark.parametrize("scale", [1, 5], ids=["small", "large"])
 def test_bilinear_takes_the_centred_square(size, scale):
@@ -90,7 +85,7 @@ def test_a_thumbnail_of_an_image_with_one_short_side_squeezes_the_other():
 
 def test_a_wrong_mode_or_resolution_is_an_error():
     image = Image.new("RGB", (4, 4))
-    with pytest.raises(ValueError, match="thumbnail, bilinear. Received: resize_mode='nearest'"):
+    with pytest.raises(ValueError, match="resize_mode='nearest'"):
         resize(image, 4, "nearest")
     with pytest.raises(ValueError, match="resolution"):
         resize(image, 4, resolution=None)
