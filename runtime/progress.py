@@ -35,7 +35,9 @@ class ProgressBar(tqdm):
 
     def finish(self, result: str) -> None:
         """Close the bar with a result, which is logged where there is no terminal."""
-        self.set_postfix_str(result, refresh=not self._logs)
-        self.close()
         if self._logs:
             log.info("%s: %s", self.desc, result)
+            self.delay = float("inf")  # so that `close` logs no second line
+        else:
+            self.set_postfix_str(result)
+        self.close()

@@ -5,7 +5,7 @@ import logging
 from runtime import progress
 
 
-def logged(caplog, seconds, monkeypatch):
+def logged(caplog, seconds, monkeypatch, result=None):
     with caplog.at_level(logging.INFO, logger=progress.__name__):
         bar = progress.ProgressBar(total=1000, desc="frozen layers", unit=" images")
         clock = bar.start_t
@@ -13,7 +13,7 @@ def logged(caplog, seconds, monkeypatch):
         for step in range(1, 11):
             clock = bar.start_t + seconds * step / 10
             bar.update(100)
-        bar.close()
+        bar.finish(result) if result else bar.close()
     return [record.getMessage() for record in caplog.records]
 
 
@@ -27,3 +27,11 @@ def test_a_log_gets_a_line_at_least_every_minute(caplog, monkeypatch):
 
 def test_short_work_logs_nothing(caplog, monkeypatch):
     assert logged(caplog, 10, monkeypatch) == []
+
+
+def test_a_result_is_logged_once(caplog, monkeypatch):
+    for seconds in (10, 600):
+        caplog.clear()
+        lines = logged(caplog, seconds, monkeypatch, "loss 0.1")
+        assert lines[-1] == "frozen layers: loss 0.1"
+        assert sum("1000/1000" in line for line in lines) <= 1
