@@ -40,8 +40,7 @@ def test_keras_and_onnx_agree(run, dataset, tmp_path, capsys):
     for name in ("model.keras", "model.onnx"):
         assert evaluate.main([str(run / name), "--output", str(tmp_path / f"{name}.json")]) == 0
         printed = capsys.readouterr().out
-        assert f"{run / name} on the test split of tiny" in printed
-        for word in (*dataset.class_names, "macro average", "accuracy", "calibration error", f"{len(dataset.x_test)}"):
+        for word in (str(run / name), *dataset.class_names, "accuracy", f"{len(dataset.x_test)}"):
             assert word in printed
         reports.append(json.loads((tmp_path / f"{name}.json").read_text()))
     assert reports[0]["confusion_matrix"] == reports[1]["confusion_matrix"]
@@ -83,7 +82,7 @@ def test_unavailable_data_is_an_error(run, monkeypatch, capsys):
     assert "not in here" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--batch-size", "0"], ["--split", "train"], ["--output", "."], ["--seed", "x"]])
+@pytest.mark.parametrize("arguments", [["--batch-size", "0"], ["--split", "train"], ["--output", "."]])
 def test_a_wrong_option_is_an_error(capsys, arguments):
     with pytest.raises(SystemExit) as stopped:
         evaluate.main(["run", *arguments])
@@ -94,8 +93,5 @@ def test_a_wrong_option_is_an_error(capsys, arguments):
 def test_help_does_not_import_tensorflow():
     script = "import sys, evaluate\ntry: evaluate.main(['--help'])\nfinally: print('tensorflow' in sys.modules)"
     root = Path(evaluate.__file__).parent
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.rstrip().endswith("False")
-    for option in ("--split", "--output", "--data-dir"):
-        assert option in done.stdout
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True)
+    assert "--split" in done.stdout and done.stdout.endswith("False\n")

@@ -1,4 +1,4 @@
-"""gradio_app.py: what it teaches, and what it says when it cannot start."""
+"""gradio_app.py: its help, and errors when it cannot start."""
 
 import socket
 import subprocess
@@ -15,29 +15,24 @@ from models.saved.card import CARD_FILE
 ROOT = Path(gradio_app.__file__).parent
 
 
-def test_no_model_is_a_clear_error(tmp_path, capsys):
+def test_no_model_and_a_damaged_card_are_errors(tmp_path, capsys):
     assert gradio_app.main(["--models", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert f"There is no saved model in {tmp_path}" in error
-    assert "python train.py" in error
-    assert "--models runs" in error
-
-
-def test_a_card_that_cannot_be_read_is_a_clear_error(tmp_path, capsys):
+    assert str(tmp_path) in error and "python train.py" in error
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / CARD_FILE).write_text("{}")
     assert gradio_app.main(["--models", str(tmp_path)]) == 1
-    assert "is not a model card" in capsys.readouterr().err
+    assert str(tmp_path / "one") in capsys.readouterr().err
 
 
-def test_a_wrong_port_is_told_at_once(capsys):
+def test_a_wrong_port_is_an_error(capsys):
     with pytest.raises(SystemExit) as stopped:
         gradio_app.main(["--port", "70000"])
     assert stopped.value.code == 2
     assert "70000" in capsys.readouterr().err
 
 
-def test_help_teaches_and_neither_it_nor_the_demo_loads_tensorflow():
+def test_help_imports_no_gradio_and_the_demo_no_tensorflow():
     script = (
         "import sys, gradio_app\ntry: gradio_app.main(['--help'])\nexcept SystemExit: pass\n"
         "assert 'gradio' not in sys.modules\nimport deploy.demo\n"
@@ -46,11 +41,10 @@ def test_help_teaches_and_neither_it_nor_the_demo_loads_tensorflow():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith("[]")
-    for word in ("python gradio_app.py", "--models", "--host", "--port", "--share"):
-        assert word in done.stdout
+    assert "--share" in done.stdout
 
 
-def test_a_port_that_is_taken_is_a_clear_error(saved_models, capsys):
+def test_a_port_that_is_taken_is_an_error(saved_models, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

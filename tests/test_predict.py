@@ -1,4 +1,4 @@
-"""predict.py: files, folders, globs, standard input; table, JSON lines, CSV; heat maps; unreadable files."""
+"""predict.py: files, folders, globs, standard input; table, JSON lines, CSV; heat maps; files that cannot be read."""
 
 import csv
 import io
@@ -45,7 +45,7 @@ def expected(pictures, model):
     return {name: classifier.classify(pictures / name, 10) for name in NAMES}
 
 
-def test_a_folder_is_searched_recursively(pictures, expected, model, capsys):
+def test_a_folder_is_searched_recursively_and_shown_as_a_table(pictures, expected, model, capsys):
     assert predict.main([str(pictures), "--model", model]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [str(pictures / name) for name in NAMES]
@@ -76,7 +76,7 @@ def test_every_format_shows_the_warning(tmp_path, saved_models, capsys, format_)
     assert "6×6" in capsys.readouterr().out.replace("\\u00d7", "×")
 
 
-def test_csv_has_a_column_for_errors_and_goes_on(pictures, expected, model, capsys):
+def test_csv_has_a_column_for_errors_and_a_row_for_each_file(pictures, expected, model, capsys):
     files = [str(pictures / name) for name in ("a.png", "notes.txt", "b.png", "missing.png")]
     assert predict.main([*files, "--format", "csv", "--model", model]) == 1
     output = capsys.readouterr()
@@ -84,7 +84,7 @@ def test_csv_has_a_column_for_errors_and_goes_on(pictures, expected, model, caps
     assert [row["label_1"] for row in rows] == [expected["a.png"].top[0][0], "", expected["b.png"].top[0][0], ""]
     assert float(rows[0]["score_1"]) == pytest.approx(expected["a.png"].top[0][1], abs=1e-6)
     assert "JPEG" in rows[1]["error"]
-    assert rows[3]["error"] == "No such file or directory"
+    assert rows[3]["error"]
     assert "2 of 4" in output.err
 
 
@@ -93,7 +93,7 @@ def test_the_table_reports_errors_on_standard_error(pictures, model, capsys):
     assert predict.main([*names, "--model", model]) == 1
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == 1
-    assert "File name too long" in output.err and "notes.txt" in output.err and "3 of 4" in output.err
+    assert "notes.txt" in output.err and "3 of 4" in output.err
 
 
 def test_files_with_the_same_name_get_different_heat_maps(pictures, model, tmp_path):
@@ -111,19 +111,16 @@ def test_heat_map_names_are_unique():
     assert not any("/" in name for name in names.values())
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["--top-k", "11"], "Received: top_k=11"), (["--top-k", "0", "--format", "csv"], "Received: top_k=0")],
-)
-def test_a_wrong_top_k_is_an_error_before_any_output(pictures, model, arguments, message, capsys):
-    assert predict.main([str(pictures / "a.png"), *arguments, "--model", model]) == 2
+@pytest.mark.parametrize("top_k", ["0", "11"])
+def test_a_wrong_top_k_is_an_error_before_any_output(pictures, model, top_k, capsys):
+    assert predict.main([str(pictures / "a.png"), "--top-k", top_k, "--format", "csv", "--model", model]) == 2
     output = capsys.readouterr()
-    assert message in output.err and output.out == ""
+    assert f"top_k={top_k}" in output.err and output.out == ""
 
 
 def test_an_unknown_model_and_a_folder_without_images_are_errors(pictures, tmp_path, capsys):
     assert predict.main([str(pictures / "a.png"), "--model", "nonsense"]) == 2
-    assert "Received: 'nonsense'" in capsys.readouterr().err
+    assert "'nonsense'" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert predict.main([str(tmp_path / "empty")]) == 2
     assert "empty" in capsys.readouterr().err
@@ -131,8 +128,7 @@ def test_an_unknown_model_and_a_folder_without_images_are_errors(pictures, tmp_p
 
 def run(*arguments, encoding="utf-8", **options):
     command = [sys.executable, "predict.py", *map(os.fsencode, arguments)]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    environment["PYTHONIOENCODING"] = encoding
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUNBUFFERED": ""}  # empty: buffered
     return subprocess.run(command, cwd=ROOT, env=environment, **options)
 
 
@@ -169,4 +165,4 @@ def test_a_full_disk_is_an_error(pictures, model):
     with open("/dev/full", "wb") as full:
         done = run(pictures / "a.png", "--model", model, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 2
-    assert done.stderr.decode().splitlines() == ["predict.py: [Errno 28] No space left on device"]
+    assert len(done.stderr.splitlines()) == 1 and b"Errno 28" in done.stderr
