@@ -1,4 +1,4 @@
-"""A whole run: what it leaves, what it starts from, and that killing it loses nothing."""
+"""A whole run: the files it writes, what it starts from, and that it resumes after an interruption."""
 
 import csv
 import dataclasses
@@ -44,7 +44,7 @@ def history(folder: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def test_a_run_leaves_what_it_promises(config, data, cache, tmp_path):
+def test_a_run_writes_its_files(config, data, cache, tmp_path):
     folder = tmp_path / "run"
     metrics = Run(config, folder, command="python train.py").complete()
     assert {path.name for path in folder.iterdir()} == {
@@ -154,49 +154,32 @@ def test_finetune_starts_from_a_finished_head_phase(config, data, cache, tmp_pat
     assert metrics["epochs"]["finetune"] >= 1
 
 
-def test_a_wrong_unfreeze_is_told_before_anything_is_trained(config, data, cache, tmp_path):
+def test_a_wrong_unfreeze_is_an_error_before_training(config, data, cache, tmp_path):
     Run(make_config("head", config.model, weights="none"), tmp_path / "head").complete()
     for head_run in (None, tmp_path / "head"):
-        with pytest.raises(ValueError, match="unfreeze must be between 0 and 8.*Received: unfreeze=500"):
+        with pytest.raises(ValueError, match="unfreeze=500"):
             Run(dataclasses.replace(config, unfreeze=500), tmp_path / "run", head_run=head_run).complete()
     assert not (tmp_path / "run").exists()
 
 
-@pytest.fixture
-def interrupted(config, data, cache, tmp_path, monkeypatch):
-    """The folder of a run that was interrupted after its first epoch."""
+def test_a_run_is_not_resumed_with_other_settings_data_or_network_or_twice(config, data, cache, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         interrupt_after(patch, saves=3)
         with pytest.raises(KeyboardInterrupt):
-            Run(config, tmp_path / "run").complete()
-    return tmp_path / "run"
-
-
-def test_a_run_is_not_resumed_with_other_data(config, data, interrupted, monkeypatch):
-    other = dataclasses.replace(data, sha256={**data.sha256, "x_train": "0" * 64})
-    monkeypatch.setattr(run, "load_cifar10", lambda data_dir: other)
-    with pytest.raises(CheckpointMismatchError, match="other data"):
-        Run(config, interrupted).complete()
-
-
-def test_a_run_is_not_resumed_from_the_checkpoint_of_another_network(config, data, interrupted):
-    other = create_model("custom_cnn", weights=None)
-    Checkpoint.capture(TrainingState(), other).save(interrupted / "checkpoint.npz")
-    with pytest.raises(CheckpointMismatchError, match="another network"):
-        Run(config, interrupted).complete()
-
-
-def test_a_folder_of_other_settings_is_refused(config, data, interrupted):
+            Run(config, folder).complete()
     with pytest.raises(RunConflictError, match="--output"):
-        Run(dataclasses.replace(config, unfreeze=1), interrupted).complete()
-
-
-def test_two_processes_do_not_train_in_one_folder(config, data, interrupted):
-    with (
-        filelock.FileLock(interrupted.with_name(f".{interrupted.name}.lock")),
-        pytest.raises(RunConflictError, match="Another process"),
-    ):
-        Run(config, interrupted).complete()
+        Run(dataclasses.replace(config, unfreeze=1), folder).complete()
+    with filelock.FileLock(tmp_path / ".run.lock"), pytest.raises(RunConflictError, match="Another process"):
+        Run(config, folder).complete()
+    with monkeypatch.context() as patch:
+        other = dataclasses.replace(data, sha256={**data.sha256, "x_train": "0" * 64})
+        patch.setattr(run, "load_cifar10", lambda data_dir: other)
+        with pytest.raises(CheckpointMismatchError, match="other data"):
+            Run(config, folder).complete()
+    Checkpoint.capture(TrainingState(), create_model("custom_cnn", weights=None)).save(folder / "checkpoint.npz")
+    with pytest.raises(CheckpointMismatchError, match="another network"):
+        Run(config, folder).complete()
 
 
 @pytest.mark.slow
